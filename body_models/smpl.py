@@ -1,0 +1,229 @@
+"""SMPL as a frozen pytree and pure functions of ONE pose; batch them with `jax.vmap`.
+
+Source: Loper et al., SMPL, SIGGRAPH Asia 2015; the joint list is the one of the `smplx` package with SPIN's nine extra
+joints. Shapes use J = 24 joints, V vertices, S shape directions, K keypoints, A anchors, L = 54 listed joints.
+
+Whatever rides on the skin, the whole mesh, a landmark vertex or a regressed joint, is a sum of *anchors*: rest positions
+linear in shape and pose, moved by blended joint transforms. A vertex is one anchor. A regressed joint sum_v e_v x_v is one
+anchor per joint j that moves it, at sum_v e_v w_vj v: exact, and a handful of anchors in place of the mesh.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from body_models import joints as jn
+
+Array = jax.Array
+
+
+@chex.dataclass(frozen=True)
+class SkinnedPoints:
+    """A anchors on the skin.
+
+    template (A, 3) metres; shapedirs (A, 3, S); posedirs (A, 3, 207); rotation_weights (A, J), how much each joint's
+    rotation acts on the anchor; translation_weights (A, J), how much its translation does (equal for a vertex).
+    """
+
+    template: Array
+    shapedirs: Array
+    posedirs: Array
+    rotation_weights: Array
+    translation_weights: Array
+
+
+@chex.dataclass(frozen=True)
+class SMPL:
+    """A body model.
+
+    joint_template (J, 3) and joint_shapedirs (J, 3, S): the joint regressor folded through template and shape.
+    mesh: V anchors, one a vertex. faces (F, 3) int32.
+    landmarks: the anchors of the 21 landmark vertices and 9 extra joints; landmark_sum (30, A) adds them up.
+    keypoint_anchors: the anchors that the K keypoints need, and no more; keypoint_sum (K, J + A) picks each keypoint out
+    of the joints and adds up its anchors.
+    """
+
+    joint_template: Array
+    joint_shapedirs: Array
+    mesh: SkinnedPoints
+    faces: Array
+    landmarks: SkinnedPoints
+    landmark_sum: Array
+    keypoint_anchors: SkinnedPoints
+    keypoint_sum: Array
+
+    @property
+    def num_betas(self) -> int:
+        return self.joint_shapedirs.shape[-1]
+
+    @property
+    def num_vertices(self) -> int:
+        return self.mesh.template.shape[0]
+
+
+def rest_joints(body: SMPL, betas: Array) -> Array:
+    """Joints (J, 3) of the unposed body with shape `betas` (S,), metres."""
+    return body.joint_template + _matmul(body.joint_shapedirs, betas)
+
+
+def forward_kinematics(rotations: Array, rest: Array) -> tuple[Array, Array]:
+    """Poses the chain, one tree level at a time.
+
+    Args:
+      rotations: (J, 3, 3), of each joint against its parent; the root's against the world.
+      rest: (J, 3), joints of the unposed body, metres.
+
+    Returns:
+      world_from_joint (J, 3, 3) and posed joints (J, 3). The root joint stays where it is at rest.
+    """
+    chex.assert_shape([rotations, rest], [(jn.NUM_JOINTS, 3, 3), (jn.NUM_JOINTS, 3)])
+    bones = rest[1:] - rest[jn.PARENTS[1:]]
+    world, position = rotations[:1], rest[:1]
+    seen = jn.LEVELS[0]
+    for level in jn.LEVELS[1:]:
+        row = {int(joint): i for i, joint in enumerate(seen)}
+        parent = np.array([row[int(jn.PARENTS[joint])] for joint in level])
+        parent_world = world[parent]
+        moved = position[parent] + _rotate(parent_world, bones[level - 1])
+        world = jnp.concatenate([world, _compose(parent_world, rotations[level])])
+        position = jnp.concatenate([position, moved])
+        seen = np.concatenate([seen, level])
+    order = np.argsort(seen)
+    return world[order], position[order]
+
+
+def joints(body: SMPL, rotations: Array, betas: Array, translation: Array) -> Array:
+    """The 24 posed joints (J, 3), metres. Arguments as in `vertices`."""
+    return forward_kinematics(rotations, rest_joints(body, betas))[1] + translation
+
+
+def vertices(body: SMPL, rotations: Array, betas: Array, translation: Array) -> Array:
+    """The skinned mesh (V, 3), metres.
+
+    Args:
+      body: the model.
+      rotations: (J, 3, 3), of each joint against its parent, root first.
+      betas: (S,), shape.
+      translation: (3,), metres, added to everything.
+    """
+    rest = rest_joints(body, betas)
+    world, posed = forward_kinematics(rotations, rest)
+    return _skin(body.mesh, world, _offsets(world, posed, rest), rotations, betas) + translation
+
+
+def keypoints(body: SMPL, rotations: Array, betas: Array, translation: Array) -> Array:
+    """The K keypoints (K, 3) that `build` was asked for (BODY_25 by default), metres; the mesh is not skinned."""
+    rest = rest_joints(body, betas)
+    world, posed = forward_kinematics(rotations, rest)
+    anchors = _skin(body.keypoint_anchors, world, _offsets(world, posed, rest), rotations, betas)
+    return _matmul(body.keypoint_sum, jnp.concatenate([posed, anchors])) + translation
+
+
+def all_joints(body: SMPL, rotations: Array, betas: Array, translation: Array) -> Array:
+    """The 54 joints (L, 3) of `body_models.joints.ALL_JOINTS`, metres; the mesh is not skinned."""
+    rest = rest_joints(body, betas)
+    world, posed = forward_kinematics(rotations, rest)
+    anchors = _skin(body.landmarks, world, _offsets(world, posed, rest), rotations, betas)
+    return jnp.concatenate([posed, _matmul(body.landmark_sum, anchors)]) + translation
+
+
+def build(arrays: Mapping[str, np.ndarray], keypoint_ids: Sequence[int] = tuple(jn.BODY_25)) -> SMPL:
+    """Folds a model file's arrays into the pytree, in float64, stored as float32.
+
+    Args:
+      arrays: `v_template` (V, 3), `shapedirs` (V, 3, S), `posedirs` (V, 3, 207), `J_regressor` (J, V), `weights` (V, J),
+        `f` (F, 3), `landmark_vertex_ids` (21,), `J_regressor_extra` (9, V).
+      keypoint_ids: which of the 54 listed joints `keypoints` returns, in order.
+    """
+    template = np.asarray(arrays["v_template"], np.float64)
+    shapedirs = np.asarray(arrays["shapedirs"], np.float64)
+    posedirs = np.asarray(arrays["posedirs"], np.float64)
+    weights = np.asarray(arrays["weights"], np.float64)
+    regressor = np.asarray(arrays["J_regressor"], np.float64)
+    identity = np.asarray(arrays["landmark_vertex_ids"], int)
+    extra = np.asarray(arrays["J_regressor_extra"], np.float64)
+
+    point_of, landmark = [], []
+    for point, vertex in enumerate(identity):
+        landmark.append(
+            (template[vertex], shapedirs[vertex], posedirs[vertex], weights[vertex], weights[vertex])
+        )
+        point_of.append(point)
+    for point, row in enumerate(extra, start=len(identity)):
+        used = np.flatnonzero(row)
+        mass = row[used, None] * weights[used]
+        for joint in np.flatnonzero(mass.sum(0)):
+            share, unit = mass[:, joint], np.eye(jn.NUM_JOINTS)[joint]
+            landmark.append(
+                (
+                    share @ template[used],
+                    np.tensordot(share, shapedirs[used], 1),
+                    np.tensordot(share, posedirs[used], 1),
+                    unit,
+                    share.sum() * unit,
+                )
+            )
+            point_of.append(point)
+    points = np.array(point_of)
+    fields = [np.stack(column) for column in zip(*landmark, strict=True)]
+
+    ids = np.asarray(keypoint_ids, int)
+    needed = np.flatnonzero(np.isin(points, ids[ids >= jn.NUM_JOINTS] - jn.NUM_JOINTS))
+    keypoint_sum = np.concatenate(
+        [ids[:, None] == np.arange(jn.NUM_JOINTS), ids[:, None] - jn.NUM_JOINTS == points[needed]], axis=1
+    )
+    return SMPL(
+        joint_template=_f32(regressor @ template),
+        joint_shapedirs=_f32(np.tensordot(regressor, shapedirs, 1)),
+        mesh=SkinnedPoints(
+            template=_f32(template),
+            shapedirs=_f32(shapedirs),
+            posedirs=_f32(posedirs),
+            rotation_weights=_f32(weights),
+            translation_weights=_f32(weights),
+        ),
+        faces=jnp.asarray(np.asarray(arrays["f"]).astype(np.int32)),
+        landmarks=SkinnedPoints(**dict(zip(_POINT_FIELDS, map(_f32, fields), strict=True))),
+        landmark_sum=_f32(np.arange(len(identity) + len(extra))[:, None] == points),
+        keypoint_anchors=SkinnedPoints(
+            **{name: _f32(column[needed]) for name, column in zip(_POINT_FIELDS, fields, strict=True)}
+        ),
+        keypoint_sum=_f32(keypoint_sum),
+    )
+
+
+_POINT_FIELDS = ("template", "shapedirs", "posedirs", "rotation_weights", "translation_weights")
+
+
+def _f32(array: np.ndarray) -> Array:
+    return jnp.asarray(np.asarray(array, np.float32))
+
+
+def _offsets(world: Array, posed: Array, rest: Array) -> Array:
+    """Translation part (J, 3) of each joint's skinning transform x -> world x + offset."""
+    return posed - _rotate(world, rest)
+
+
+def _skin(points: SkinnedPoints, world: Array, offsets: Array, rotations: Array, betas: Array) -> Array:
+    """Posed anchors (A, 3)."""
+    pose_feature = (rotations[1:] - jnp.eye(3, dtype=rotations.dtype)).reshape(-1)
+    rest = points.template + _matmul(points.shapedirs, betas) + _matmul(points.posedirs, pose_feature)
+    blended = _matmul(points.rotation_weights, world.reshape(-1, 9)).reshape(-1, 3, 3)
+    return _rotate(blended, rest) + _matmul(points.translation_weights, offsets)
+
+
+def _matmul(a: Array, b: Array) -> Array:
+    # Centimetres are at stake: never the reduced precision that GPUs and TPUs use by default.
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+# 3x3 products written out elementwise: they fuse, stay in float32 on every device, and beat batched tiny dots.
+def _compose(a: Array, b: Array) -> Array:
+    return sum(a[..., :, i, None] * b[..., None, i, :] for i in range(3))  # pyright: ignore[reportReturnType]
+
+
+def _rotate(a: Array, x: Array) -> Array:
+    return sum(a[..., :, i] * x[..., i, None] for i in range(3))  # pyright: ignore[reportReturnType]

@@ -1,0 +1,80 @@
+"""The one data type: several instances of one action, padded, with masks."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from body_models import joints as jn
+
+Array = jax.Array
+
+
+@chex.dataclass(frozen=True)
+class Clips:
+    """One action: N instances, T frames (the longest), K = 25 keypoints in BODY_25 order.
+
+    keypoints (N, T, K, 2): pixels, x right, y down, origin at the top left of the image.
+    confidence (N, T, K): detector confidence in [0, 1]; 0 = not seen.
+    frame_mask (N, T): 1 where the frame exists. An instance's frames come first, its padding last.
+    init_pose (N, T, 24, 3): initial estimate, axis-angle, SMPL order; the root is seen from the camera (x right, y down,
+      z into the scene), as human mesh recovery methods give it.
+    init_mask (N, T): 1 where that estimate exists; all 0 when there is none.
+    image_size (N, 2): width, height in pixels.
+    focal_length (N,): pixels; NaN = unknown.
+    fps (N,): frames per second.
+    """
+
+    keypoints: Array
+    confidence: Array
+    frame_mask: Array
+    init_pose: Array
+    init_mask: Array
+    image_size: Array
+    focal_length: Array
+    fps: Array
+
+    @property
+    def num_instances(self) -> int:
+        return self.keypoints.shape[-4]
+
+    @property
+    def num_frames(self) -> int:
+        return self.keypoints.shape[-3]
+
+
+@chex.dataclass(frozen=True)
+class GroundTruth:
+    """What is true of the clips, kept apart so that a fit cannot see it.
+
+    pose (N, T, 24, 3): axis-angle, the root in a world frame with y up. translation (N, T, 3): metres, added to the body.
+    betas (N, S). joints (N, T, K, 3): BODY_25 joints in that world, metres.
+    """
+
+    pose: Array
+    translation: Array
+    betas: Array
+    joints: Array
+
+
+def check(clips: Clips) -> None:
+    """Names, at trace time, the first field whose shape does not fit the others. Raises AssertionError."""
+    n, t, k = clips.num_instances, clips.num_frames, jn.NUM_KEYPOINTS
+    chex.assert_shape(clips.keypoints, (n, t, k, 2), custom_message="Clips.keypoints")
+    chex.assert_shape(clips.confidence, (n, t, k), custom_message="Clips.confidence")
+    chex.assert_shape(clips.frame_mask, (n, t), custom_message="Clips.frame_mask")
+    chex.assert_shape(clips.init_pose, (n, t, jn.NUM_JOINTS, 3), custom_message="Clips.init_pose")
+    chex.assert_shape(clips.init_mask, (n, t), custom_message="Clips.init_mask")
+    chex.assert_shape(clips.image_size, (n, 2), custom_message="Clips.image_size")
+    chex.assert_shape(clips.focal_length, (n,), custom_message="Clips.focal_length")
+    chex.assert_shape(clips.fps, (n,), custom_message="Clips.fps")
+
+
+def num_frames(clips: Clips) -> Array:
+    """Frames of each instance (N,)."""
+    return clips.frame_mask.sum(-1)
+
+
+def raw_phase(clips: Clips) -> Array:
+    """t / (F - 1) per instance (N, T); padding is clamped to 1, a single frame stands at 0."""
+    last = jnp.maximum(num_frames(clips) - 1, 1)[:, None]
+    return jnp.minimum(jnp.arange(clips.num_frames) / last, 1.0)
