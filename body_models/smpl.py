@@ -41,7 +41,8 @@ class SMPL:
 
     joint_template (J, 3) and joint_shapedirs (J, 3, S): the joint regressor folded through template and shape.
     mesh: V anchors, one a vertex. faces (F, 3) int32.
-    landmarks: the anchors of the 21 landmark vertices and 9 extra joints; landmark_sum (30, A) adds them up.
+    landmarks: the anchors of the 21 landmark vertices and 9 extra joints; landmark_sum (30, A) adds them up. In a
+    model without the extra joints it is (21, A).
     keypoint_anchors: the anchors that the K keypoints need, and no more; keypoint_sum (K, J + A) picks each keypoint out
     of the joints and adds up its anchors.
     """
@@ -62,6 +63,11 @@ class SMPL:
     @property
     def num_vertices(self) -> int:
         return self.mesh.template.shape[0]
+
+    @property
+    def has_extra_joints(self) -> bool:
+        """Whether the model came with the regressor of the nine extra joints, 45..53."""
+        return self.landmark_sum.shape[0] == len(jn.ALL_JOINTS) - jn.NUM_JOINTS
 
 
 def rest_joints(body: SMPL, betas: Array) -> Array:
@@ -97,6 +103,7 @@ def forward_kinematics(rotations: Array, rest: Array) -> tuple[Array, Array]:
 
 def joints(body: SMPL, rotations: Array, betas: Array, translation: Array) -> Array:
     """The 24 posed joints (J, 3), metres. Arguments as in `vertices`."""
+    _check_shapes(body, rotations, betas, translation)
     return forward_kinematics(rotations, rest_joints(body, betas))[1] + translation
 
 
@@ -109,6 +116,7 @@ def vertices(body: SMPL, rotations: Array, betas: Array, translation: Array) -> 
       betas: (S,), shape.
       translation: (3,), metres, added to everything.
     """
+    _check_shapes(body, rotations, betas, translation)
     rest = rest_joints(body, betas)
     world, posed = forward_kinematics(rotations, rest)
     return _skin(body.mesh, world, _offsets(world, posed, rest), rotations, betas) + translation
@@ -116,6 +124,7 @@ def vertices(body: SMPL, rotations: Array, betas: Array, translation: Array) -> 
 
 def keypoints(body: SMPL, rotations: Array, betas: Array, translation: Array) -> Array:
     """The K keypoints (K, 3) that `build` was asked for (BODY_25 by default), metres; the mesh is not skinned."""
+    _check_shapes(body, rotations, betas, translation)
     rest = rest_joints(body, betas)
     world, posed = forward_kinematics(rotations, rest)
     anchors = _skin(body.keypoint_anchors, world, _offsets(world, posed, rest), rotations, betas)
@@ -123,7 +132,15 @@ def keypoints(body: SMPL, rotations: Array, betas: Array, translation: Array) ->
 
 
 def all_joints(body: SMPL, rotations: Array, betas: Array, translation: Array) -> Array:
-    """The 54 joints (L, 3) of `body_models.joints.ALL_JOINTS`, metres; the mesh is not skinned."""
+    """The 54 joints (L, 3) of `body_models.joints.ALL_JOINTS`, metres; the mesh is not skinned.
+
+    Raises:
+      ValueError: the body has no regressor of the nine extra joints.
+    """
+    _check_shapes(body, rotations, betas, translation)
+    if not body.has_extra_joints:
+        # An index past the end would be clamped to the last joint, silently.
+        raise ValueError("This body model has no J_regressor_extra, so its joints 45..53 are unknown.")
     rest = rest_joints(body, betas)
     world, posed = forward_kinematics(rotations, rest)
     anchors = _skin(body.landmarks, world, _offsets(world, posed, rest), rotations, betas)
@@ -135,8 +152,11 @@ def build(arrays: Mapping[str, np.ndarray], keypoint_ids: Sequence[int] = tuple(
 
     Args:
       arrays: `v_template` (V, 3), `shapedirs` (V, 3, S), `posedirs` (V, 3, 207), `J_regressor` (J, V), `weights` (V, J),
-        `f` (F, 3), `landmark_vertex_ids` (21,), `J_regressor_extra` (9, V).
+        `f` (F, 3), `landmark_vertex_ids` (21,), `J_regressor_extra` (9, V), or (0, V) for a model without it.
       keypoint_ids: which of the 54 listed joints `keypoints` returns, in order.
+
+    Raises:
+      ValueError: a keypoint id that the model has no joint for.
     """
     template = np.asarray(arrays["v_template"], np.float64)
     shapedirs = np.asarray(arrays["shapedirs"], np.float64)
@@ -148,14 +168,12 @@ def build(arrays: Mapping[str, np.ndarray], keypoint_ids: Sequence[int] = tuple(
 
     point_of, landmark = [], []
     for point, vertex in enumerate(identity):
-        landmark.append(
-            (template[vertex], shapedirs[vertex], posedirs[vertex], weights[vertex], weights[vertex])
-        )
+        landmark.append((template[vertex], shapedirs[vertex], posedirs[vertex], weights[vertex], weights[vertex]))
         point_of.append(point)
     for point, row in enumerate(extra, start=len(identity)):
         used = np.flatnonzero(row)
         mass = row[used, None] * weights[used]
-        for joint in np.flatnonzero(mass.sum(0)):
+        for joint in np.flatnonzero(mass.any(0)):
             share, unit = mass[:, joint], np.eye(jn.NUM_JOINTS)[joint]
             landmark.append(
                 (
@@ -171,6 +189,9 @@ def build(arrays: Mapping[str, np.ndarray], keypoint_ids: Sequence[int] = tuple(
     fields = [np.stack(column) for column in zip(*landmark, strict=True)]
 
     ids = np.asarray(keypoint_ids, int)
+    num_listed = jn.NUM_JOINTS + len(identity) + len(extra)
+    if ids.min() < 0 or ids.max() >= num_listed:
+        raise ValueError(f"keypoint_ids are {ids.min()} to {ids.max()}, the model has joints 0 to {num_listed - 1}.")
     needed = np.flatnonzero(np.isin(points, ids[ids >= jn.NUM_JOINTS] - jn.NUM_JOINTS))
     keypoint_sum = np.concatenate(
         [ids[:, None] == np.arange(jn.NUM_JOINTS), ids[:, None] - jn.NUM_JOINTS == points[needed]], axis=1
@@ -196,6 +217,10 @@ def build(arrays: Mapping[str, np.ndarray], keypoint_ids: Sequence[int] = tuple(
 
 
 _POINT_FIELDS = ("template", "shapedirs", "posedirs", "rotation_weights", "translation_weights")
+
+
+def _check_shapes(body: SMPL, rotations: Array, betas: Array, translation: Array) -> None:
+    chex.assert_shape([rotations, betas, translation], [(jn.NUM_JOINTS, 3, 3), (body.num_betas,), (3,)])
 
 
 def _f32(array: np.ndarray) -> Array:

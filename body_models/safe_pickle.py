@@ -1,0 +1,401 @@
+"""Reads pickles written by strangers: builds arrays and plain containers, and runs nothing that the file asks for.
+
+A pickle is a program: it names functions and has them called. Here every name must stand in an allow-list, and a call
+to it is only *recorded* (`Call`). When the whole file has been read, the records are turned into values by the builders
+of that list, which check every shape against the bytes that are there. NumPy's own rebuilding functions are not used:
+a crafted dtype state makes them read bytes as object pointers.
+
+Read are: dict, list, tuple, set, str, bytes, numbers, None; NumPy arrays and scalars of numbers, text and objects;
+SciPy csc, csr and coo matrices (as dense arrays); chumpy arrays (as NumPy arrays); pickle protocols 0 to 5, Python 2's
+too (text as latin-1). Neither SciPy nor chumpy has to be installed. Other formats pass `builders` for their names.
+"""
+
+import io
+import math
+import operator
+import os
+import pickle
+import re
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+MAX_BYTES = 4 << 30
+
+
+class BadPickleError(ValueError):
+    """The file is missing, no pickle, truncated, damaged or too large. One sentence naming the file."""
+
+
+class UnsafePickleError(BadPickleError):
+    """The pickle asks for something outside the allow-list. One sentence naming the file and what it asked for."""
+
+
+class Call:
+    """What a pickle asked to have built, recorded and not done: `name(*args)`, then `state` and `items` set on it."""
+
+    name: ClassVar[str]
+    args: tuple
+    state: Any
+    items: dict
+
+    # The unpickler makes instances by `cls(*args)` and by `cls.__new__(cls, *args)`, hence no __init__.
+    def __new__(cls, *args: object):
+        self = super().__new__(cls)
+        self.args, self.state, self.items = args, None, {}
+        return self
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+    def __setitem__(self, key: object, value: object) -> None:
+        self.items[key] = value
+
+
+class Opaque:
+    """Stands where the file has a chumpy expression that is not a stored array; its `name` says which."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<{self.name}, not evaluated>"
+
+
+class Resolver:
+    """Turns what was recorded into values: `resolve(value)`, with sharing and cycles through lists and dicts kept."""
+
+    def __init__(self, builders: Mapping[str, "Builder | None"], max_bytes: int):
+        self._builders = builders
+        self._bytes_left = max_bytes
+        # Values by the id of what they came from, which is kept beside them so that no id is used twice.
+        self._done: dict[int, tuple[object, Any]] = {}
+
+    def reserve(self, num_bytes: int) -> None:
+        """To be called before memory is taken that the file's own size does not bound."""
+        self._bytes_left -= num_bytes
+        if self._bytes_left < 0:
+            raise ValueError("its arrays would take more memory than the limit for pickles allows")
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, str | bytes | bytearray | int | float | None | np.ndarray | np.generic | Opaque):
+            return value
+        if id(value) not in self._done:
+            if isinstance(value, list | dict):
+                self._done[id(value)] = (value, value)
+            self._done[id(value)] = (value, self._build(value))
+        return self._done[id(value)][1]
+
+    def _build(self, value: Any) -> Any:
+        if isinstance(value, list):
+            value[:] = [self(item) for item in value]
+            return value
+        if isinstance(value, dict):
+            items = [(self(key), self(item)) for key, item in value.items()]
+            value.clear()
+            value.update(items)
+            return value
+        if isinstance(value, tuple | set | frozenset):
+            return type(value)(self(item) for item in value)
+        if isinstance(value, Call):
+            if value.name not in self._builders:
+                return Opaque(value.name)
+            builder = self._builders[value.name]
+            if builder is None:
+                raise ValueError(f"{value.name} is called, which is only read as a name")
+            return builder(value, self)
+        named = value.name if isinstance(value, type) and issubclass(value, Call) else type(value).__name__
+        raise ValueError(f"it holds {named} itself, which is not data")
+
+
+Builder = Callable[[Call, Resolver], Any]
+
+
+def load(
+    path: str | os.PathLike,
+    builders: Mapping[str, Builder | None] | None = None,
+    persistent_load: Callable[[Any], Any] | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Any:
+    """What the pickle file at `path` holds. Arguments and errors as in `loads`."""
+    try:
+        size = os.stat(path).st_size
+        if size > max_bytes:
+            raise BadPickleError(f"{path}: {size} bytes are more than the {max_bytes} that a pickle may have here")
+        contents = Path(path).read_bytes()
+    except OSError as error:
+        raise BadPickleError(f"{path}: cannot be read ({error.strerror})") from error
+    return loads(contents, str(path), builders, persistent_load, max_bytes)
+
+
+def loads(
+    contents: bytes,
+    name: str,
+    builders: Mapping[str, Builder | None] | None = None,
+    persistent_load: Callable[[Any], Any] | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Any:
+    """What the pickle `contents` holds.
+
+    Args:
+      contents: the pickle.
+      name: what errors call it, usually its path.
+      builders: more allowed names ("package.module.Class") and what to build for them: a function of the recorded
+        `Call` and the `Resolver` that evaluates its parts, e.g. `attributes`; None allows the bare name only.
+      persistent_load: turns the persistent ids of formats that have them (torch) into values.
+      max_bytes: limit for all arrays together.
+
+    Raises:
+      UnsafePickleError: it asks for a name outside the list.
+      BadPickleError: it is no pickle, truncated, damaged or too large.
+    """
+    allowed = {**BUILDERS, **(builders or {})}
+    if not contents:
+        raise BadPickleError(f"{name}: the file is empty, a pickle was expected")
+    for magic, found in _OTHER_FORMATS.items():
+        if contents.startswith(magic):
+            raise BadPickleError(f"{name}: this is {found}, not a pickle")
+    stream = io.BytesIO(contents)
+    reader = _Recorder(stream, name, allowed, persistent_load)
+    # Hostile or damaged bytes can raise nearly anything, from the unpickler as from the builders.
+    try:
+        recorded = reader.load()
+    except BadPickleError:
+        raise
+    except Exception as error:
+        at_end = stream.tell() == len(contents) and not contents.endswith(pickle.STOP)
+        if isinstance(error, EOFError | struct.error) or at_end:
+            raise BadPickleError(
+                f"{name}: the pickle is truncated, or no pickle: it stops after {len(contents)} bytes without an end"
+            ) from error
+        reason = "no such instruction" if isinstance(error, KeyError) else _reason(error)
+        raise BadPickleError(
+            f"{name}: not a pickle, or a damaged one: reading fails near byte {stream.tell()} ({reason})"
+        ) from error
+    try:
+        return Resolver(allowed, max_bytes)(recorded)
+    except Exception as error:
+        raise BadPickleError(f"{name}: the pickle cannot be used: {_reason(error)}") from error
+
+
+def attributes(call: Call, resolve: Resolver) -> dict:
+    """Builder for an object of any class: its attributes, as a dict."""
+    state = resolve(call.state)
+    if not isinstance(state, dict):
+        raise BadPickleError(f"{call.name} comes without attributes")
+    return state
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, KeyError):
+        return f"{error} is unknown or missing"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+_OTHER_FORMATS = {
+    b"PK\x03\x04": "a zip archive (.npz, or a torch checkpoint)",
+    b"\x93NUMPY": "a .npy file",
+    b"version https://git-lfs": "a Git LFS pointer (the file itself was not downloaded)",
+    b"<": "a web page (a download that was refused?)",
+}
+
+
+# The pure-Python unpickler: the C one of some Python versions fills gigabytes on a memo index of a few bytes.
+class _Recorder(pickle._Unpickler):
+    """Records calls to allowed names; everything else in the stream is plain data."""
+
+    def __init__(self, stream: io.BytesIO, name: str, allowed: Mapping[str, Builder | None], persistent_load):
+        super().__init__(stream, encoding="latin1")
+        self._name, self._allowed, self._persistent_load = name, allowed, persistent_load
+        self._classes: dict[str, type[Call]] = {}
+
+    def find_class(self, module: str, name: str) -> type[Call]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        full = _canonical(f"{module}.{name}")
+        if full not in self._allowed and not full.startswith("chumpy."):
+            # The name comes from the file: shown short and printable.
+            asked = ascii(f"{module}.{name}"[:80]).strip("'")
+            raise UnsafePickleError(
+                f"{self._name}: the pickle asks for {asked}, which could run code, so it is not loaded; "
+                "only arrays, numbers, text and containers are read from pickles"
+            )
+        # One class per name and file: whatever a pickle does to it ends with this load.
+        if full not in self._classes:
+            self._classes[full] = type(name, (Call,), {"name": full})
+        return self._classes[full]
+
+    def persistent_load(self, pid: object) -> object:
+        if self._persistent_load is None:
+            raise UnsafePickleError(f"{self._name}: the pickle asks for data outside itself (a torch checkpoint?)")
+        return self._persistent_load(pid)
+
+    def load_bytearray8(self) -> None:
+        (size,) = struct.unpack("<Q", self.read(8))  # pyright: ignore[reportAttributeAccessIssue]
+        # `read` returns no more than there is; the inherited method allocates `size` bytes beforehand.
+        contents = bytearray(self.read(size))  # pyright: ignore[reportAttributeAccessIssue]
+        self.append(contents)  # pyright: ignore[reportAttributeAccessIssue]
+
+    dispatch: ClassVar[dict] = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
+
+
+def _canonical(full: str) -> str:
+    """One spelling for a name that moved between versions of Python, NumPy, SciPy and chumpy."""
+    for old, new in (("__builtin__.", "builtins."), ("copy_reg.", "copyreg."), ("numpy.core.", "numpy._core.")):
+        full = new + full.removeprefix(old) if full.startswith(old) else full
+    full = re.sub(r"^scipy\.sparse\.(?:_?\w+\.)?(csc|csr|coo)_(?:matrix|array)$", r"scipy.sparse.\1", full)
+    return "chumpy.ch.Ch" if full == "chumpy.Ch" else full
+
+
+def _as_bytes(data: object) -> bytes:
+    if isinstance(data, str):
+        return data.encode("latin1")
+    if not isinstance(data, bytes | bytearray):
+        raise BadPickleError(f"the contents of an array are a {type(data).__name__}, not bytes")
+    return bytes(data)
+
+
+def _dtype(call: Call, resolve: Resolver) -> np.dtype:
+    code = call.args[0] if call.args else None
+    match = re.fullmatch(r"[<>|=]?([?biufcSUO])\d{0,6}", code) if isinstance(code, str) else None
+    state = resolve(call.state)
+    # A state is (version, byte order, base type, field names, ...).
+    if match is None or (state is not None and (state[2] is not None or state[3] is not None)):
+        raise ValueError(f"it has an array of type {code!r}; only plain numbers, text and objects are read")
+    if match[1] == "O":
+        return np.dtype(object)
+    dtype = np.dtype(code)
+    return dtype.newbyteorder(state[1]) if state is not None and state[1] in ("<", ">") else dtype
+
+
+def _make_array(data: object, dtype: np.dtype, shape: Any, order: Any, resolve: Resolver) -> np.ndarray:
+    shape = tuple(operator.index(n) for n in (shape if isinstance(shape, tuple | list) else (shape,)))
+    if min(shape, default=0) < 0 or not isinstance(dtype, np.dtype):
+        raise ValueError(f"an array has shape {shape} and type {dtype!r}")
+    count = math.prod(shape)
+    if dtype == object:
+        if not isinstance(data, list) or len(data) != count:
+            raise ValueError(f"an object array of shape {shape} does not come with a list of {count}")
+        resolve.reserve(8 * count)
+        array = np.empty(count, object)
+        for i, item in enumerate(data):
+            array[i] = resolve(item)
+        return array.reshape(shape, order=order)
+    contents = _as_bytes(data)
+    if len(contents) != count * dtype.itemsize:
+        raise ValueError(
+            f"an array of shape {shape} and type {dtype} needs {count * dtype.itemsize} bytes and has {len(contents)}"
+        )
+    resolve.reserve(len(contents))
+    if not contents:
+        return np.zeros(shape, dtype)
+    return np.frombuffer(contents, dtype).reshape(shape, order=order).astype(dtype.newbyteorder("="), order="C")
+
+
+def _array(call: Call, resolve: Resolver) -> np.ndarray:
+    """`_reconstruct(ndarray, (0,), 'b')`, then the state ([version,] shape, dtype, is_fortran, data)."""
+    if not isinstance(call.state, tuple) or len(call.state) not in (4, 5):
+        raise ValueError("an array comes without its contents")
+    shape, dtype, is_fortran, data = call.state[-4:]
+    contents = data if isinstance(data, list) else resolve(data)
+    return _make_array(contents, resolve(dtype), shape, "F" if is_fortran else "C", resolve)
+
+
+def _array_from_buffer(call: Call, resolve: Resolver) -> np.ndarray:
+    """Protocol 5: `_frombuffer(data, dtype, shape, order[, axis_order])`."""
+    data, dtype, shape, order, *axes = call.args
+    array = _make_array(resolve(data), resolve(dtype), shape, "C" if order == "K" else order, resolve)
+    return array.transpose(axes[0]) if order == "K" and axes and axes[0] is not None else array
+
+
+def _scalar(call: Call, resolve: Resolver) -> Any:
+    dtype, data = call.args
+    return _make_array(resolve(data), resolve(dtype), (), "C", resolve)[()]
+
+
+def _bytes(call: Call, resolve: Resolver) -> bytes:
+    """`bytes()`, `bytearray(bytes)`, or as Python 3 writes bytes for Python 2, `_codecs.encode(text, 'latin1')`."""
+    text, encoding = {0: ("", "latin1"), 1: (*call.args, "latin1")}.get(len(call.args), call.args)
+    if encoding not in ("latin1", "latin-1"):
+        raise ValueError(f"it encodes text as {encoding!r}, only latin1 is read")
+    return _as_bytes(resolve(text))
+
+
+def _ordered_dict(call: Call, resolve: Resolver) -> dict:
+    return {**dict(resolve(call.args[0]) if call.args else ()), **resolve(call.items)}
+
+
+def _reconstructed(call: Call, resolve: Resolver) -> Any:
+    """Protocols 0 and 1: `copyreg._reconstructor(cls, object, None)`, then a state."""
+    cls, *_ = call.args
+    if not (isinstance(cls, type) and issubclass(cls, Call)):
+        raise BadPickleError("it rebuilds an object without a class")
+    built = cls()
+    built.state = call.state
+    return resolve(built)
+
+
+def _sparse(call: Call, resolve: Resolver) -> np.ndarray:
+    state = attributes(call, resolve)
+    kind = call.name.rpartition(".")[2]
+    shape = tuple(operator.index(n) for n in (state["_shape"] if "_shape" in state else state["shape"]))
+    data = np.asarray(state["data"])
+    if kind == "coo":
+        index = state["coords"] if "coords" in state else (state["row"], state["col"])
+        row, col = (np.asarray(i) for i in index)
+    else:
+        pointer = np.asarray(state["indptr"])
+        lines = np.repeat(np.arange(len(pointer) - 1), np.diff(pointer))
+        inner = np.asarray(state["indices"])[: len(lines)]
+        row, col = (inner, lines) if kind == "csc" else (lines, inner)
+        data = data[: len(lines)]
+    ok = len(shape) == 2 and data.ndim == 1 and row.shape == col.shape == data.shape
+    if not ok or (data.size and not (row.min() >= 0 <= col.min() and row.max() < shape[0] and col.max() < shape[1])):
+        raise ValueError(f"a sparse matrix of shape {shape} has entries that do not fit it")
+    resolve.reserve(math.prod(shape) * data.itemsize)
+    dense = np.zeros(shape, data.dtype)
+    np.add.at(dense, (row, col), data)
+    return dense
+
+
+def _chumpy(call: Call, resolve: Resolver) -> np.ndarray | Opaque:
+    """The stored array of a `Ch`, and what merely reorders one; expressions stay `Opaque`."""
+    kind, state = call.name.rpartition(".")[2], call.state
+    if not isinstance(state, dict):
+        return Opaque(call.name)
+    source = resolve(state.get("x" if kind == "Ch" else "a"))
+    if not isinstance(source, np.ndarray | np.generic | int | float):
+        return Opaque(call.name)
+    source = np.asarray(source)
+    if kind == "Ch":
+        return source
+    if kind == "Select":
+        chosen = source.ravel()[np.asarray(resolve(state["idxs"]))]
+        return chosen.reshape(resolve(state["preferred_shape"])) if "preferred_shape" in state else chosen
+    if kind == "Reshape":
+        return source.reshape(resolve(state["newshape"]))
+    return source.transpose(resolve(state.get("axes")))
+
+
+# Allowed names. None: the bare name may stand as an argument and is never built.
+BUILDERS: dict[str, Builder | None] = {
+    "numpy.ndarray": None,
+    "builtins.object": None,
+    "numpy.dtype": _dtype,
+    "numpy._core.multiarray._reconstruct": _array,
+    "numpy._core.multiarray.scalar": _scalar,
+    "numpy._core.numeric._frombuffer": _array_from_buffer,
+    "_codecs.encode": _bytes,
+    "builtins.bytes": _bytes,
+    "builtins.bytearray": _bytes,
+    "builtins.set": lambda call, resolve: set(resolve(call.args[0])),
+    "builtins.frozenset": lambda call, resolve: frozenset(resolve(call.args[0])),
+    "collections.OrderedDict": _ordered_dict,
+    "copyreg._reconstructor": _reconstructed,
+    **dict.fromkeys(["scipy.sparse.csc", "scipy.sparse.csr", "scipy.sparse.coo"], _sparse),
+    "chumpy.ch.Ch": _chumpy,
+    **dict.fromkeys(["chumpy.reordering.Select", "chumpy.reordering.Reshape", "chumpy.reordering.transpose"], _chumpy),
+}
