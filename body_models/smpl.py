@@ -3,9 +3,10 @@
 Source: Loper et al., SMPL, SIGGRAPH Asia 2015; the joint list is the one of the `smplx` package with SPIN's nine extra
 joints. Shapes use J = 24 joints, V vertices, S shape directions, K keypoints, A anchors, L = 54 listed joints.
 
-Whatever rides on the skin, the whole mesh, a landmark vertex or a regressed joint, is a sum of *anchors*: rest positions
-linear in shape and pose, moved by blended joint transforms. A vertex is one anchor. A regressed joint sum_v e_v x_v is one
-anchor per joint j that moves it, at sum_v e_v w_vj v: exact, and a handful of anchors in place of the mesh.
+Whatever rides on the skin, the whole mesh, a landmark vertex or a regressed joint, is a sum of *anchors*: rest
+positions linear in shape and pose, moved by blended joint transforms. A vertex is one anchor. A regressed joint
+sum_v e_v x_v is one anchor per joint j that moves it, at sum_v e_v w_vj v: exact, and a handful of anchors in place of
+the mesh.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import joints as jn
+from body_models.pytree import pytree
 
 Array = jax.Array
 
 
-@chex.dataclass(frozen=True)
+@pytree
 class SkinnedPoints:
     """A anchors on the skin.
 
@@ -35,7 +37,7 @@ class SkinnedPoints:
     translation_weights: Array
 
 
-@chex.dataclass(frozen=True)
+@pytree
 class SMPL:
     """A body model.
 
@@ -43,8 +45,8 @@ class SMPL:
     mesh: V anchors, one a vertex. faces (F, 3) int32.
     landmarks: the anchors of the 21 landmark vertices and 9 extra joints; landmark_sum (30, A) adds them up. In a
     model without the extra joints it is (21, A).
-    keypoint_anchors: the anchors that the K keypoints need, and no more; keypoint_sum (K, J + A) picks each keypoint out
-    of the joints and adds up its anchors.
+    keypoint_anchors: the anchors that the K keypoints need, and no more; keypoint_sum (K, J + A) picks each keypoint
+    out of the joints and adds up its anchors.
     """
 
     joint_template: Array
@@ -151,8 +153,8 @@ def build(arrays: Mapping[str, np.ndarray], keypoint_ids: Sequence[int] = tuple(
     """Folds a model file's arrays into the pytree, in float64, stored as float32.
 
     Args:
-      arrays: `v_template` (V, 3), `shapedirs` (V, 3, S), `posedirs` (V, 3, 207), `J_regressor` (J, V), `weights` (V, J),
-        `f` (F, 3), `landmark_vertex_ids` (21,), `J_regressor_extra` (9, V), or (0, V) for a model without it.
+      arrays: `v_template` (V, 3), `shapedirs` (V, 3, S), `posedirs` (V, 3, 207), `J_regressor` (J, V), `weights`
+        (V, J), `f` (F, 3), `landmark_vertex_ids` (21,), `J_regressor_extra` (9, V), or (0, V) for a model without it.
       keypoint_ids: which of the 54 listed joints `keypoints` returns, in order.
 
     Raises:

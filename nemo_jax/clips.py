@@ -5,11 +5,12 @@ import jax
 import jax.numpy as jnp
 
 from body_models import joints as jn
+from body_models.pytree import pytree
 
 Array = jax.Array
 
 
-@chex.dataclass(frozen=True)
+@pytree
 class Clips:
     """One action: N instances, T frames (the longest), K = 25 keypoints in BODY_25 order.
 
@@ -42,7 +43,7 @@ class Clips:
         return self.keypoints.shape[-3]
 
 
-@chex.dataclass(frozen=True)
+@pytree
 class GroundTruth:
     """What is true of the clips, kept apart so that a fit cannot see it.
 

@@ -1,0 +1,89 @@
+"""Every choice of a fit, in one frozen dataclass.
+
+The floats are leaves of a pytree: they can be traced, so a sweep vmaps over them and a hypergradient differentiates
+them. All other fields are static: changing one compiles another program.
+"""
+
+import dataclasses
+from typing import Literal
+
+import jax
+
+
+@dataclasses.dataclass(frozen=True)
+class FitConfig:
+    """Defaults are the `default` preset; the published versions are presets of `experiments/configs`."""
+
+    # --- the field ---
+    features: Literal["rbf", "none"] = "rbf"  # phase features; `none` feeds the bare phase
+    kernel: str = "gaussian"  # radial kernel, a key of field.KERNELS
+    num_centres: int = 32  # radial features
+    log_scale: float = -5.5  # where the learned log-scales of the features start
+    hidden: int = 256  # width of the field's layers
+    code_size: int = 5  # numbers in an instance code
+    code_std: float = 1e-4  # spread of the initial codes
+    code_noisy: bool = False  # add noise to the codes in the joint stage
+    code_noise: float = 0.1  # its standard deviation
+    # --- the phase networks ---
+    phase_nodes: int = 200  # sigmoids
+    phase_init: Literal["linear", "uniform"] = "linear"  # where their shifts start
+    # --- cameras ---
+    focal_fixed: float = 0.0  # pixels for every video; 0 takes each clip's own (quirk of the paper: 5000)
+    focal_guess: float = 1.5  # unknown focal lengths, in image diagonals
+    principal_swapped: bool = False  # quirk: centre at (height/2, width/2)
+    camera_search: bool = True  # try many yaws on many frames; off = the published start, upside down (quirk)
+    camera_yaws: int = 12  # level cameras tried per instance
+    camera_frames: int = 24  # frames per instance that the search looks at
+    near: float = 0.2  # metres; closer points count as this far, 0 = no guard (published)
+    # --- starting without any 3D ---
+    lift: bool = False  # set where some instance has no initial pose at all (see fit.with_lift)
+    lift_steps: int = 240  # steps of the single-video lifting of instances without initial pose
+    lift_frames: int = 24  # frames per instance that lifting solves, the others are interpolated
+    lift_yaws: int = 8  # starts per instance
+    lift_lr: float = 0.03  # its Adam learning rate
+    lift_trust: float = 0.1  # weight of a lifted pose against a given one in the 3D term
+    # --- losses ---
+    keypoint_loss: str = "mse_robust"  # a name in losses.KEYPOINT_LOSSES
+    robust_scale: float = 100.0  # s of the robust losses, pixels (after person_size) or radians
+    confidence_threshold: float = 0.5  # detections at or below it are not used
+    person_size: float = 800.0  # residuals are scaled as if the person's median box had this diagonal; 0 = raw pixels
+    visible_box: bool = True  # boxes over visible joints only; off = undetected zeros count (quirk)
+    camera_confidence: bool = True  # confidence is a factor in the camera stage too; off = gate only (quirk)
+    init_space: Literal["rotation", "axis_angle"] = "rotation"  # where the 3D term measures; axis_angle as published
+    weight_init: float = 30.0  # 3D term, against the initial pose
+    weight_code: float = 1.0  # mean squared code
+    weight_limits: float = 300.0  # joint-limit prior
+    weight_betas: float = 1.0  # mean squared shape coefficient
+    weight_gmm: float = 1.0  # Gaussian mixture prior, where one is given
+    weight_vposer: float = 10.0  # VPoser vertex reconstruction, where one is given
+    weight_vposer_z: float = 1.0  # VPoser KL
+    # --- optimisation ---
+    batch_size: int = 512  # (instance, frame) pairs a step, with replacement; -1 = all frames
+    warmup_steps: int = 300
+    camera_steps: int = 200
+    joint_steps: int = 1000
+    warmup_root: bool = True  # the warm-up fits the root orientation too, once cameras are aligned by it
+    schedule: Literal["constant", "cosine"] = "cosine"  # of every learning rate within the joint stage
+    lr_warmup: float = 1e-3  # field and phases in the warm-up, as multiples of nothing: absolute
+    lr_camera_stage: float = 0.02
+    lr_camera: float = 0.005
+    lr_field: float = 1e-3
+    lr_phase: float = 1e-3
+    lr_code: float = 5e-3
+    lr_betas: float = 5e-3  # 0 freezes the shapes (quirk: in no optimiser)
+    lr_focal: float = 0.0  # 0 keeps focal lengths
+    weight_decay: float = 0.0  # L2 added to the field's gradient before Adam
+    matmul_precision: Literal["float32", "tensorfloat32", "bfloat16"] = "float32"
+
+
+_STATIC_TYPES = (int, str, bool)
+
+
+def _register() -> None:
+    fields = dataclasses.fields(FitConfig)
+    data = [f.name for f in fields if isinstance(f.default, float)]
+    meta = [f.name for f in fields if isinstance(f.default, _STATIC_TYPES)]
+    jax.tree_util.register_dataclass(FitConfig, data_fields=data, meta_fields=meta)
+
+
+_register()

@@ -1,0 +1,91 @@
+"""Data terms: small functions of arrays, weighted and summed by `nemo_jax.objective`.
+
+The keypoint kinds carry the published names. Confidence acts as a gate, a strict threshold, and, where the configuration
+says so, as a factor too. Means divide by every entry, gated ones included, so that unsure frames weigh less.
+"""
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+KEYPOINT_LOSSES = ("mse", "mse_robust", "rmse", "rmse_robust", "rmse_resized", "mse_robust_resized")
+
+
+def robust(residual: Array, scale: float | Array) -> Array:
+    """Geman-McClure s^2 r^2 / (r^2 + s^2), elementwise (paper eq. 5)."""
+    square = residual**2
+    return scale**2 * square / (square + scale**2)
+
+
+def keypoint_loss(kind: str, residual: Array, scale: float | Array, box_diagonal: Array) -> Array:
+    """Loss of each residual, not reduced and not weighted.
+
+    Args:
+      kind: one of `KEYPOINT_LOSSES`.
+      residual: (..., K, 2) pixels.
+      scale: s of the robust kinds, pixels.
+      box_diagonal: (...,) pixels, used by the `*_resized` kinds.
+
+    Returns:
+      (..., K, 2) for the kinds per coordinate, (..., K, 1) for those of the joint's distance (`rmse*`).
+    """
+    size = box_diagonal[..., None, None]
+    if kind == "mse":
+        return residual**2
+    if kind == "mse_robust":
+        return robust(residual, scale)
+    if kind == "mse_robust_resized":
+        return robust(residual, scale) / size * 1000
+    distance_square = jnp.sum(residual**2, -1, keepdims=True)
+    if kind == "rmse":
+        return jnp.sqrt(1e-6 + distance_square)
+    if kind == "rmse_resized":
+        return jnp.sqrt(1e-6 + distance_square) / size
+    if kind == "rmse_robust":
+        # The published form: the distance is not squared, so it is nearly linear. Its root is kept off zero.
+        zero = distance_square == 0
+        distance = jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, distance_square)))
+        return scale**2 * distance / (distance + scale**2)
+    raise ValueError(f"keypoint_loss is {kind!r}, expected one of {', '.join(KEYPOINT_LOSSES)}")
+
+
+def box_diagonal(keypoints: Array, confidence: Array, visible_only: bool) -> Array:
+    """Diagonal (...,) of the box around a frame's keypoints (..., K, 2), pixels, + 1e-4.
+
+    The published box takes undetected keypoints, which stand at the origin, into account; `visible_only` leaves them out.
+    A frame with no visible keypoint has diagonal 1e-4.
+    """
+    if visible_only:
+        seen = (confidence > 0)[..., None]
+        low = jnp.where(seen, keypoints, jnp.inf).min(-2)
+        high = jnp.where(seen, keypoints, -jnp.inf).max(-2)
+        side = jnp.where(jnp.isfinite(high - low), high - low, 0.0)
+    else:
+        side = keypoints.max(-2) - keypoints.min(-2)
+    square = jnp.sum(side**2, -1)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0) + 1e-4
+
+
+def gate(confidence: Array, threshold: float | Array) -> Array:
+    """1 where confidence is strictly above the threshold, as floats."""
+    return (confidence > threshold).astype(confidence.dtype)
+
+
+def mean_per_instance(values: Array, instance: Array, num_instances: int) -> Array:
+    """Mean over the instances present in a batch of the mean over each one's samples.
+
+    Args:
+      values: (B,), one a sample. instance: (B,) int, whose sample it is. num_instances: N.
+    """
+    member = (instance[:, None] == jnp.arange(num_instances)).astype(values.dtype)
+    count = member.sum(0)
+    present = (count > 0).astype(values.dtype)
+    # Summed by broadcasting: a matrix product would drop to reduced precision on accelerators.
+    totals = (member * values[:, None]).sum(0)
+    return (totals / jnp.maximum(count, 1)).sum() / jnp.maximum(present.sum(), 1)
+
+
+def initial_pose_loss(body_pose: Array, target: Array, mask: Array, scale: float | Array) -> Array:
+    """The 3D term: mean of [mask > 0.5] rho(pose - target) over a batch's body poses (B, 69), radians; mask (B,)."""
+    return jnp.mean(gate(mask, 0.5)[:, None] * robust(body_pose - target, scale))

@@ -1,0 +1,189 @@
+"""The model: what is learned, what is given, and the prediction of ONE frame of ONE instance."""
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from body_models import joints as jn
+from body_models import smpl
+from body_models.pytree import pytree
+from nemo_jax import camera as cam
+from nemo_jax import clips as clips_lib
+from nemo_jax import losses, mirror, rotations
+from nemo_jax.clips import Clips
+from nemo_jax.config import FitConfig
+from nemo_jax.field import MotionField
+from nemo_jax.phase import MonotonicPhase
+from nemo_jax.priors import Priors
+
+Array = jax.Array
+
+
+@pytree
+class Params:
+    """All that a fit learns. Every field but `field` has a leading axis of N instances.
+
+    field: Flax parameters of `MotionField`, shared. phase: Flax parameters of `MonotonicPhase`, stacked.
+    codes (N, C): the instance embedding. cameras (N, 9): see `nemo_jax.camera`. betas (N, S): body shapes.
+    log_focal (N,): correction of the focal length, 0 = as given. mirrored (N,): 1 where the instance does the action with
+    the other hand, so that the shared motion is reflected for it; set by the start of a fit, not by gradients.
+    """
+
+    field: Any
+    phase: Any
+    codes: Array
+    cameras: Array
+    betas: Array
+    log_focal: Array
+    mirrored: Array
+
+
+@pytree
+class Assets:
+    """All that a fit is given besides the clips.
+
+    body: the body model. priors. focal (N,) pixels. principal (N, 2) pixels. pixel_scale (N,): residuals are multiplied
+    by it before the loss.
+    """
+
+    body: smpl.SMPL
+    priors: Priors
+    focal: Array
+    principal: Array
+    pixel_scale: Array
+
+
+@pytree
+class Prediction:
+    """One frame: phase () in [0, 1]; rotations (24, 3, 3), root first; translation (3,) metres; keypoints (K, 3) metres in
+    the shared world; keypoints_2d (K, 2) pixels."""
+
+    phase: Array
+    rotations: Array
+    translation: Array
+    keypoints: Array
+    keypoints_2d: Array
+
+
+def field_module(config: FitConfig) -> MotionField:
+    return MotionField(
+        hidden=config.hidden,
+        features=config.features,
+        num_centres=config.num_centres,
+        kernel=config.kernel,
+        # A start, not a trained number: it is read when parameters are made.
+        log_scale=config.log_scale,
+    )
+
+
+def phase_module(config: FitConfig) -> MonotonicPhase:
+    return MonotonicPhase(num_nodes=config.phase_nodes, start=config.phase_init)
+
+
+def prepare(clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) -> Assets:
+    """Camera intrinsics and residual scale of the clips, gathered with body and priors."""
+    clips_lib.check(clips)
+    known = jnp.where(config.focal_fixed > 0, config.focal_fixed, clips.focal_length)
+    box = losses.box_diagonal(clips.keypoints, clips.confidence, visible_only=True)
+    # The median over frames that show at least half of the body; a box around two joints says nothing of size.
+    seen = (clips.confidence > 0).sum(-1) >= 6
+    size = jnp.nanmedian(jnp.where(seen, box, jnp.nan), axis=-1)
+    size = jnp.where(jnp.isnan(size), box.max(-1), size)
+    return Assets(
+        body=body,
+        priors=priors,
+        focal=cam.focal_lengths(known, clips.image_size, config.focal_guess),
+        principal=cam.principal_points(clips.image_size, config.principal_swapped),
+        pixel_scale=jnp.where(config.person_size > 0, config.person_size / size, 1.0),
+    )
+
+
+def init(key: Array, num_instances: int, image_size: Array, num_betas: int, config: FitConfig) -> Params:
+    """Initial parameters; cameras at the published start, 2 f / height away, until the camera stage moves them."""
+    field_key, phase_key, code_key, camera_key = jax.random.split(key, 4)
+    field = field_module(config).init(field_key, jnp.zeros(()), jnp.zeros(config.code_size))["params"]
+    phase_init = phase_module(config).init
+    phase = jax.vmap(lambda k: phase_init(k, jnp.zeros(()))["params"])(jax.random.split(phase_key, num_instances))
+    cameras = 1e-4 * jax.random.normal(camera_key, (num_instances, cam.CAMERA_SIZE))
+    cameras = cameras.at[:, 3:].add(rotations.IDENTITY_6D)
+    height = image_size[:, 1].max()
+    focal = jnp.where(config.focal_fixed > 0, config.focal_fixed, 5000.0)
+    return Params(
+        field=field,
+        phase=phase,
+        codes=config.code_std * jax.random.normal(code_key, (num_instances, config.code_size)),
+        cameras=cameras.at[:, 2].add(2 * focal / height),
+        betas=jnp.zeros((num_instances, num_betas)),
+        log_focal=jnp.zeros(num_instances),
+        mirrored=jnp.zeros(num_instances),
+    )
+
+
+def warp(params: Params, config: FitConfig, instance: Array, raw_phase: Array) -> Array:
+    """Phase of ONE instance (an index) at raw phases of any shape."""
+    own = jax.tree.map(lambda leaf: leaf[instance], params.phase)
+    return phase_module(config).apply({"params": own}, raw_phase)  # pyright: ignore[reportReturnType]
+
+
+def motion(params: Params, config: FitConfig, phase: Array, code: Array) -> tuple[Array, Array]:
+    """The field at ONE phase () and code (C,): rotations (24, 3, 3) and translation (3,) against phase 0, code 0."""
+
+    def field(phase: Array, code: Array) -> Any:
+        return field_module(config).apply({"params": params.field}, phase, code)
+
+    rotation_6d, raw = field(phase, code)
+    # The origin depends on no batched value, so that under vmap it is evaluated once.
+    _, origin = field(jnp.zeros(()), jnp.zeros(config.code_size))
+    return rotations.rotation_6d_to_matrix(rotation_6d), raw - origin
+
+
+def predict(
+    params: Params,
+    assets: Assets,
+    config: FitConfig,
+    instance: Array,
+    raw_phase: Array,
+    code_noise: Array | float = 0.0,
+) -> Prediction:
+    """Motion, body and pixels of ONE instance (an index) at ONE raw phase ().
+
+    Args:
+      params: what is learned. assets: what is given. config: the static choices.
+      instance: () int. raw_phase: () in [0, 1], t / (F - 1).
+      code_noise: (C,), added to the instance code.
+    """
+    phase = warp(params, config, instance, raw_phase)
+    rotation, translation = motion(params, config, phase, params.codes[instance] + code_noise)
+    rotation, translation = mirror.mirror_motion(rotation, translation, params.mirrored[instance])
+    keypoints = smpl.keypoints(assets.body, rotation, params.betas[instance], translation)
+    return Prediction(
+        phase=phase,
+        rotations=rotation,
+        translation=translation,
+        keypoints=keypoints,
+        keypoints_2d=see(params, assets, config, instance, keypoints),
+    )
+
+
+def see(params: Params, assets: Assets, config: FitConfig, instance: Array, points: Array) -> Array:
+    """Pixels (P, 2) of world points (P, 3) in ONE instance's camera."""
+    focal = assets.focal[instance] * jnp.exp(params.log_focal[instance])
+    seen = cam.to_camera(params.cameras[instance], points)
+    return cam.project(seen, focal, assets.principal[instance], config.near)
+
+
+def predict_clips(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Prediction:
+    """`predict` for every frame of every instance: leaves (N, T, ...). Padding repeats the last phase."""
+    phases = clips_lib.raw_phase(clips)
+    over_time = jax.vmap(predict, (None, None, None, None, 0))
+    return jax.vmap(over_time, (None, None, None, 0, 0))(
+        params, assets, config, jnp.arange(clips.num_instances), phases
+    )
+
+
+def body_pose(rotation: Array) -> Array:
+    """Axis-angle (23, 3) of rotations (24, 3, 3) without the root."""
+    chex.assert_axis_dimension(rotation, -3, jn.NUM_JOINTS)
+    return rotations.matrix_to_axis_angle(rotation[..., 1:, :, :])

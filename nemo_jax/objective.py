@@ -1,0 +1,147 @@
+"""The loss of a batch: each term computed once from one prediction, then weighted and summed."""
+
+import jax
+import jax.numpy as jnp
+
+from body_models.pytree import pytree
+from nemo_jax import clips as clips_lib
+from nemo_jax import losses, mirror, model
+from nemo_jax.clips import Clips
+from nemo_jax.config import FitConfig
+from nemo_jax.model import Assets, Params, Prediction
+from nemo_jax.priors import joint_limit_loss
+
+Array = jax.Array
+
+
+@pytree
+class Targets:
+    """Initial 3D estimate as the fit uses it.
+
+    pose (N, T, 24, 3): axis-angle, the root in the shared world once cameras are aligned. rotations (N, T, 24, 3, 3): the
+    same. mask (N, T): 1 where the body pose exists. root_mask (N, T): 1 where the root may be used too. weight (N,): trust.
+    """
+
+    pose: Array
+    rotations: Array
+    mask: Array
+    root_mask: Array
+    weight: Array
+
+
+@pytree
+class Batch:
+    """B frames: instance (B,) and frame (B,), int."""
+
+    instance: Array
+    frame: Array
+
+
+def sample_batch(key: Array, clips: Clips, size: int) -> Batch:
+    """`size` existing frames, uniform over all frames of all instances, with replacement."""
+    ends = jnp.cumsum(clips_lib.num_frames(clips))
+    index = jnp.floor(jax.random.uniform(key, (size,)) * ends[-1])
+    index = jnp.minimum(index, ends[-1] - 1)
+    instance = jnp.searchsorted(ends, index, side="right", method="compare_all")
+    starts = ends - clips_lib.num_frames(clips)
+    return Batch(instance=instance, frame=(index - starts[instance]).astype(jnp.int32))
+
+
+def full_batch(clips: Clips) -> Batch:
+    """Every frame slot of every instance, padding too: for clips of equal length."""
+    n, t = clips.num_instances, clips.num_frames
+    return Batch(instance=jnp.repeat(jnp.arange(n), t), frame=jnp.tile(jnp.arange(t), n))
+
+
+def predict_batch(
+    params: Params, assets: Assets, config: FitConfig, clips: Clips, batch: Batch, code_noise: Array | float = 0.0
+) -> Prediction:
+    """Predictions of a batch, leaves (B, ...); `code_noise` (B, C) or 0."""
+    phases = clips_lib.raw_phase(clips)[batch.instance, batch.frame]
+    noise = jnp.broadcast_to(code_noise, (batch.instance.shape[0], config.code_size))
+    return jax.vmap(model.predict, (None, None, None, 0, 0, 0))(params, assets, config, batch.instance, phases, noise)
+
+
+def keypoint_term(
+    prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, batch: Batch, with_confidence: bool = True
+) -> Array:
+    """Loss (B,) of each frame's reprojection: mean over 25 joints, and coordinates where the kind has two."""
+    at = (batch.instance, batch.frame)
+    confidence = clips.confidence[at]
+    gate = losses.gate(confidence, config.confidence_threshold) * clips.frame_mask[at][:, None]
+    scale = assets.pixel_scale[batch.instance]
+    # Gated before the loss too: what stands at an undetected joint may be anything.
+    residual = jnp.where(gate[..., None] > 0, prediction.keypoints_2d - clips.keypoints[at], 0.0)
+    box = losses.box_diagonal(clips.keypoints[at], confidence, config.visible_box)
+    each = losses.keypoint_loss(config.keypoint_loss, residual * scale[:, None, None], config.robust_scale, box * scale)
+    weight = gate * confidence if with_confidence else gate
+    return jnp.mean(weight[..., None] * each, (-2, -1))
+
+
+def init_term(rotation: Array, targets: Targets, config: FitConfig, batch: Batch, root: bool = False) -> Array:
+    """The 3D term () of a batch: distance of predicted rotations (B, 24, 3, 3) from the initial pose.
+
+    In axis-angle as published, or as the chordal distance 1/2 |R - R0|^2, which is the squared angle for small angles,
+    needs no logarithm and is bounded; both are divided by the 69 numbers of a body pose.
+    """
+    at = (batch.instance, batch.frame)
+    weight = targets.weight[batch.instance]
+    if config.init_space == "axis_angle":
+        pose = jax.vmap(model.body_pose)(rotation).reshape(-1, 69)
+        target = targets.pose[at][:, 1:].reshape(-1, 69)
+        each = losses.gate(targets.mask[at], 0.5)[:, None] * losses.robust(pose - target, config.robust_scale)
+        return jnp.mean(weight[:, None] * each)
+    chordal = 0.5 * jnp.sum((rotation - targets.rotations[at]) ** 2, (-2, -1))
+    body = jnp.sum(chordal[:, 1:], -1) * targets.mask[at]
+    total = body + chordal[:, 0] * targets.root_mask[at] if root else body
+    return jnp.mean(weight * total) / 69
+
+
+def joint_loss(
+    params: Params,
+    assets: Assets,
+    config: FitConfig,
+    clips: Clips,
+    targets: Targets,
+    batch: Batch,
+    code_noise: Array | float = 0.0,
+) -> tuple[Array, dict[str, Array]]:
+    """Total () of the joint stage and its terms, unweighted."""
+    prediction = predict_batch(params, assets, config, clips, batch, code_noise)
+    n = clips.num_instances
+    per_frame = keypoint_term(prediction, assets, config, clips, batch)
+    terms = {
+        "keypoints": losses.mean_per_instance(per_frame, batch.instance, n),
+        "init_pose": init_term(prediction.rotations, targets, config, batch),
+        "code": jnp.mean(params.codes[batch.instance] ** 2),
+        "betas": jnp.mean(params.betas**2),
+    }
+    weights = {
+        "keypoints": 1.0,
+        "init_pose": config.weight_init,
+        "code": config.weight_code,
+        "betas": config.weight_betas,
+    }
+    limits = assets.priors.joint_limits
+    if limits is not None:
+        pose = jax.vmap(model.body_pose)(prediction.rotations)
+        terms["limits"] = jnp.mean(jax.vmap(joint_limit_loss, (None, 0))(limits, pose))
+        weights["limits"] = config.weight_limits
+    total = sum(weights[name] * value for name, value in terms.items())
+    return total, terms  # pyright: ignore[reportReturnType]
+
+
+def warmup_loss(
+    params: Params, config: FitConfig, clips: Clips, targets: Targets, batch: Batch
+) -> tuple[Array, dict[str, Array]]:
+    """Loss () of the warm-up: the field's poses against the initial ones; no body, no camera."""
+    phases = clips_lib.raw_phase(clips)[batch.instance, batch.frame]
+
+    def rotation_of(instance: Array, raw: Array) -> Array:
+        phase = model.warp(params, config, instance, raw)
+        rotation, translation = model.motion(params, config, phase, params.codes[instance])
+        return mirror.mirror_motion(rotation, translation, params.mirrored[instance])[0]
+
+    rotation = jax.vmap(rotation_of)(batch.instance, phases)
+    value = init_term(rotation, targets, config, batch, root=config.warmup_root)
+    return value, {"init_pose": value}
