@@ -179,7 +179,7 @@ def _expand(file: Path, key: str, archive: Mapping[str, np.ndarray]) -> np.ndarr
         fits = row.shape == col.shape == data.shape and row.ndim == 1
         if min(shape) < 1 or 8 * flat[0] * flat[1] > _MAX_ARRAY_BYTES or not fits:
             raise BodyModelError(f"{file}: the sparse {key} of shape {shape} has entries that do not fit it")
-        if row.size and not (0 <= row.min() and row.max() < flat[0] and 0 <= col.min() and col.max() < flat[1]):
+        if row.size and not (row.min() >= 0 and row.max() < flat[0] and col.min() >= 0 and col.max() < flat[1]):
             raise BodyModelError(f"{file}: the sparse {key} of shape {shape} has entries outside it")
         array = np.zeros(flat, np.float32)
         np.add.at(array, (row, col), data.astype(np.float32))

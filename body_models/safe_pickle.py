@@ -276,7 +276,7 @@ def _make_array(data: object, dtype: np.dtype, shape: Any, order: Any, resolve: 
     if min(shape, default=0) < 0 or not isinstance(dtype, np.dtype):
         raise ValueError(f"an array has shape {shape} and type {dtype!r}")
     count = math.prod(shape)
-    if dtype == object:
+    if dtype.hasobject:
         if not isinstance(data, list) or len(data) != count:
             raise ValueError(f"an object array of shape {shape} does not come with a list of {count}")
         resolve.reserve(8 * count)
