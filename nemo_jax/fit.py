@@ -95,7 +95,7 @@ def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: Fit
     params = model.init(init_key, clips.num_instances, clips.image_size, body.num_betas, config)
     state = FitState(
         params=params,
-        opt_state=optim.adam(config, ()).init(params),
+        opt_state=optim.initial(params, config),
         targets=starts.targets_from(clips),
         yaws=jnp.zeros(clips.num_instances),
     )

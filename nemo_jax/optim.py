@@ -41,11 +41,17 @@ def adam(config: FitConfig, active: Collection[str]) -> optax.GradientTransforma
     return optax.partition({name: group(name) for name in GROUPS}, labels)
 
 
+def initial(params: Params, config: FitConfig) -> Any:
+    """Adam state of all groups before the first step."""
+    tree: Any = params  # optax's annotations know no dataclasses
+    return adam(config, ()).init(tree)
+
+
 def update(
     params: Params, gradient: Params, opt_state: Any, config: FitConfig, rates: Mapping[str, Array | float]
 ) -> tuple[Params, Any]:
     """One Adam step of the groups that `rates` names, each by its own learning rate; returns parameters and state."""
-    tree: Any = (params, gradient)  # optax's annotations know no dataclasses
+    tree: Any = (params, gradient)
     direction, opt_state = adam(config, tuple(rates)).update(tree[1], opt_state, tree[0])
 
     def move(path: tuple[Any, ...], leaf: Array, step: Array) -> Array:
