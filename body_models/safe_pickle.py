@@ -10,49 +10,31 @@ SciPy csc, csr and coo matrices (as dense arrays); chumpy arrays (as NumPy array
 too (text as latin-1). Neither SciPy nor chumpy has to be installed. Other formats pass `builders` for their names.
 """
 
-import io
 import math
 import operator
 import os
-import pickle
 import re
-import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
+from body_models.pickle_calls import BadPickleError, Call, UnsafePickleError, reason, record
+
+__all__ = [
+    "BUILDERS",
+    "BadPickleError",
+    "Call",
+    "Opaque",
+    "Resolver",
+    "UnsafePickleError",
+    "attributes",
+    "load",
+    "loads",
+]
+
 MAX_BYTES = 4 << 30
-
-
-class BadPickleError(ValueError):
-    """The file is missing, no pickle, truncated, damaged or too large. One sentence naming the file."""
-
-
-class UnsafePickleError(BadPickleError):
-    """The pickle asks for something outside the allow-list. One sentence naming the file and what it asked for."""
-
-
-class Call:
-    """What a pickle asked to have built, recorded and not done: `name(*args)`, then `state` and `items` set on it."""
-
-    name: ClassVar[str]
-    args: tuple
-    state: Any
-    items: dict
-
-    # The unpickler makes instances by `cls(*args)` and by `cls.__new__(cls, *args)`, hence no __init__.
-    def __new__(cls, *args: object):
-        self = super().__new__(cls)
-        self.args, self.state, self.items = args, None, {}
-        return self
-
-    def __setstate__(self, state: object) -> None:
-        self.state = state
-
-    def __setitem__(self, key: object, value: object) -> None:
-        self.items[key] = value
 
 
 class Opaque:
@@ -63,6 +45,9 @@ class Opaque:
 
     def __repr__(self) -> str:
         return f"<{self.name}, not evaluated>"
+
+
+_PLAIN = (str, bytes, bytearray, int, float, complex, type(None), np.ndarray, np.generic, Opaque)
 
 
 class Resolver:
@@ -81,7 +66,7 @@ class Resolver:
             raise ValueError("its arrays would take more memory than the limit for pickles allows")
 
     def __call__(self, value: Any) -> Any:
-        if isinstance(value, str | bytes | bytearray | int | float | None | np.ndarray | np.generic | Opaque):
+        if isinstance(value, _PLAIN):
             return value
         if id(value) not in self._done:
             if isinstance(value, list | dict):
@@ -153,32 +138,12 @@ def loads(
       BadPickleError: it is no pickle, truncated, damaged or too large.
     """
     allowed = {**BUILDERS, **(builders or {})}
-    if not contents:
-        raise BadPickleError(f"{name}: the file is empty, a pickle was expected")
-    for magic, found in _OTHER_FORMATS.items():
-        if contents.startswith(magic):
-            raise BadPickleError(f"{name}: this is {found}, not a pickle")
-    stream = io.BytesIO(contents)
-    reader = _Recorder(stream, name, allowed, persistent_load)
-    # Hostile or damaged bytes can raise nearly anything, from the unpickler as from the builders.
-    try:
-        recorded = reader.load()
-    except BadPickleError:
-        raise
-    except Exception as error:
-        at_end = stream.tell() == len(contents) and not contents.endswith(pickle.STOP)
-        if isinstance(error, EOFError | struct.error) or at_end:
-            raise BadPickleError(
-                f"{name}: the pickle is truncated, or no pickle: it stops after {len(contents)} bytes without an end"
-            ) from error
-        reason = "no such instruction" if isinstance(error, KeyError) else _reason(error)
-        raise BadPickleError(
-            f"{name}: not a pickle, or a damaged one: reading fails near byte {stream.tell()} ({reason})"
-        ) from error
+    recorded = record(contents, name, allowed, persistent_load)
+    # Hostile or damaged bytes can make the builders raise nearly anything.
     try:
         return Resolver(allowed, max_bytes)(recorded)
     except Exception as error:
-        raise BadPickleError(f"{name}: the pickle cannot be used: {_reason(error)}") from error
+        raise BadPickleError(f"{name}: the pickle cannot be used: {reason(error)}") from error
 
 
 def attributes(call: Call, resolve: Resolver) -> dict:
@@ -187,67 +152,6 @@ def attributes(call: Call, resolve: Resolver) -> dict:
     if not isinstance(state, dict):
         raise BadPickleError(f"{call.name} comes without attributes")
     return state
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, KeyError):
-        return f"{error} is unknown or missing"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-_OTHER_FORMATS = {
-    b"PK\x03\x04": "a zip archive (.npz, or a torch checkpoint)",
-    b"\x93NUMPY": "a .npy file",
-    b"version https://git-lfs": "a Git LFS pointer (the file itself was not downloaded)",
-    b"<": "a web page (a download that was refused?)",
-}
-
-
-# The pure-Python unpickler: the C one of some Python versions fills gigabytes on a memo index of a few bytes.
-class _Recorder(pickle._Unpickler):
-    """Records calls to allowed names; everything else in the stream is plain data."""
-
-    def __init__(self, stream: io.BytesIO, name: str, allowed: Mapping[str, Builder | None], persistent_load):
-        super().__init__(stream, encoding="latin1")
-        self._name, self._allowed, self._persistent_load = name, allowed, persistent_load
-        self._classes: dict[str, type[Call]] = {}
-
-    def find_class(self, module: str, name: str) -> type[Call]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        full = _canonical(f"{module}.{name}")
-        if full not in self._allowed and not full.startswith("chumpy."):
-            # The name comes from the file: shown short and printable.
-            asked = ascii(f"{module}.{name}"[:80]).strip("'")
-            raise UnsafePickleError(
-                f"{self._name}: the pickle asks for {asked}, which could run code, so it is not loaded; "
-                "only arrays, numbers, text and containers are read from pickles"
-            )
-        # One class per name and file: whatever a pickle does to it ends with this load.
-        if full not in self._classes:
-            self._classes[full] = type(name, (Call,), {"name": full})
-        return self._classes[full]
-
-    def persistent_load(self, pid: object) -> object:
-        if self._persistent_load is None:
-            raise UnsafePickleError(f"{self._name}: the pickle asks for data outside itself (a torch checkpoint?)")
-        return self._persistent_load(pid)
-
-    def load_bytearray8(self) -> None:
-        (size,) = struct.unpack("<Q", self.read(8))  # pyright: ignore[reportAttributeAccessIssue]
-        # `read` returns no more than there is; the inherited method allocates `size` bytes beforehand.
-        contents = bytearray(self.read(size))  # pyright: ignore[reportAttributeAccessIssue]
-        self.append(contents)  # pyright: ignore[reportAttributeAccessIssue]
-
-    dispatch: ClassVar[dict] = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
-
-
-def _canonical(full: str) -> str:
-    """One spelling for a name that moved between versions of Python, NumPy, SciPy and chumpy."""
-    for old, new in (("__builtin__.", "builtins."), ("copy_reg.", "copyreg."), ("numpy.core.", "numpy._core.")):
-        full = new + full.removeprefix(old) if full.startswith(old) else full
-    full = re.sub(r"^scipy\.sparse\.(?:_?\w+\.)?(csc|csr|coo)_(?:matrix|array)$", r"scipy.sparse.\1", full)
-    return "chumpy.ch.Ch" if full == "chumpy.Ch" else full
 
 
 def _as_bytes(data: object) -> bytes:
@@ -390,7 +294,7 @@ BUILDERS: dict[str, Builder | None] = {
     "numpy._core.numeric._frombuffer": _array_from_buffer,
     "_codecs.encode": _bytes,
     "builtins.bytes": _bytes,
-    "builtins.bytearray": _bytes,
+    "builtins.bytearray": lambda call, resolve: bytearray(_bytes(call, resolve)),
     "builtins.set": lambda call, resolve: set(resolve(call.args[0])),
     "builtins.frozenset": lambda call, resolve: frozenset(resolve(call.args[0])),
     "collections.OrderedDict": _ordered_dict,
