@@ -179,6 +179,9 @@ def _make_array(data: object, dtype: np.dtype, shape: Any, order: Any, resolve: 
     shape = tuple(operator.index(n) for n in (shape if isinstance(shape, tuple | list) else (shape,)))
     if min(shape, default=0) < 0 or not isinstance(dtype, np.dtype):
         raise ValueError(f"an array has shape {shape} and type {dtype!r}")
+    if not dtype.itemsize and shape != (0,):
+        # Text of length 0, as of "S0", which NumPy would widen to one byte each.
+        raise ValueError(f"an array has items of no size and shape {shape}")
     count = math.prod(shape)
     if dtype.hasobject:
         if not isinstance(data, list) or len(data) != count:
@@ -251,9 +254,11 @@ def _sparse(call: Call, resolve: Resolver) -> np.ndarray:
         index = state["coords"] if "coords" in state else (state["row"], state["col"])
         row, col = (np.asarray(i) for i in index)
     else:
-        pointer = np.asarray(state["indptr"])
-        lines = np.repeat(np.arange(len(pointer) - 1), np.diff(pointer))
-        inner = np.asarray(state["indices"])[: len(lines)]
+        inner, counts = np.asarray(state["indices"]), np.diff(np.asarray(state["indptr"]))
+        if counts.ndim != 1 or counts.min(initial=0) < 0 or counts.sum(dtype=object) > inner.size:
+            raise ValueError(f"a sparse matrix of shape {shape} has an index that does not fit its entries")
+        lines = np.repeat(np.arange(len(counts)), counts)
+        inner = inner[: len(lines)]
         row, col = (inner, lines) if kind == "csc" else (lines, inner)
         data = data[: len(lines)]
     ok = len(shape) == 2 and data.ndim == 1 and row.shape == col.shape == data.shape

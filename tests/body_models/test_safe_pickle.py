@@ -230,6 +230,7 @@ def array_pickle(dtype_args, dtype_state, shape, data):
         ((3,), None, (1,), b"\x00" * 8),
         (("f8,f8",), None, (1,), b"\x00" * 16),
         (("S999999999",), None, (1,), b"x"),
+        (("S0",), None, (10**12,), b""),
     ],
 )
 def test_crafted_arrays_are_refused(dtype_args, dtype_state, shape, data):
@@ -269,6 +270,7 @@ def test_files_over_the_limit_and_missing_ones(tmp_path):
         {"_shape": (2, 2), "data": np.ones(1), "indices": np.array([5]), "indptr": np.array([0, 1, 1])},
         {"_shape": (2, 2), "data": np.ones(1), "indices": np.array([-1]), "indptr": np.array([0, 1, 1])},
         {"_shape": (2, 2), "data": np.ones(1), "indices": np.array([0]), "indptr": np.array([0, 9, 9])},
+        {"_shape": (2, 2), "data": np.ones(1), "indices": np.array([0]), "indptr": np.array([0, 1 << 40, 1 << 40])},
         {"_shape": (2, 2), "data": np.ones(1), "indices": np.array([0]), "indptr": np.array([5, 1, 9])},
         {"_shape": (2, 2), "data": np.ones(1), "indices": np.array([0, 1]), "indptr": np.array([0, 0, 0, 0, 1])},
         {"_shape": (2,), "data": np.ones(1), "indices": np.array([0]), "indptr": np.array([0, 1])},
