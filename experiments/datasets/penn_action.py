@@ -174,7 +174,7 @@ def _text(mat: dict[str, Array], name: str) -> str:
 def _action(path: Path) -> str:
     action = _text(_load_mat(path, ("action",)), "action")
     if not action:
-        raise _BrokenLabelError("no action in it")
+        raise _BrokenLabelError("no action in it, perhaps cut short")
     return action
 
 
@@ -183,7 +183,7 @@ def _numbers(mat: dict[str, Array], name: str) -> Array:
     around.
     """
     if name not in mat:
-        raise _BrokenLabelError(f"no {name} in it")
+        raise _BrokenLabelError(f"no {name} in it, perhaps cut short")
     value = np.asarray(mat[name])
     if value.dtype.kind not in "fiub":
         raise _BrokenLabelError(f"{name} is not numeric")

@@ -42,7 +42,7 @@ class StyleModel:
 
 # A pitch moves far more than the walks and gestures that the defaults are meant for, so the pull to the mean pose
 # weighs more; with these the initial poses are 100 to 130 mm (MPJPE) from the truth.
-OBSERVATIONS = simulate.ObservationModel(bias_sd=0.11, drift_sd=0.11)
+OBSERVATIONS = simulate.ObservationModel(bias_sd=0.1, drift_sd=0.1)
 _GRID = 201  # phases at which smooth variation is drawn
 
 
