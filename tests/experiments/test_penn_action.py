@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.io
 
+from body_models import loaders, smpl
 from experiments.datasets import penn_action
 from experiments.datasets.base import DatasetError
 from nemo_jax import clips as clips_lib
@@ -43,7 +45,7 @@ def test_joints_go_to_their_places_with_sides_exchanged(tmp_path):
     clips_lib.check(data.clips)
     assert data.names == ("0001", "0002")
     assert data.view == ("back", "back")
-    assert data.head_point == "head_centre"
+    assert data.head_point == "nose"
     pixels = np.stack([label["x"], label["y"]], -1)
     first = data.clips.keypoints[0, :3]
     np.testing.assert_allclose(first[:, 0], pixels[:, HEAD], rtol=1e-6)
@@ -228,3 +230,25 @@ def test_real_sides_are_the_persons_own(real):
             side[view].append(np.mean((data.clips.keypoints[n, :, 2] - data.clips.keypoints[n, :, 5])[both, 0] > 0))
     assert np.mean(side["back"]) > 0.9
     assert np.mean(side["front"]) < 0.1
+
+
+def test_real_head_points_are_nearest_to_the_nose(real):
+    # Height above the shoulders of upright people, over the length shoulder-hip-knee-ankle, against the body's own points.
+    heights = []
+    for action in ACTIONS:
+        clips = penn_action.load(real, action).clips
+        needed = [0, 2, 5, 9, 10, 11]
+        keypoints = clips.keypoints[(clips.confidence[..., needed] > 0).all(-1)].astype(float)
+        shoulders = keypoints[:, [2, 5]].mean(1)
+        side = np.stack([shoulders, keypoints[:, 9], keypoints[:, 10], keypoints[:, 11]], 1)
+        trunk = side[:, 1] - side[:, 0]
+        upright = np.abs(trunk[:, 0]) < 0.14 * trunk[:, 1]
+        length = np.linalg.norm(np.diff(side, axis=1), axis=-1).sum(1)
+        heights.append(((shoulders[:, 1] - keypoints[:, 0, 1]) / length)[upright])
+    measured = np.median(np.concatenate(heights))
+    body = loaders.load_body()
+    joints = smpl.all_joints(body, jnp.tile(jnp.eye(3), (24, 1, 1)), jnp.zeros(body.num_betas), jnp.zeros(3))
+    joints = np.asarray(joints, float)
+    length = np.linalg.norm(np.diff(joints[[17, 2, 5, 8]], axis=0), axis=-1).sum()
+    above = {name: (joints[i, 1] - joints[17, 1]) / length for name, i in (("nose", 24), ("top", 48), ("centre", 53))}
+    assert min(above, key=lambda name: abs(above[name] - measured)) == "nose"
