@@ -1,0 +1,31 @@
+"""Presets: one file each, whose function of the same name returns a `FitConfig` and whose docstring says what it is for."""
+
+import difflib
+import importlib
+import pkgutil
+
+from experiments.errors import UserError
+from nemo_jax.config import FitConfig
+
+
+def names() -> tuple[str, ...]:
+    """All presets, by name."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+def get(name: str) -> FitConfig:
+    """The preset of that name. Raises UserError: there is none."""
+    return getattr(_module(name), name)()
+
+
+def summary(name: str) -> str:
+    """First line of a preset's docstring."""
+    return (_module(name).__doc__ or "").strip().split("\n")[0]
+
+
+def _module(name: str):
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), 1)
+        hint = f"; did you mean {near[0]}" if near else ""
+        raise UserError(f"--preset={name} is not a preset; choose one of {', '.join(names())}{hint}")
+    return importlib.import_module(f"{__name__}.{name}")

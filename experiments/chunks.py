@@ -1,0 +1,176 @@
+"""The fit in pieces: each stage compiled ahead of time and run chunk by chunk, so that a caller can report and save.
+
+A chunk is one compiled scan over a fixed number of steps. Chunks start at multiples of their length, whoever starts them,
+so an interrupted fit that goes on from a chunk's end runs the very programs that an uninterrupted one would have run.
+"""
+
+import dataclasses
+import functools
+import math
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from body_models import smpl
+from nemo_jax import fit
+from nemo_jax.clips import Clips
+from nemo_jax.config import FitConfig
+from nemo_jax.priors import Priors
+
+Array = jax.Array
+History = dict[str, dict[str, np.ndarray]]
+_CHUNKS_PER_STAGE = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+    """Where a fit stands: `step` steps of stage number `stage` are done. A finished fit stands at (number of stages, 0)."""
+
+    stage: int = 0
+    step: int = 0
+
+
+class Shapes(NamedTuple):
+    """Abstract values of a job: its problem, its first state, every stage's carry and losses of one step, its last state."""
+
+    problem: Any
+    first: Any
+    carries: tuple[Any, ...]
+    losses: tuple[dict[str, Any], ...]
+    last: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is to be fitted: the arguments of `fit.fit`."""
+
+    key: Array
+    clips: Clips
+    body: smpl.SMPL
+    priors: Priors
+    config: FitConfig
+
+    @property
+    def arguments(self) -> tuple[Array, Clips, smpl.SMPL, Priors, FitConfig]:
+        return self.key, self.clips, self.body, self.priors, self.config
+
+    @property
+    def stages(self) -> tuple[fit.Stage, ...]:
+        return fit.stages(self.config)
+
+    @functools.cached_property
+    def shapes(self) -> Shapes:
+        problem, first = jax.eval_shape(fit.start, *self.arguments)
+        state, carries, losses = first, [], []
+        for stage in self.stages:
+            carry = jax.eval_shape(stage.begin, problem, state)
+            step = functools.partial(fit.run_steps, stage=stage)
+            _, terms = jax.eval_shape(lambda p, c, i, step=step: step(p, carry=c, steps=i), problem, carry, _index(1))
+            state = jax.eval_shape(stage.end, problem, carry)
+            carries.append(carry)
+            losses.append(terms)
+        return Shapes(problem, first, tuple(carries), tuple(losses), state)
+
+    def carry_at(self, position: Position) -> Any:
+        """Abstract carry of a fit that stands at `position`."""
+        return (*self.shapes.carries, self.shapes.last)[position.stage]
+
+    def empty_history(self) -> History:
+        """NaN for every term of every step, none of which has been run."""
+        return {
+            stage.name: {term: np.full(stage.steps, np.nan, np.float32) for term in sorted(terms)}
+            for stage, terms in zip(self.stages, self.shapes.losses, strict=True)
+        }
+
+
+class Chunk(NamedTuple):
+    """After a chunk of `stage`: the losses (length,) of each term from step number `first` on, and where the fit stands
+    now, with its carry there."""
+
+    stage: fit.Stage
+    first: int
+    losses: dict[str, np.ndarray]
+    position: Position
+    carry: Any
+
+
+def chunk_length(steps: int, parts: int = _CHUNKS_PER_STAGE) -> int:
+    """Steps of a chunk: near steps / parts, and a divisor of `steps` if one is near, so that no remainder is compiled."""
+    ideal = max(1, steps // parts)
+    near = [n for n in range(math.ceil(ideal / 2), 2 * ideal + 1) if steps % n == 0]
+    return min(near, key=lambda n: abs(n - ideal), default=ideal)
+
+
+class CompiledFit:
+    """A job's programs from a position on; `seconds` is what compiling them took."""
+
+    def __init__(self, job: Job, position: Position):
+        begun = time.perf_counter()
+        self.job = job
+        shapes = job.shapes
+        lowered: dict[Any, Any] = {"start": jax.jit(fit.start).lower(*job.arguments)}
+        state = shapes.first
+        for number, (stage, carry) in enumerate(zip(job.stages, shapes.carries, strict=True)):
+            if number >= position.stage:
+                lowered[number, "begin"] = jax.jit(stage.begin).lower(shapes.problem, state)
+                lowered[number, "end"] = jax.jit(stage.end).lower(shapes.problem, carry)
+                for length in _lengths(stage):
+                    lowered[number, length] = _jitted_chunk(stage).lower(shapes.problem, carry, _index(length))
+            state = jax.eval_shape(stage.end, shapes.problem, carry)
+        # Compiling leaves Python, so that threads share the cores.
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            programs = pool.map(lambda low: low.compile(), lowered.values())
+            self._programs = dict(zip(lowered, programs, strict=True))
+        self.seconds = time.perf_counter() - begun
+
+    def start(self) -> tuple[fit.Problem, fit.FitState]:
+        """The problem and the first state."""
+        return self._programs["start"](*self.job.arguments)
+
+    def run(self, problem: fit.Problem, position: Position, carry: Any) -> Iterator[Chunk]:
+        """Runs on from a position to the end, one chunk at a time; the last one stands at the end, with the final state.
+
+        `carry` is the stage's own; at step 0 of a stage, the state before it.
+        """
+        stages = self.job.stages
+        number, step = position.stage, position.step
+        while number < len(stages):
+            stage = stages[number]
+            if step == 0:
+                carry = self._programs[number, "begin"](problem, carry)
+            while step < stage.steps:
+                length = min(_lengths(stage)[0], stage.steps - step)
+                index = jnp.arange(step, step + length, dtype=jnp.int32)
+                carry, losses = self._programs[number, length](problem, carry, index)
+                losses = {term: np.asarray(values) for term, values in losses.items()}
+                first, step = step, step + length
+                here = Position(number, step)
+                if here == Position(len(stages) - 1, stages[-1].steps):
+                    carry, here = self._programs[number, "end"](problem, carry), Position(len(stages))
+                yield Chunk(stage, first, losses, here, carry)
+            if number < len(stages) - 1:
+                carry = self._programs[number, "end"](problem, carry)
+            number, step = number + 1, 0
+
+
+def _lengths(stage: fit.Stage) -> tuple[int, ...]:
+    length = chunk_length(stage.steps)
+    remainder = stage.steps % length
+    return (length, remainder) if remainder else (length,)
+
+
+def _jitted_chunk(stage: fit.Stage):
+    def chunk(problem: fit.Problem, carry: Any, steps: Array) -> tuple[Any, dict[str, Array]]:
+        return fit.run_steps(problem, stage, carry, steps)
+
+    return jax.jit(chunk)
+
+
+def _index(length: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((length,), jnp.int32)

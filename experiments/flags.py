@@ -1,0 +1,198 @@
+"""The command line: flags, the fit's fields as `--fit.<field>=`, and the help page."""
+
+import dataclasses
+import difflib
+import inspect
+import re
+import textwrap
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from experiments import configs
+from experiments.errors import UserError
+from experiments.settings import Accelerator, Settings, check
+from nemo_jax.config import FitConfig
+
+USAGE = """\
+Fits one motion field to several videos of the same action: 2D keypoints in, 3D motion out.
+
+  python run.py --action=baseball_pitch                        a synthetic pitch, no data needed
+  python run.py --action=tennis_serve --data_dir=penn_action   clips on disk
+"""
+_HELP = ("--help", "-help", "-h", "-?", "--helpfull", "--helpshort")
+# Fields that the clips decide (see `nemo_jax.fit.with_lift`).
+DECIDED = ("lift",)
+_FIT = re.compile(r"--?(?:no)?fit\.([^=]*)")
+
+
+def define(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines every flag but those of the fit, which `parse` adds on top of the preset."""
+
+    def string(name: str, default: str | None, text: str) -> None:
+        flags.DEFINE_string(name, default, text, flag_values=values)
+
+    string("action", None, "What the clips show, such as baseball_pitch. Required.")
+    string("data_dir", None, "Folder of the clips. Without it, the synthetic baseball_pitch is made.")
+    string("dataset", None, "Format of the folder; guessed when not given.")
+    flags.DEFINE_integer("max_instances", None, "Use at most so many clips.", flag_values=values)
+    flags.DEFINE_float(
+        "holdout",
+        None,
+        "Share of the visible keypoints to hide from the fit and score it on. Not given: 0.1 for annotations without "
+        "ground truth, else 0.",
+        flag_values=values,
+    )
+    string("body_model", None, "SMPL file (.pkl, .npz) or its folder. Without it, the open body that ships here.")
+    string("preset", "default", "Named configuration to start from.")
+    flags.DEFINE_integer("seed", 0, "Seed of all randomness, the synthetic clips' included.", flag_values=values)
+    text = "Device to run on; auto takes the best there is."
+    flags.DEFINE_enum("accelerator", "auto", typing.get_args(Accelerator), text, flag_values=values)
+    string("output_dir", None, "Folder of the results. Not given: results/<action>.")
+    flags.DEFINE_boolean(
+        "resume", True, "Continue an interrupted fit in the output folder; --resume=false starts over.", flag_values=values
+    )
+
+
+GROUPS = {
+    "Data": ("action", "data_dir", "dataset", "max_instances", "holdout"),
+    "Fit": ("preset", "seed", "body_model", "accelerator"),
+    "Results": ("output_dir", "resume"),
+}
+
+
+def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> Settings:
+    """Settings of a command line: the preset first, then the overrides of `--fit.<field>=`.
+
+    Args:
+      argv: the program's name and its arguments.
+      values: where flags live; another one in tests.
+
+    Raises:
+      UserError: an unknown or bad flag.
+      SystemExit: help was asked for; it has been printed.
+    """
+    if "action" not in values:
+        define(values)
+    if any(argument.split("=")[0] in _HELP for argument in argv[1:]):
+        print(help_page(values))
+        raise SystemExit(0)
+    preset = configs.get(_preset(argv))
+    _check_field_names(argv)
+    try:
+        holder = config_flags.DEFINE_config_dataclass(
+            "fit", _mutable(preset), "Fields of the fit.", flag_values=values, sys_argv=list(argv)
+        )
+        rest = values(list(argv))[1:]
+    except flags.Error as error:
+        raise UserError(_sentence(error, values)) from error
+    if rest:
+        raise UserError(f"{rest[0]!r} is not understood; arguments are flags such as --action=baseball_pitch")
+    if not values["action"].value:
+        raise UserError("--action is missing; name what the clips show, such as --action=baseball_pitch")
+    own = {name: values[name].value for group in GROUPS.values() for name in group}
+    fit = dataclasses.replace(preset, **dataclasses.asdict(holder.value))
+    settings = Settings(fit=fit, **own)
+    check(settings)
+    return settings
+
+
+def help_page(values: flags.FlagValues) -> str:
+    """What `--help` prints: our own flags, then every field of the fit with its comment in the source."""
+    lines = [USAGE]
+    for group, names in GROUPS.items():
+        lines.append(f"{group}:")
+        for name in names:
+            flag = values[name]
+            kind = "|".join(flag.parser.enum_values) if isinstance(flag, flags.EnumFlag) else flag.flag_type()
+            default = "" if flag.default is None else f" (default {str(flag.default).lower()})"
+            text = str(flag.help).removeprefix(f"<{kind}>: ")
+            lines += _entry(f"--{name}", kind, f"{text}{default}")
+            if name == "preset":
+                lines += [" " * 34 + f"{preset}: {configs.summary(preset)}" for preset in configs.names()]
+        lines.append("")
+    lines.append("Fields of the fit, as --fit.<field>=<value>, on top of the preset:")
+    for section, fields in field_comments().items():
+        lines += ["", f"  {section}"] if section else []
+        for field, comment in fields.items():
+            if field in DECIDED:
+                continue
+            default = getattr(FitConfig(), field)
+            lines += _entry(f"--fit.{field}", str(default).lower() if isinstance(default, bool) else str(default), comment)
+    return "\n".join(lines)
+
+
+def field_comments() -> dict[str, dict[str, str]]:
+    """Section -> field -> comment, as `FitConfig`'s source has them; without source, one section without comments."""
+    try:
+        source = inspect.getsource(FitConfig)
+    except OSError:
+        return {"": {field.name: "" for field in dataclasses.fields(FitConfig)}}
+    sections: dict[str, dict[str, str]] = {}
+    section = ""
+    for line in source.splitlines():
+        if header := re.match(r"\s+# -+ (.*?) -+$", line):
+            section = header[1]
+        elif field := re.match(r"    (\w+): [^#]*(?:# (.*))?$", line):
+            sections.setdefault(section, {})[field[1]] = field[2] or ""
+    return sections
+
+
+def _entry(flag: str, kind: str, text: str, width: int = 100, column: int = 34) -> list[str]:
+    """Lines of one flag: its name and kind, then the text, wrapped in a column of its own."""
+    head = f"  {flag}={kind}"
+    body = textwrap.wrap(text, width - column) or [""]
+    if len(head) >= column:
+        return [head] + [" " * column + line for line in body if line]
+    return [head.ljust(column) + body[0]] + [" " * column + line for line in body[1:]]
+
+
+def _preset(argv: Sequence[str]) -> str:
+    """The value of `--preset`, the last if it is given several times, before all flags are known."""
+    name = "default"
+    arguments = list(argv[1:])
+    for position, argument in enumerate(arguments):
+        if match := re.fullmatch(r"--?preset(?:=(.*))?", argument):
+            following = arguments[position + 1] if position + 1 < len(arguments) else ""
+            name = match[1] if match[1] is not None else following
+    return name
+
+
+def _check_field_names(argv: Sequence[str]) -> None:
+    known = [field.name for field in dataclasses.fields(FitConfig)]
+    for argument in argv[1:]:
+        match = _FIT.match(argument)
+        if match and match[1] in DECIDED:
+            raise UserError(f"--fit.{match[1]} is decided by the clips; leave it out")
+        if match and match[1] not in known:
+            near = difflib.get_close_matches(match[1], known, 1)
+            hint = f"did you mean --fit.{near[0]}" if near else "see --help for all of them"
+            raise UserError(f"--fit.{match[1]} is not a field of the fit; {hint}")
+
+
+def _mutable(config: FitConfig) -> Any:
+    """A stand-in that config_flags can write to, with plain types: it knows neither frozen dataclasses nor Literal."""
+    fields = [(field.name, type(field.default)) for field in dataclasses.fields(config)]
+    return dataclasses.make_dataclass("Fit", fields)(**dataclasses.asdict(config))
+
+
+def _sentence(error: flags.Error, values: flags.FlagValues) -> str:
+    if isinstance(error, flags.UnrecognizedFlagError):
+        known = [name for group in GROUPS.values() for name in group]
+        near = difflib.get_close_matches(error.flagname, known, 1)
+        hint = f"did you mean --{near[0]}" if near else "see --help for all of them"
+        return f"--{error.flagname} is not a flag; {hint}"
+    match = re.match(r"flag --([\w.]+)=(.*?): (.*)$", str(error), re.DOTALL)
+    if match and match[1] in values:
+        return f"--{match[1]}={match[2]} is not understood; expected {_expected(values[match[1]])}"
+    return " ".join(str(error).split())
+
+
+def _expected(flag: flags.Flag) -> str:
+    if isinstance(flag, flags.EnumFlag):
+        return f"one of {', '.join(flag.parser.enum_values)}"
+    kinds = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+    return kinds.get(flag.flag_type(), f"a {flag.flag_type()}")

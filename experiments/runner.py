@@ -1,0 +1,215 @@
+"""One run from settings to results: read, fit with checkpoints, score, draw, write."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+from body_models import joints as jn
+from body_models import loaders, smpl
+from experiments import datasets, devices, evaluation, figures, holdout, results, summary
+from experiments.checkpoints import Checkpoints, Snapshot, identity_of
+from experiments.chunks import Chunk, CompiledFit, Job, Position
+from experiments.datasets.base import Dataset
+from experiments.errors import UserError
+from experiments.progress import FitProgress, duration
+from experiments.settings import Settings
+from nemo_jax import fit
+from nemo_jax.priors import Priors, published_limits
+
+_HEAD_KEYPOINT = {"nose": jn.NOSE, "top_of_head": jn.TOP_OF_HEAD, "head_centre": jn.HEAD_CENTRE}
+_ANNOTATION_HOLDOUT = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a run reads. dataset: as read, nothing hidden. hidden (N, T, K): keypoints hidden from the fit, or None.
+    nose_body: with the nose as keypoint 0. notes: sentences for the user.
+    holdout: share of the visible keypoints that was hidden."""
+
+    dataset: Dataset
+    hidden: np.ndarray | None
+    nose_body: smpl.SMPL
+    job: Job
+    notes: tuple[str, ...]
+    holdout: float
+
+
+def run(settings: Settings, console: Console | None = None, checkpoint_seconds: float = 2.0) -> dict[str, Any]:
+    """Does what the settings say and returns the metrics, as `metrics.json` has them.
+
+    Args:
+      settings: checked ones.
+      console: where to report; None = standard output.
+      checkpoint_seconds: a chunk's end is saved when the last save is at least so long ago, a stage's end always.
+
+    Raises:
+      UserError, DatasetError, BodyModelError: one sentence for the user.
+    """
+    begun = time.perf_counter()
+    console = console or Console(highlight=False, soft_wrap=True)
+    output = settings.output
+    results.prepare_folder(output)
+    device = devices.choose(settings.accelerator)
+    devices.keep_compiled()
+    inputs = load(settings)
+    dataset, job = inputs.dataset, inputs.job
+    num_frames = int(np.asarray(dataset.clips.frame_mask).sum())
+    console.print(f"{dataset.action}: {len(dataset.names)} clips, {num_frames} frames; {device}")
+    for note in inputs.notes:
+        console.print(f"Note: {note}")
+
+    problem, end = run_fit(inputs, settings, console, checkpoint_seconds, begun)
+    fitted = evaluation.predict(end.carry.params, problem.assets, inputs.nose_body, job.config, job.clips)
+    threshold = float(job.config.confidence_threshold)
+    numbers, each = evaluation.evaluate(dataset, fitted, inputs.nose_body, inputs.hidden, threshold)
+    results.write_motions(output / "motion", dataset, fitted, settings.body_model or "open_body")
+    results.write_history(output / "history.npz", end.history)
+    results.write_json(output / "instances.json", each)
+    results.write_config(output / "config.json", dataclasses.replace(settings, fit=job.config), versions())
+    figures.write_all(output, dataset, fitted, end.history, inputs.hidden, threshold)
+    metrics = {
+        **numbers,
+        "num_instances": len(dataset.names),
+        "num_frames": num_frames,
+        "synthetic": dataset.synthetic,
+        # Of all runs, where a fit was interrupted.
+        "seconds/total": end.seconds["before"] + time.perf_counter() - begun,
+        "seconds/compile": end.seconds["compile"],
+        "seconds/fit": end.seconds["fit"],
+        "device": device,
+        **{f"version/{name}": version for name, version in versions().items()},
+    }
+    results.write_json(output / "metrics.json", metrics)
+    summary.print_table(console, dataset, metrics, output)
+    return metrics
+
+
+def load(settings: Settings) -> Inputs:
+    """Reads body and clips, hides what is to be held out, and puts the fit together."""
+    nose_body = loaders.load_body(settings.body_model)
+    dataset = datasets.load(
+        settings.action, settings.data_dir, settings.dataset, settings.max_instances, settings.seed, nose_body
+    )
+    notes = list(dataset.notes)
+    body = nose_body
+    if dataset.head_point != "nose":
+        if nose_body.has_extra_joints:
+            ids = [_HEAD_KEYPOINT[dataset.head_point], *jn.BODY_25[1:]]
+            body = loaders.load_body(settings.body_model, keypoint_ids=ids)
+        else:
+            dataset = _without_head(dataset)
+            notes.append(
+                f"The body model has no J_regressor_extra, so it cannot say where the {dataset.head_point} is; the clips' "
+                "head points are left out."
+            )
+    share = _holdout_share(dataset) if settings.holdout is None else settings.holdout
+    clips, hidden = dataset.clips, None
+    if share > 0:
+        clips, hidden = holdout.hold_out(clips, share, settings.seed, dataset.annotated)
+        notes.append(f"{share:.0%} of the visible joints, {int(hidden.sum())}, are hidden from the fit to score it on them.")
+    job = Job(
+        key=jax.random.key(settings.seed),
+        clips=jax.tree.map(jnp.asarray, clips),
+        body=body,
+        priors=Priors(joint_limits=published_limits()),
+        config=fit.with_lift(settings.fit, clips),
+    )
+    return Inputs(dataset=dataset, hidden=hidden, nose_body=nose_body, job=job, notes=tuple(notes), holdout=share)
+
+
+def run_fit(
+    inputs: Inputs, settings: Settings, console: Console, checkpoint_seconds: float, begun: float
+) -> tuple[fit.Problem, Snapshot]:
+    """Fits, from the last checkpoint in the output folder on, and returns the problem and the end of the fit."""
+    job = inputs.job
+    identity = identity_of(
+        job, {"action": settings.action, "seed": settings.seed, "holdout": inputs.holdout}, inputs.dataset.names
+    )
+    checkpoints = Checkpoints(settings.output / "checkpoints", job, identity)
+    if not settings.resume:
+        checkpoints.clear()
+    found = checkpoints.latest()
+    here = found.position if found else Position()
+    finished = here == Position(len(job.stages))
+    if finished:
+        console.print("This fit is finished: its results are written again, without fitting (--resume=false fits anew).")
+    elif found:
+        console.print(f"Continuing an interrupted fit at step {here.step} of the {job.stages[here.stage].name} stage.")
+
+    with console.status("compiling") if console.is_terminal else contextlib.nullcontext():
+        compiled = CompiledFit(job, here)
+        problem, state = compiled.start()
+    if found is None:
+        end = Snapshot(here, state, job.key, job.empty_history(), {"before": 0.0, "compile": 0.0, "fit": 0.0})
+    else:
+        end = found
+    if finished:
+        checkpoints.close()
+        return problem, end
+    console.print(f"compiled in {duration(compiled.seconds)}")
+    seconds = {**end.seconds, "compile": end.seconds["compile"] + compiled.seconds}
+    fit_begun = saved = time.perf_counter()
+    with FitProgress(console, job.stages, here) as progress:
+        for chunk in compiled.run(problem, here, end.carry):
+            progress.chunk(chunk)
+            end = _after(end, chunk)
+            now = time.perf_counter()
+            end = dataclasses.replace(
+                end,
+                seconds={
+                    **seconds,
+                    "before": seconds["before"] + now - begun,
+                    "fit": seconds["fit"] + now - fit_begun,
+                },
+            )
+            stage_ends = chunk.first + _length(chunk) == chunk.stage.steps
+            if stage_ends or now - saved >= checkpoint_seconds:
+                checkpoints.save(end)
+                saved = now
+    checkpoints.close()
+    return problem, dataclasses.replace(end, seconds={**end.seconds, "before": seconds["before"]})
+
+
+def _after(before: Snapshot, chunk: Chunk) -> Snapshot:
+    """The snapshot after a chunk. Raises UserError: its losses are not finite."""
+    rows = slice(chunk.first, chunk.first + _length(chunk))
+    history = {stage: {k: v.copy() for k, v in terms.items()} for stage, terms in before.history.items()}
+    for term, values in chunk.losses.items():
+        if not np.isfinite(values).all():
+            step = chunk.first + int(np.argmin(np.isfinite(values)))
+            raise UserError(
+                f"the fit diverged: {term} is {values[step - chunk.first]} at step {step} of the {chunk.stage.name} stage; "
+                "lower the learning rates, such as --fit.lr_field, and add --resume=false"
+            )
+        history[chunk.stage.name][term][rows] = values
+    return dataclasses.replace(before, position=chunk.position, carry=chunk.carry, history=history)
+
+
+def _length(chunk: Chunk) -> int:
+    return len(next(iter(chunk.losses.values())))
+
+
+def _holdout_share(dataset: Dataset) -> float:
+    """A tenth of what people annotated where nothing else tells how good a fit is: sure of every joint, no ground truth."""
+    confidence = np.asarray(dataset.clips.confidence)
+    annotations = bool(np.isin(confidence, (0.0, 1.0)).all())
+    return _ANNOTATION_HOLDOUT if annotations and dataset.truth is None else 0.0
+
+
+def _without_head(dataset: Dataset) -> Dataset:
+    confidence = np.array(dataset.clips.confidence)
+    confidence[..., 0] = 0
+    clips = dataclasses.replace(dataset.clips, confidence=confidence)  # pyright: ignore[reportArgumentType]
+    return dataclasses.replace(dataset, clips=clips, annotated=tuple(k for k in dataset.annotated if k != 0))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    return {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")}

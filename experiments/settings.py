@@ -1,0 +1,87 @@
+"""What one run was asked to do, and the checks of it that need no data."""
+
+import dataclasses
+import difflib
+import math
+import typing
+from pathlib import Path
+from typing import Any, Literal
+
+from experiments.errors import UserError
+from nemo_jax.config import FitConfig
+from nemo_jax.field import KERNELS
+from nemo_jax.losses import KEYPOINT_LOSSES
+
+Accelerator = Literal["auto", "cpu", "gpu", "tpu"]
+_SEED_LIMIT = 2**32
+# Fields that may be zero or negative; every other number of a configuration must be positive.
+_FREE = ("log_scale",)
+_MAY_BE_ZERO_PREFIXES = ("weight_", "lr_", "code_noise", "code_std", "focal_fixed", "near", "person_size", "confidence_")
+_AT_LEAST = {"lift_frames": 2, "lift_trust": 0, "camera_steps": 0, "warmup_steps": 0, "joint_steps": 0, "lift_steps": 0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything the command line says. `holdout` None: 0.1 for annotations without ground truth, else 0."""
+
+    action: str
+    accelerator: Accelerator = "auto"
+    data_dir: str | None = None
+    dataset: str | None = None
+    body_model: str | None = None
+    preset: str = "default"
+    seed: int = 0
+    output_dir: str | None = None
+    max_instances: int | None = None
+    resume: bool = True
+    holdout: float | None = None
+    fit: FitConfig = dataclasses.field(default_factory=FitConfig)
+
+    @property
+    def output(self) -> Path:
+        return Path(self.output_dir) if self.output_dir else Path("results") / self.action
+
+
+def check(settings: Settings) -> None:
+    """Raises UserError: a value that no run could use."""
+    if not settings.action or "/" in settings.action or settings.action in (".", ".."):
+        raise UserError(f"--action={settings.action} is not a name; give one such as baseball_pitch")
+    if not 0 <= settings.seed < _SEED_LIMIT:
+        raise UserError(f"--seed={settings.seed} is out of range; give a number from 0 to {_SEED_LIMIT - 1}")
+    if settings.holdout is not None and not 0 <= settings.holdout < 1:
+        raise UserError(f"--holdout={settings.holdout} is not a share; give a number from 0 up to, but not including, 1")
+    check_fit(settings.fit)
+
+
+def check_fit(config: FitConfig) -> None:
+    """Raises UserError: a configuration value that no fit could use, named as its flag."""
+    choices = {"kernel": tuple(KERNELS), "keypoint_loss": KEYPOINT_LOSSES}
+    for name, hint in typing.get_type_hints(FitConfig).items():
+        value = getattr(config, name)
+        if typing.get_origin(hint) is Literal:
+            choices[name] = typing.get_args(hint)
+        if name in choices:
+            if value not in choices[name]:
+                listed, near = ", ".join(choices[name]), _near(value, choices[name])
+                raise UserError(f"--fit.{name}={value} is not one of {listed}{near}")
+        elif not isinstance(value, bool):
+            _check_number(name, value)
+
+
+def _check_number(name: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise UserError(f"--fit.{name}={value} is not finite; give a number")
+    if name == "batch_size":
+        if value != -1 and value < 1:
+            raise UserError(f"--fit.batch_size={value} is out of range; give 1 or more, or -1 for all frames")
+        return
+    may_be_zero = name in _AT_LEAST or name.startswith(_MAY_BE_ZERO_PREFIXES)
+    least: Any = _AT_LEAST.get(name, 0 if may_be_zero else 1 if isinstance(value, int) else None)
+    if name not in _FREE and (value < least if least is not None else value <= 0):
+        expected = f"{least} or more" if least is not None else "a number above 0"
+        raise UserError(f"--fit.{name}={value} is out of range; give {expected}")
+
+
+def _near(value: str, choices: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(str(value), choices, 1)
+    return f"; did you mean {near[0]}" if near else ""
