@@ -225,7 +225,7 @@ def _numbers(file: Path, raw: Mapping[str, Any], key: str, shape: tuple[int | No
     if key not in raw:
         raise BodyModelError(f"{file}: it has no {key}, which an SMPL file has; found {_listed(list(raw)[:12])}")
     array = raw[key]
-    expected = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+    expected = str(shape).replace("None", "any")
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
         raise BodyModelError(f"{file}: {key} is {_described(array)}, numbers of shape {expected} were expected")
     fits = array.ndim == len(shape) and all(

@@ -26,8 +26,10 @@ def make_arrays(num_vertices=61, num_betas=10, seed=0):
         weights[np.arange(num_vertices), (bone + j * rng.integers(1, 24, num_vertices)) % 24] += rng.uniform(0.1, 1)
     weights /= weights.sum(1, keepdims=True)
     regressor = (bone == np.arange(24)[:, None]) * rng.uniform(0.5, 1, (24, num_vertices))
-    extra = np.where(rng.uniform(size=(9, num_vertices)) < 0.2, rng.normal(1, 1, (9, num_vertices)), 0)
-    extra[:, 0] += 1 - extra.sum(1)
+    extra = np.zeros((9, num_vertices))
+    for row in extra:
+        row[rng.choice(num_vertices, 12, replace=False)] = rng.uniform(-0.3, 1, 12)
+    extra /= extra.sum(1, keepdims=True)
     landmarks = jn.SMPL_LANDMARK_VERTICES if num_vertices == 6890 else rng.integers(0, num_vertices, 21)
     return {
         "v_template": template,
