@@ -47,7 +47,9 @@ class Checkpoints:
         try:
             self._manager = ocp.CheckpointManager(self._folder, options=options)
         except OSError as error:
-            raise UserError(f"{folder} cannot be written: {error.strerror or error}; choose another --output_dir") from error
+            raise UserError(
+                f"{folder} cannot be written: {error.strerror or error}; choose another --output_dir"
+            ) from error
 
     def clear(self) -> None:
         """Deletes all of them."""
@@ -67,6 +69,10 @@ class Checkpoints:
             "stage": snapshot.position.stage,
             "step": snapshot.position.step,
             "seconds": snapshot.seconds,
+            "losses": {
+                stage: {term: len(values) for term, values in terms.items()}
+                for stage, terms in snapshot.history.items()
+            },
             "identity": self._identity,
         }
         arguments = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), about=ocp.args.JsonSave(about))
@@ -93,8 +99,8 @@ class Checkpoints:
                 return snapshot
         if numbers:
             raise UserError(
-                f"{self._folder} holds no checkpoint that this version can read; add --resume=false to start over, or choose "
-                "another --output_dir"
+                f"{self._folder} holds no checkpoint that this version can read; add --resume=false to start over, or "
+                "choose another --output_dir"
             )
         return None
 
@@ -126,7 +132,10 @@ class Checkpoints:
         wanted = {
             "carry": {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in _named(shapes).items()},
             "key": np.empty(key.shape, key.dtype),
-            "history": self._job.empty_history(),
+            "history": {
+                stage: {term: np.empty(length, np.float32) for term, length in terms.items()}
+                for stage, terms in about["losses"].items()
+            },
         }
         try:
             arguments = ocp.args.Composite(arrays=ocp.args.StandardRestore(wanted))
@@ -138,7 +147,11 @@ class Checkpoints:
             position=position,
             carry=jax.tree.unflatten(jax.tree.structure(shapes), [jax.numpy.asarray(leaf) for leaf in leaves]),
             key=jax.random.wrap_key_data(jax.numpy.asarray(arrays["key"])),
-            history={stage: {k: np.array(v) for k, v in terms.items()} for stage, terms in arrays["history"].items()},
+            # Orbax sorts by name; the stages keep their order.
+            history={
+                stage: {term: np.array(arrays["history"][stage][term]) for term in terms}
+                for stage, terms in wanted["history"].items()
+            },
             seconds=about["seconds"],
         )
 

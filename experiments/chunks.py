@@ -37,12 +37,11 @@ class Position:
 
 
 class Shapes(NamedTuple):
-    """Abstract values of a job: its problem, its first state, every stage's carry and losses of one step, its last state."""
+    """Abstract values of a job: its problem, the state before each stage, each stage's carry, the last state."""
 
     problem: Any
-    first: Any
+    states: tuple[Any, ...]
     carries: tuple[Any, ...]
-    losses: tuple[dict[str, Any], ...]
     last: Any
 
 
@@ -66,27 +65,17 @@ class Job:
 
     @functools.cached_property
     def shapes(self) -> Shapes:
-        problem, first = jax.eval_shape(fit.start, *self.arguments)
-        state, carries, losses = first, [], []
+        problem, state = jax.eval_shape(fit.start, *self.arguments)
+        states, carries = [], []
         for stage in self.stages:
-            carry = jax.eval_shape(stage.begin, problem, state)
-            step = functools.partial(fit.run_steps, stage=stage)
-            _, terms = jax.eval_shape(lambda p, c, i, step=step: step(p, carry=c, steps=i), problem, carry, _index(1))
-            state = jax.eval_shape(stage.end, problem, carry)
-            carries.append(carry)
-            losses.append(terms)
-        return Shapes(problem, first, tuple(carries), tuple(losses), state)
+            states.append(state)
+            carries.append(jax.eval_shape(stage.begin, problem, state))
+            state = jax.eval_shape(stage.end, problem, carries[-1])
+        return Shapes(problem, tuple(states), tuple(carries), state)
 
     def carry_at(self, position: Position) -> Any:
         """Abstract carry of a fit that stands at `position`."""
         return (*self.shapes.carries, self.shapes.last)[position.stage]
-
-    def empty_history(self) -> History:
-        """NaN for every term of every step, none of which has been run."""
-        return {
-            stage.name: {term: np.full(stage.steps, np.nan, np.float32) for term in sorted(terms)}
-            for stage, terms in zip(self.stages, self.shapes.losses, strict=True)
-        }
 
 
 class Chunk(NamedTuple):
@@ -115,14 +104,12 @@ class CompiledFit:
         self.job = job
         shapes = job.shapes
         lowered: dict[Any, Any] = {"start": jax.jit(fit.start).lower(*job.arguments)}
-        state = shapes.first
-        for number, (stage, carry) in enumerate(zip(job.stages, shapes.carries, strict=True)):
+        for number, (stage, state, carry) in enumerate(zip(job.stages, shapes.states, shapes.carries, strict=True)):
             if number >= position.stage:
                 lowered[number, "begin"] = jax.jit(stage.begin).lower(shapes.problem, state)
                 lowered[number, "end"] = jax.jit(stage.end).lower(shapes.problem, carry)
                 for length in _lengths(stage):
                     lowered[number, length] = _jitted_chunk(stage).lower(shapes.problem, carry, _index(length))
-            state = jax.eval_shape(stage.end, shapes.problem, carry)
         # Compiling leaves Python, so that threads share the cores.
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             programs = pool.map(lambda low: low.compile(), lowered.values())

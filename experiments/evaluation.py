@@ -25,11 +25,16 @@ Numbers = dict[str, np.ndarray]  # one value (N,) per instance
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
-    """A fit's answer to its clips, as arrays (N, ...) on the host. The prediction's keypoints are BODY_25 with the nose;
-    `head_2d` (N, T, 2) is the pixel of what the data calls keypoint 0."""
+    """A fit's answer to its clips, as arrays (N, ...) on the host.
+
+    The prediction's keypoints are BODY_25 with the nose. poses (N, T, 24, 3): its rotations in axis-angle. head_2d
+    (N, T, 2): the pixel of what the data calls keypoint 0. A point x of the world is camera_from_world x +
+    camera_translation in the camera.
+    """
 
     params: Params
     prediction: Prediction
+    poses: np.ndarray
     head_2d: np.ndarray
     raw_phases: np.ndarray
     camera_from_world: np.ndarray
@@ -49,15 +54,19 @@ def predict(params: Params, assets: Assets, nose_body: smpl.SMPL, config: FitCon
     @jax.jit
     def run(params: Params, assets: Assets, config: FitConfig, clips: clips_lib.Clips, nose_body: smpl.SMPL):
         seen = model.predict_clips(params, dataclasses.replace(assets, body=nose_body), config, clips)
+        poses = rotations.matrix_to_axis_angle(seen.rotations)
         head = model.predict_clips(params, assets, config, clips).keypoints_2d[:, :, 0]
         rotation, translation = cam.split(params.cameras)
         focal = assets.focal * jnp.exp(params.log_focal)
-        return seen, head, clips_lib.raw_phase(clips), rotation, translation, focal
+        return seen, poses, head, clips_lib.raw_phase(clips), rotation, translation, focal
 
-    seen, head, phases, rotation, translation, focal = jax.device_get(run(params, assets, config, clips, nose_body))
+    seen, poses, head, phases, rotation, translation, focal = jax.device_get(
+        run(params, assets, config, clips, nose_body)
+    )
     return Fitted(
         params=jax.device_get(params),
         prediction=seen,
+        poses=poses,
         head_2d=head,
         raw_phases=phases,
         camera_from_world=rotation,
@@ -116,20 +125,20 @@ def _reprojection_numbers(
 ) -> tuple[dict[str, float], Numbers]:
     share = errors / np.maximum(diagonal, 1e-6)[..., None]
 
-    def numbers(rows: slice) -> dict[str, float]:
-        # All of an instance, or all instances, as one long clip.
-        flat = [x[rows].reshape(-1, *x.shape[2:]) for x in (errors, share, diagonal, mask)]
-        pixels, shares, boxes, seen = (jnp.asarray(x, jnp.float32) for x in flat)
-        out = {
-            "reprojection_px/median": metrics.masked_median(pixels, seen),
-            "reprojection_share/median": metrics.masked_median(shares, seen),
-            "pck_0.05/fit": metrics.pck(pixels, boxes, seen, 0.05),
-            "pck_auc/fit": metrics.pck_auc(pixels, boxes, seen),
+    @jax.jit
+    def numbers(pixels: Array, shares: Array, boxes: Array, seen: Array) -> dict[str, Array]:
+        return {
+            f"{prefix}reprojection_px/median": metrics.masked_median(pixels, seen),
+            f"{prefix}reprojection_share/median": metrics.masked_median(shares, seen),
+            f"{prefix}pck_0.05/fit": metrics.pck(pixels, boxes, seen, 0.05),
+            f"{prefix}pck_auc/fit": metrics.pck_auc(pixels, boxes, seen),
         }
-        return {prefix + name: float(value) for name, value in out.items()}
 
-    each = [numbers(slice(i, i + 1)) for i in range(len(errors))]
-    return numbers(slice(None)), {name: np.array([row[name] for row in each]) for name in each[0]}
+    arrays = [np.asarray(x, np.float32) for x in (errors, share, diagonal, mask)]
+    each = jax.device_get(jax.vmap(numbers)(*arrays))
+    # All instances as one long clip.
+    pooled = numbers(*(x.reshape(-1, *x.shape[2:]) for x in arrays))
+    return {name: float(value) for name, value in pooled.items()}, {name: np.asarray(v) for name, v in each.items()}
 
 
 def in_3d(dataset: Dataset, fitted: Fitted, body: smpl.SMPL) -> Numbers:

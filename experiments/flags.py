@@ -53,7 +53,10 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_enum("accelerator", "auto", typing.get_args(Accelerator), text, flag_values=values)
     string("output_dir", None, "Folder of the results. Not given: results/<action>.")
     flags.DEFINE_boolean(
-        "resume", True, "Continue an interrupted fit in the output folder; --resume=false starts over.", flag_values=values
+        "resume",
+        True,
+        "Continue an interrupted fit in the output folder; --resume=false starts over.",
+        flag_values=values,
     )
 
 
@@ -121,7 +124,9 @@ def help_page(values: flags.FlagValues) -> str:
             if field in DECIDED:
                 continue
             default = getattr(FitConfig(), field)
-            lines += _entry(f"--fit.{field}", str(default).lower() if isinstance(default, bool) else str(default), comment)
+            lines += _entry(
+                f"--fit.{field}", str(default).lower() if isinstance(default, bool) else str(default), comment
+            )
     return "\n".join(lines)
 
 

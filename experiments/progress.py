@@ -57,7 +57,9 @@ class FitProgress:
             left = (now - self._begun) * (self._total - work) / max(work - self._skipped, 1e-9)
             bar = "━" * round(_BAR * work / self._total)
             line = Text.assemble(
-                (f"{chunk.stage.name:<7}", "bold"), f"step {done:>4}/{chunk.stage.steps}  ", (bar.ljust(_BAR, "·"), "cyan")
+                (f"{chunk.stage.name:<7}", "bold"),
+                f"step {done:>4}/{chunk.stage.steps}  ",
+                (bar.ljust(_BAR, "·"), "cyan"),
             )
             line.append(f"  {losses_text(losses)}  {duration(left)} left")
             self._live.update(line)

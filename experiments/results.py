@@ -15,7 +15,6 @@ from body_models import joints as jn
 from experiments.datasets.base import Dataset
 from experiments.errors import UserError
 from experiments.evaluation import Fitted
-from nemo_jax import rotations
 
 
 @contextlib.contextmanager
@@ -68,10 +67,9 @@ def motion_arrays(dataset: Dataset, fitted: Fitted, instance: int, body_name: st
     clips, seen = dataset.clips, fitted.prediction
     frames = int(np.asarray(clips.frame_mask[instance]).sum())
     rows = (instance, slice(0, frames))
-    poses = np.asarray(rotations.matrix_to_axis_angle(seen.rotations[rows]))
     return {
         # AMASS.
-        "poses": poses.reshape(frames, -1).astype(np.float32),
+        "poses": fitted.poses[rows].reshape(frames, -1),
         "trans": np.asarray(seen.translation[rows]),
         "betas": np.asarray(fitted.params.betas[instance]),
         "gender": "neutral",

@@ -113,7 +113,9 @@ def load(settings: Settings) -> Inputs:
     clips, hidden = dataset.clips, None
     if share > 0:
         clips, hidden = holdout.hold_out(clips, share, settings.seed, dataset.annotated)
-        notes.append(f"{share:.0%} of the visible joints, {int(hidden.sum())}, are hidden from the fit to score it on them.")
+        notes.append(
+            f"{share:.0%} of the visible joints, {int(hidden.sum())}, are hidden from the fit to score it on them."
+        )
     job = Job(
         key=jax.random.key(settings.seed),
         clips=jax.tree.map(jnp.asarray, clips),
@@ -139,7 +141,9 @@ def run_fit(
     here = found.position if found else Position()
     finished = here == Position(len(job.stages))
     if finished:
-        console.print("This fit is finished: its results are written again, without fitting (--resume=false fits anew).")
+        console.print(
+            "This fit is finished: its results are written again, without fitting (--resume=false fits anew)."
+        )
     elif found:
         console.print(f"Continuing an interrupted fit at step {here.step} of the {job.stages[here.stage].name} stage.")
 
@@ -147,7 +151,7 @@ def run_fit(
         compiled = CompiledFit(job, here)
         problem, state = compiled.start()
     if found is None:
-        end = Snapshot(here, state, job.key, job.empty_history(), {"before": 0.0, "compile": 0.0, "fit": 0.0})
+        end = Snapshot(here, state, job.key, {}, {"before": 0.0, "compile": 0.0, "fit": 0.0})
     else:
         end = found
     if finished:
@@ -179,16 +183,17 @@ def run_fit(
 
 def _after(before: Snapshot, chunk: Chunk) -> Snapshot:
     """The snapshot after a chunk. Raises UserError: its losses are not finite."""
-    rows = slice(chunk.first, chunk.first + _length(chunk))
-    history = {stage: {k: v.copy() for k, v in terms.items()} for stage, terms in before.history.items()}
+    terms = {term: values.copy() for term, values in before.history.get(chunk.stage.name, {}).items()}
     for term, values in chunk.losses.items():
         if not np.isfinite(values).all():
-            step = chunk.first + int(np.argmin(np.isfinite(values)))
+            step = int(np.argmin(np.isfinite(values)))
             raise UserError(
-                f"the fit diverged: {term} is {values[step - chunk.first]} at step {step} of the {chunk.stage.name} stage; "
+                f"the fit diverged: {term} is {values[step]} at step {chunk.first + step} of the {chunk.stage.name} stage; "
                 "lower the learning rates, such as --fit.lr_field, and add --resume=false"
             )
-        history[chunk.stage.name][term][rows] = values
+        terms.setdefault(term, np.full(chunk.stage.steps, np.nan, np.float32))
+        terms[term][chunk.first : chunk.first + _length(chunk)] = values
+    history = {**before.history, chunk.stage.name: terms}
     return dataclasses.replace(before, position=chunk.position, carry=chunk.carry, history=history)
 
 

@@ -16,7 +16,16 @@ Accelerator = Literal["auto", "cpu", "gpu", "tpu"]
 _SEED_LIMIT = 2**32
 # Fields that may be zero or negative; every other number of a configuration must be positive.
 _FREE = ("log_scale",)
-_MAY_BE_ZERO_PREFIXES = ("weight_", "lr_", "code_noise", "code_std", "focal_fixed", "near", "person_size", "confidence_")
+_MAY_BE_ZERO_PREFIXES = (
+    "weight_",
+    "lr_",
+    "code_noise",
+    "code_std",
+    "focal_fixed",
+    "near",
+    "person_size",
+    "confidence_",
+)
 _AT_LEAST = {"lift_frames": 2, "lift_trust": 0, "camera_steps": 0, "warmup_steps": 0, "joint_steps": 0, "lift_steps": 0}
 
 
@@ -49,7 +58,9 @@ def check(settings: Settings) -> None:
     if not 0 <= settings.seed < _SEED_LIMIT:
         raise UserError(f"--seed={settings.seed} is out of range; give a number from 0 to {_SEED_LIMIT - 1}")
     if settings.holdout is not None and not 0 <= settings.holdout < 1:
-        raise UserError(f"--holdout={settings.holdout} is not a share; give a number from 0 up to, but not including, 1")
+        raise UserError(
+            f"--holdout={settings.holdout} is not a share; give a number from 0 up to, but not including, 1"
+        )
     check_fit(settings.fit)
 
 
