@@ -254,7 +254,7 @@ def _sparse(call: Call, resolve: Resolver) -> np.ndarray:
         index = state["coords"] if "coords" in state else (state["row"], state["col"])
         row, col = (np.asarray(i) for i in index)
     else:
-        inner, counts = np.asarray(state["indices"]), np.diff(np.asarray(state["indptr"]))
+        inner, counts = np.asarray(state["indices"]), np.diff(np.asarray(state["indptr"]).astype(np.int64))
         if counts.ndim != 1 or counts.min(initial=0) < 0 or counts.sum(dtype=object) > inner.size:
             raise ValueError(f"a sparse matrix of shape {shape} has an index that does not fit its entries")
         lines = np.repeat(np.arange(len(counts)), counts)
