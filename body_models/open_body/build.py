@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 
 from body_models.joints import MIRROR_JOINTS, PARENTS
-from body_models.open_body import reduce, skin, tpose
+from body_models.open_body import correct, reduce, skin, tpose
 
 FLIP = tpose.FLIP
 NUM_BETAS = 10
@@ -29,13 +29,6 @@ def tpose_people(source):
     swap = [bones.index(name[:-1] + {"L": "R", "R": "L"}[name[-1]]) if name[-2] == "." else i for i, name in enumerate(bones)]
     halves = ((vertices, source["mirror"]), (joints, MIRROR_JOINTS), (heads, swap))
     return tuple(0.5 * (array + array[:, mirror] * FLIP) for array, mirror in halves)
-
-
-def vertex_areas(points, faces):
-    """(V,) a third of the area of the triangles around each vertex."""
-    corners = points[faces]
-    area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    return np.bincount(faces.ravel(), weights=np.repeat(area / 3, 3), minlength=len(points))
 
 
 def shape_space(vertices, joints, weights, areas):
@@ -78,20 +71,26 @@ def build(source, count):
     used, full_faces, full_mirror = reduce.mirror_mesh(half, mirror)
     weights = np.zeros((len(mean), 24))
     merged = skin.merge_weights(source["weights"], bones, mean, joint_mean)
-    weights[used] = skin.smooth_weights(merged[used], full_faces, full_mirror)
+    weights[used] = skin.smooth_weights(merged[used], mean[used], full_faces, full_mirror)
     by_bone = dict(zip(bones, source["weights"].T, strict=True))
     landmarks = skin.find_landmarks(mean, by_bone, dict(zip(bones, head_mean, strict=True)), source["eye"], mirror)
     locked = {v for v in landmarks.tolist() if mean[v, 0] > -1e-9}
     half = reduce.collapse(half, mean, count // 2, locked, importance_of(weights))
     kept, faces, small_mirror = reduce.mirror_mesh(half, mirror)
     landmarks = np.searchsorted(kept, landmarks)
-    areas, weights = vertex_areas(mean[kept], faces), weights[kept]
+    areas, weights = skin.vertex_areas(mean[kept], faces), weights[kept]
     template, shapes, joint_mean, joint_shapes, betas, shares = shape_space(vertices[:, kept], joints, weights, areas)
     template = (0.5 * (template + template[small_mirror] * FLIP)).astype(np.float32)
     shapes = (0.5 * (shapes + shapes[small_mirror] * FLIP[:, None])).astype(np.float16)
     regressor = skin.fit_regressor(
         template.astype(float), shapes.astype(float), joint_mean, joint_shapes, small_mirror
     )
+    points = template.astype(float)
+    # The mean person's own A-pose, moved as a whole onto its T-pose.
+    a_mean, a_heads = source["vertices"].mean(axis=0), source["heads"].mean(axis=0)
+    a_mean = 0.5 * (a_mean + a_mean[mirror] * FLIP) + (heads.mean(axis=0) - a_heads)[0]
+    a_pose = (tpose.a_pose_rotations(a_heads, bones, source["parents"]), a_mean[kept])
+    posedirs = correct.fit_correctives(points, weights, regressor @ points, areas, small_mirror, a_pose)
     follow = np.einsum("jv,vck->jck", regressor, shapes.astype(float)) - joint_shapes
     print(f"joints follow the shape within {1e3 * np.linalg.norm(follow, axis=1).max(axis=0).round(5)} mm per direction")
     fit = vertices[:, kept] - mean[kept] - np.einsum("vck,sk->svc", shapes.astype(float), betas)
@@ -102,8 +101,9 @@ def build(source, count):
     return {
         "v_template": template,
         "shapedirs": shapes,
+        "posedirs": posedirs.astype(np.float16),
         "J_regressor": regressor.astype(np.float32),
-        "J_regressor_extra": skin.extra_regressor(regressor, template.astype(float), landmarks, small_mirror).astype(np.float32),
+        "J_regressor_extra": skin.extra_regressor(regressor, points, landmarks, small_mirror).astype(np.float32),
         "weights": weights.astype(np.float32),
         "f": faces.astype(np.int32),
         "kintree_table": np.stack([PARENTS, np.arange(24)]).astype(np.int32),
@@ -115,7 +115,7 @@ def main():
     """Builds and writes the asset."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True, help="file to write, e.g. body_models/open_body/open_body.npz")
-    parser.add_argument("--people", type=int, default=600, help="number of sampled people")
+    parser.add_argument("--people", type=int, default=500, help="number of sampled people")
     parser.add_argument("--vertices", type=int, default=6900, help="largest number of vertices")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
     args = parser.parse_args()

@@ -1,24 +1,42 @@
 """Skinning weights, joint regressors and landmarks of the open body."""
 
 import numpy as np
+from scipy import sparse
 from scipy.optimize import nnls
+from scipy.sparse.linalg import splu
 
 from body_models.joints import EXTRA_JOINTS, LANDMARKS, MIRROR_JOINTS, SMPL_JOINTS
 from body_models.open_body.tpose import smpl_bone
 
 SPINE = ["pelvis", "spine1", "spine2", "spine3"]
 SPINE_BLEND = 0.16  # metres of height over which one spine joint hands over to the next
-SMOOTHING = 4  # passes of the umbrella operator over the merged weights
+SMOOTHING = 0.014  # metres over which the merged weights are smoothed
 INFLUENCES = 4
 RING = 0.2  # metres: the skin that a joint is regressed from lies this near
 RIDGE = 0.2  # spreads the regressor over many vertices
 
 
-def adjacency(faces, count):
-    """Returns the directed edges (2, E) of a mesh, each once, and the degree (V,) of its vertices."""
-    pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    pairs = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
-    return pairs.T, np.bincount(pairs[:, 0], minlength=count)
+def vertex_areas(points, faces):
+    """(V,) a third of the area of the triangles around each vertex."""
+    corners = points[faces]
+    area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    return np.bincount(faces.ravel(), weights=np.repeat(area / 3, 3), minlength=len(points))
+
+
+def diffuse(values, points, faces, width):
+    """Spreads values (V, D) over a surface as heat does, over `width` metres: one implicit step, cotangent weights."""
+    count = len(points)
+    stiffness = sparse.csr_matrix((count, count))
+    for k in range(3):
+        a, b, c = faces[:, k], faces[:, (k + 1) % 3], faces[:, (k + 2) % 3]
+        u, v = points[a] - points[c], points[b] - points[c]
+        cotangent = (u * v).sum(axis=1) / np.linalg.norm(np.cross(u, v), axis=1)
+        half = np.maximum(0.5 * cotangent, 0.05)  # obtuse corners would make weights negative
+        stiffness += sparse.csr_matrix((half, (a, b)), shape=(count, count))
+    stiffness = stiffness + stiffness.T
+    laplacian = sparse.diags(np.asarray(stiffness.sum(axis=1)).ravel()) - stiffness
+    mass = sparse.diags(vertex_areas(points, faces))
+    return splu((mass + width**2 * laplacian).tocsc()).solve(mass @ values)
 
 
 def merge_weights(weights, bones, vertices, joints):
@@ -36,13 +54,9 @@ def merge_weights(weights, bones, vertices, joints):
     return merged
 
 
-def smooth_weights(weights, faces, mirror):
+def smooth_weights(weights, points, faces, mirror):
     """Smooths weights (V, 24) over the mesh, keeps the INFLUENCES largest of each row, makes rows sum to 1, symmetrises."""
-    (i, j), degree = adjacency(faces, len(weights))
-    for _ in range(SMOOTHING):
-        mean = np.zeros_like(weights)
-        np.add.at(mean, i, weights[j])
-        weights = 0.5 * weights + 0.5 * mean / degree[:, None]
+    weights = diffuse(weights, points, faces, SMOOTHING)
     weights = 0.5 * (weights + weights[mirror][:, MIRROR_JOINTS])
     # Subtracting the next largest before cutting keeps the weights continuous where the largest ones change places.
     ranked = np.sort(weights, axis=1)[:, ::-1]

@@ -2,15 +2,17 @@
 
 import numpy as np
 
-from body_models.joints import SMPL_JOINTS
+from body_models.joints import PARENTS, SMPL_JOINTS
 
 FLIP = np.array([-1.0, 1.0, 1.0])
 PELVIS = np.array([0.0, -0.22, 0.0])  # where SMPL's own pelvis lies, so that translations carry over
 
+TRUNK_BACK = np.radians(4.0)  # SMPL stands more upright than MakeHuman, by this
 CLAVICLE_LIFT = np.radians(9.0)  # the part of the arm's elevation that the shoulder girdle takes
 THIGH_OUT = np.radians(2.0)  # legs slightly apart
-THIGH_FORWARD, SHANK_FORWARD = 0.5, 0.85  # parts of the legs' own slant that stay: MakeHuman's knees are a little bent
+THIGH_FORWARD, SHANK_FORWARD = 0.2, 1.0  # parts of the legs' own slant that stay, as in SMPL
 HIP_INWARD = np.array([0.8, 1.0, 1.0])  # MakeHuman's thigh bone starts lateral of the hip joint's centre
+FINGER_BEND = 0.45
 PALM_DOWN_SHARE = 0.6  # of the forearm's roll, taken by the distal half of the forearm
 
 
@@ -45,7 +47,10 @@ def tpose_rotations(heads, bones, parents):
     hand = 0.5 * (at["finger3-1.L"] + at["finger4-1.L"]) - at["wrist.L"]
     across = at["finger2-1.L"] - at["finger5-1.L"]  # towards the thumb
     left, up, forward = np.eye(3)
-    turn = {"clavicle.L": rotation_about(forward, CLAVICLE_LIFT)}
+    upright = rotation_about(left, -TRUNK_BACK)
+    turn = {f"spine0{k}": upright for k in (4, 3, 2, 1)}
+    turn |= {"neck01": rotation_about(left, -0.5 * TRUNK_BACK), "head": np.eye(3)}
+    turn["clavicle.L"] = rotation_about(forward, CLAVICLE_LIFT) @ upright
     turn["shoulder01.L"] = turn["clavicle.L"]
     # The elbow's hinge (arm x forearm) becomes vertical, so that the forearm folds forwards as in SMPL.
     hinge = np.cross(arm, fore)
@@ -59,15 +64,14 @@ def tpose_rotations(heads, bones, parents):
     turn["lowerarm01.L"] = rotation_about(left, roll * (1 - PALM_DOWN_SHARE) * 0.5) @ straight
     turn["lowerarm02.L"] = rotation_about(left, roll * (1 + PALM_DOWN_SHARE) * 0.5) @ straight
     turn["wrist.L"] = palm
-    for finger in range(2, 6):
-        turn[f"metacarpal{finger - 1}.L"] = palm
+    for finger in range(1, 6):
         previous = palm
+        if finger > 1:
+            turn[f"metacarpal{finger - 1}.L"] = palm
         for k in (1, 2):
-            bone = at[f"finger{finger}-{k + 1}.L"] - at[f"finger{finger}-{k}.L"]
-            level = previous @ bone
-            # Fingers keep their spread and half of their bend.
-            flat = np.array([level[0], 0.45 * level[1], level[2]])
-            previous = rotation_between(level, flat) @ previous
+            bone = previous @ (at[f"finger{finger}-{k + 1}.L"] - at[f"finger{finger}-{k}.L"])
+            # Fingers keep their spread and a part of their bend: SMPL's hand is nearly flat.
+            previous = rotation_between(bone, bone * [1, FINGER_BEND, 1]) @ previous
             turn[f"finger{finger}-{k}.L"] = previous
         turn[f"finger{finger}-3.L"] = previous
     thigh = at["lowerleg01.L"] - at["upperleg01.L"] * HIP_INWARD
@@ -149,6 +153,20 @@ def pose_to_t(vertices, heads, weights, bones, parents):
     joints[0, 2] = joints[1:3, 2].mean()  # the pelvis above the hips, not at the sacrum
     offset = PELVIS - joints[0]
     return posed + offset, joints + offset, new + offset
+
+
+def a_pose_rotations(heads, bones, parents):
+    """(24, 3, 3) SMPL's local rotations that carry the T-pose of a rig, heads (B, 3), back into its A-pose."""
+    turn = dict(zip(bones, tpose_rotations(heads, bones, parents), strict=True))
+    bone = {"hip": "upperleg01", "knee": "lowerleg01", "ankle": "foot", "foot": "foot", "collar": "clavicle"}
+    bone |= {"shoulder": "upperarm01", "elbow": "lowerarm01", "wrist": "wrist", "hand": "finger3-1"}
+    middle = {"spine1": "spine03", "spine2": "spine02", "spine3": "spine01", "neck": "neck01", "head": "head"}
+    turned = np.tile(np.eye(3), (24, 1, 1))
+    for j, name in enumerate(SMPL_JOINTS[1:], 1):
+        side, _, stem = name.partition("_")
+        turned[j] = turn[f"{bone[stem]}.{side[0].upper()}" if stem else middle[name]].T
+    local = [turned[j] if j == 0 else turned[PARENTS[j]].T @ turned[j] for j in range(24)]
+    return np.stack(local)
 
 
 def smpl_joints(at):
