@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 
 from body_models.joints import MIRROR_JOINTS, PARENTS
-from body_models.open_body import correct, reduce, skin, tpose
+from body_models.open_body import correct, reduce, render, skin, tpose
 
 FLIP = tpose.FLIP
 NUM_BETAS = 10
@@ -26,7 +26,8 @@ def tpose_people(source):
         for vertices, heads in zip(source["vertices"], source["heads"], strict=True)
     ]
     vertices, joints, heads = (np.stack(part) for part in zip(*posed, strict=True))
-    swap = [bones.index(name[:-1] + {"L": "R", "R": "L"}[name[-1]]) if name[-2] == "." else i for i, name in enumerate(bones)]
+    twin = {".L": ".R", ".R": ".L"}
+    swap = [bones.index(name[:-2] + twin.get(name[-2:], name[-2:])) for name in bones]
     halves = ((vertices, source["mirror"]), (joints, MIRROR_JOINTS), (heads, swap))
     return tuple(0.5 * (array + array[:, mirror] * FLIP) for array, mirror in halves)
 
@@ -46,11 +47,11 @@ def shape_space(vertices, joints, weights, areas):
     features = np.concatenate([skin_offsets, limbs], axis=1).reshape(len(vertices), -1)
     u, sizes, _ = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
     betas = u[:, :NUM_BETAS] * np.sqrt(len(vertices))
-    # Positive is taller for the first direction and more voluminous for the others.
+    # Positive is taller for the first two directions and stouter for the others.
     stature = np.ptp(vertices[:, :, 1], axis=1)
-    size = np.abs(vertices - mean * [0, 1, 0])[:, :, [0, 2]].sum(axis=(1, 2))
+    size = (np.linalg.norm(skin_offsets, axis=2) * np.sqrt(areas)).sum(axis=1) / stature
     for k in range(NUM_BETAS):
-        betas[:, k] *= np.sign(np.corrcoef(betas[:, k], stature if k == 0 else size)[0, 1])
+        betas[:, k] *= np.sign(np.corrcoef(betas[:, k], stature if k < 2 else size)[0, 1])
     directions = np.einsum("sk,svc->vck", betas, vertices - mean) / len(vertices)
     joint_directions = np.einsum("sk,sjc->jck", betas, joints - joint_mean) / len(vertices)
     return mean, directions, joint_mean, joint_directions, betas, (sizes**2 / (sizes**2).sum())[:NUM_BETAS]
@@ -61,54 +62,76 @@ def importance_of(weights):
     return 1 + 6 * (1 - (weights**2).sum(axis=1))
 
 
-def build(source, count):
-    """Returns the open body's arrays, by SMPL's names, with at most `count` vertices, from `source.load_source`'s."""
-    vertices, joints, heads = tpose_people(source)
-    mirror, bones = source["mirror"], source["bones"]
-    mean, head_mean, joint_mean = vertices.mean(axis=0), heads.mean(axis=0), joints.mean(axis=0)
-    half = reduce.left_half(source["quads"], source["reference"])
-    half = reduce.close_mouth_and_eye(half, mean, source["eye"][0])
-    used, full_faces, full_mirror = reduce.mirror_mesh(half, mirror)
+def reduced_mesh(source, people, count):
+    """Reduces the mean person's mesh.
+
+    Args:
+        source: as `source.load_source` returns it.
+        people: what `tpose_people` returns.
+        count: largest number of vertices.
+
+    Returns:
+        the ids (V',) of the vertices kept; over these: triangles (F, 3), mirror map (V',), blend weights (V', 24) and
+        the landmarks' ids (21,).
+    """
+    mean, joints, heads = (array.mean(axis=0) for array in people)
+    mirror, bones, eyes = source["mirror"], source["bones"], source["eye"]
+    half = reduce.close_mouth_and_eye(reduce.left_half(source["quads"], source["reference"]), mean, eyes[0])
+    used, faces, used_mirror = reduce.mirror_mesh(half, mirror)
+    merged = skin.merge_weights(source["weights"], bones, mean, joints)
     weights = np.zeros((len(mean), 24))
-    merged = skin.merge_weights(source["weights"], bones, mean, joint_mean)
-    weights[used] = skin.smooth_weights(merged[used], mean[used], full_faces, full_mirror)
-    by_bone = dict(zip(bones, source["weights"].T, strict=True))
-    landmarks = skin.find_landmarks(mean, by_bone, dict(zip(bones, head_mean, strict=True)), source["eye"], mirror)
+    weights[used] = skin.smooth_weights(merged[used], mean[used], faces, used_mirror)
+    by_bone, head = (dict(zip(bones, array, strict=True)) for array in (source["weights"].T, heads))
+    landmarks = skin.find_landmarks(mean, by_bone, head, eyes, mirror)
     locked = {v for v in landmarks.tolist() if mean[v, 0] > -1e-9}
     half = reduce.collapse(half, mean, count // 2, locked, importance_of(weights))
-    kept, faces, small_mirror = reduce.mirror_mesh(half, mirror)
-    landmarks = np.searchsorted(kept, landmarks)
-    areas, weights = skin.vertex_areas(mean[kept], faces), weights[kept]
-    template, shapes, joint_mean, joint_shapes, betas, shares = shape_space(vertices[:, kept], joints, weights, areas)
-    template = (0.5 * (template + template[small_mirror] * FLIP)).astype(np.float32)
-    shapes = (0.5 * (shapes + shapes[small_mirror] * FLIP[:, None])).astype(np.float16)
-    regressor = skin.fit_regressor(
-        template.astype(float), shapes.astype(float), joint_mean, joint_shapes, small_mirror
-    )
-    points = template.astype(float)
-    # The mean person's own A-pose, moved as a whole onto its T-pose.
-    a_mean, a_heads = source["vertices"].mean(axis=0), source["heads"].mean(axis=0)
-    a_mean = 0.5 * (a_mean + a_mean[mirror] * FLIP) + (heads.mean(axis=0) - a_heads)[0]
-    a_pose = (tpose.a_pose_rotations(a_heads, bones, source["parents"]), a_mean[kept])
-    posedirs = correct.fit_correctives(points, weights, regressor @ points, areas, small_mirror, a_pose)
-    follow = np.einsum("jv,vck->jck", regressor, shapes.astype(float)) - joint_shapes
-    print(f"joints follow the shape within {1e3 * np.linalg.norm(follow, axis=1).max(axis=0).round(5)} mm per direction")
-    fit = vertices[:, kept] - mean[kept] - np.einsum("vck,sk->svc", shapes.astype(float), betas)
-    print(f"people are met within {1e3 * np.sqrt((fit**2).sum(axis=2).mean()):.1f} mm rms")
-    print(f"share of the variance: {shares.round(3)}")
-    for name, values in source["people"].items():
-        print(f"  {name:12s}", np.round([np.corrcoef(values, betas[:, k])[0, 1] for k in range(6)], 2))
+    kept, faces, kept_mirror = reduce.mirror_mesh(half, mirror)
+    return kept, faces, kept_mirror, weights[kept], np.searchsorted(kept, landmarks)
+
+
+def mean_a_pose(source, people):
+    """The mean person in the A-pose, moved as a whole onto its T-pose: local rotations (24, 3, 3) and vertices (V, 3)."""
+    vertices, heads = source["vertices"].mean(axis=0), source["heads"].mean(axis=0)
+    moved = (people[2].mean(axis=0) - heads)[0]
+    rotations = tpose.a_pose_rotations(heads, source["bones"], source["parents"])
+    return rotations, 0.5 * (vertices + vertices[source["mirror"]] * FLIP) + moved
+
+
+def build(source, count):
+    """Returns the open body's arrays, by SMPL's names, with at most `count` vertices, from `source.load_source`'s."""
+    people = tpose_people(source)
+    kept, faces, mirror, weights, landmarks = reduced_mesh(source, people, count)
+    vertices, joints = people[0][:, kept], people[1]
+    areas = skin.vertex_areas(vertices.mean(axis=0), faces)
+    template, shapes, joint_mean, joint_shapes, betas, shares = shape_space(vertices, joints, weights, areas)
+    # Rounded as they are stored before the regressors are fitted to them.
+    template = (0.5 * (template + template[mirror] * FLIP)).astype(np.float32).astype(float)
+    shapes = (0.5 * (shapes + shapes[mirror] * FLIP[:, None])).astype(np.float16).astype(float)
+    regressor = skin.fit_regressor(template, shapes, joint_mean, joint_shapes, mirror)
+    rotations, a_vertices = mean_a_pose(source, people)
+    a_pose = (rotations, a_vertices[kept])
+    posedirs = correct.fit_correctives(template, weights, regressor @ template, areas, mirror, a_pose)
+    report(source["people"], betas, shares, vertices - template - np.einsum("vck,sk->svc", shapes, betas))
     return {
-        "v_template": template,
-        "shapedirs": shapes,
+        "v_template": template.astype(np.float32),
+        "shapedirs": shapes.astype(np.float16),
         "posedirs": posedirs.astype(np.float16),
         "J_regressor": regressor.astype(np.float32),
-        "J_regressor_extra": skin.extra_regressor(regressor, points, landmarks, small_mirror).astype(np.float32),
+        "J_regressor_extra": skin.extra_regressor(regressor, template, landmarks).astype(np.float32),
         "weights": weights.astype(np.float32),
         "f": faces.astype(np.int32),
         "kintree_table": np.stack([PARENTS, np.arange(24)]).astype(np.int32),
         "landmark_vertex_ids": landmarks.astype(np.int32),
     }
+
+
+def report(phenotypes, betas, shares, residual):
+    """Prints how well ten directions meet the people, residual (S, V, 3) metres, and what the first six of them carry."""
+    print(f"people are met within {1e3 * np.sqrt((residual**2).sum(axis=2).mean()):.1f} mm rms")
+    print(f"share of the variance: {shares.round(3)}")
+    print("correlation of betas 0 to 5 with MakeHuman's parameters:")
+    for name, values in phenotypes.items():
+        print(f"  {name:12s}", np.round([np.corrcoef(values, betas[:, k])[0, 1] for k in range(6)], 2))
 
 
 def main():
@@ -117,12 +140,15 @@ def main():
     parser.add_argument("--out", required=True, help="file to write, e.g. body_models/open_body/open_body.npz")
     parser.add_argument("--people", type=int, default=500, help="number of sampled people")
     parser.add_argument("--vertices", type=int, default=6900, help="largest number of vertices")
+    parser.add_argument("--picture", help="PNG to draw the result into, to look at it")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
     args = parser.parse_args()
     from body_models.open_body import source  # imports torch and anny, which only building needs
 
     arrays = build(source.load_source(args.people, args.seed), args.vertices)
     np.savez_compressed(args.out, **arrays)
+    if args.picture:
+        render.write_png(args.picture, render.picture(arrays))
     print({name: (array.shape, str(array.dtype)) for name, array in arrays.items()})
 
 

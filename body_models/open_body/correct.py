@@ -93,7 +93,7 @@ def section_centres(points, share, areas):
 
 
 def fit_joint(points, share, areas, rotations, known=None):
-    """Correctives of one joint: (V, 3, 9), metres per unit of the features R - I (row-major), of vertices partly carried by it.
+    """Correctives of one joint: (V, 3, 9), metres per unit of the features R - I (row-major), of the skin that bends.
 
     Args:
         points: (V, 3) rest positions; share: (V,) of each vertex carried by the joint's subtree, in (0, 1).
@@ -121,7 +121,7 @@ def fit_joint(points, share, areas, rotations, known=None):
 
 
 def skin_linearly(points, weights, joints, rotations):
-    """Linear blend skinning of one pose, local rotations (24, 3, 3); returns vertices (V, 3) and blended rotations (V, 3, 3)."""
+    """Skins one pose, local rotations (24, 3, 3), linearly; returns vertices (V, 3) and blended rotations (V, 3, 3)."""
     turned, moved = rotations.copy(), joints.copy()
     for j in range(1, 24):
         parent = PARENTS[j]

@@ -62,7 +62,9 @@ def close_mouth_and_eye(faces, points, eye):
     low, high = 0, len(rim) - 1
     while high - low > 1:
         # Advance on the side that gives the shorter new edge.
-        if np.linalg.norm(points[rim[low + 1]] - points[rim[high]]) < np.linalg.norm(points[rim[low]] - points[rim[high - 1]]):
+        from_low = np.linalg.norm(points[rim[low + 1]] - points[rim[high]])
+        from_high = np.linalg.norm(points[rim[low]] - points[rim[high - 1]])
+        if from_low < from_high:
             new.append((rim[low + 1], rim[low], rim[high]))
             low += 1
         else:
@@ -125,22 +127,16 @@ def collapse(faces, points, count, locked, importance):
         return importance[v] * (h @ quadric[v] @ h + ROUND * length * length) + 1e-12 * length
 
     def allowed(v, w):
-        if v in locked or (v in middle and w not in middle):
-            return False
+        """Whether v may move onto w: the midline stays, the surface stays one, no face turns over or gets thin."""
         shared = [i for i in around[v] if w in faces[i]]
-        if v in middle and len(shared) != 1:
-            return False
-        if len(shared) != (1 if v in middle and w in middle else 2):
+        if v in locked or len(shared) != (1 if v in middle else 2):  # a midline vertex moves along open edges only
             return False
         opposite = {u for i in shared for u in faces[i]} - {v, w}
-        if neighbours_of(v) & neighbours_of(w) != opposite:  # the link condition: the surface stays a surface
+        if neighbours_of(v) & neighbours_of(w) != opposite:  # the link condition
             return False
-        for u in neighbours_of(v) - {w}:
-            if np.linalg.norm(points[u] - points[w]) > MAX_EDGE:
-                return False
-        for i in around[v]:
-            if i in shared:
-                continue
+        if any(np.linalg.norm(points[u] - points[w]) > MAX_EDGE for u in neighbours_of(v) - {w}):
+            return False
+        for i in around[v].difference(shared):
             old = points[list(faces[i])]
             new = points[[w if u == v else u for u in faces[i]]]
             n0 = np.cross(old[1] - old[0], old[2] - old[0])

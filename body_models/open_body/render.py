@@ -1,6 +1,12 @@
-"""A small z-buffer renderer, to look at the open body while building it: numpy in, an image out."""
+"""A small z-buffer renderer, to look at the open body while building it: NumPy in, an image out."""
+
+import struct
+import zlib
 
 import numpy as np
+
+from body_models.joints import SMPL_JOINTS
+from body_models.open_body.correct import euler, skin_linearly
 
 
 def render(vertices, faces, yaw=0.0, pitch=0.0, pixels_per_metre=260.0, size=(520, 520), centre=(0.0, -0.3, 0.0)):
@@ -54,3 +60,36 @@ def render(vertices, faces, yaw=0.0, pitch=0.0, pixels_per_metre=260.0, size=(52
         image[low:high, left:right][inside] = shade[inside]
         depth[low:high, left:right][inside] = z[inside]
     return image
+
+
+def write_png(path, image):
+    """Writes a (H, W) image in [0, 1] as an 8-bit grey PNG."""
+    grey = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    rows = b"".join(b"\0" + row.tobytes() for row in grey)
+    header = struct.pack(">IIBBBBB", grey.shape[1], grey.shape[0], 8, 0, 0, 0, 0)
+    with open(path, "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+            file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+
+
+def picture(body):
+    """A sheet of an SMPL-format body's arrays: T-pose and bent limbs; the first four shape directions at -2 and 2."""
+    faces, joints = body["f"], body["J_regressor"] @ body["v_template"]
+    tall = lambda points, yaw: render(points, faces, yaw, 0, 230, (440, 440 if yaw % 180 == 0 else 200))
+    rotations = np.tile(np.eye(3), (24, 1, 1))
+    for name, x, y in (("left_elbow", 0, -120), ("right_elbow", 0, 90), ("left_knee", 120, 0), ("right_knee", 60, 0)):
+        rotations[SMPL_JOINTS.index(name)] = euler(*np.radians([[x], [y], [0]]))[0]
+    for name, x in (("left_hip", -90), ("right_hip", -30)):
+        rotations[SMPL_JOINTS.index(name)] = euler(*np.radians([[x], [0], [0]]))[0]
+    shaped = body["v_template"] + body["posedirs"].astype(float) @ (rotations[1:] - np.eye(3)).ravel()
+    bent, _ = skin_linearly(shaped, body["weights"], joints, rotations)
+    views = [tall(points, yaw) for points in (body["v_template"], bent) for yaw in (0, -90, 180)]
+    shapes = []
+    for k in range(4):
+        for size in (-2.0, 2.0):
+            points = body["v_template"] + size * body["shapedirs"][:, :, k]
+            shapes.append(render(points, faces, 0, 0, 140, (300, 270)))
+    rows = [np.concatenate(row, axis=1) for row in (views, shapes)]
+    width = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(row, ((0, 0), (0, width - row.shape[1])), constant_values=1) for row in rows])

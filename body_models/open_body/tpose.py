@@ -76,7 +76,9 @@ def tpose_rotations(heads, bones, parents):
         turn[f"finger{finger}-3.L"] = previous
     thigh = at["lowerleg01.L"] - at["upperleg01.L"] * HIP_INWARD
     shank = at["foot.L"] - at["lowerleg01.L"]
-    turn["upperleg01.L"] = turn["upperleg02.L"] = rotation_between(thigh, leg_direction(thigh, THIGH_OUT, THIGH_FORWARD))
+    turn["upperleg01.L"] = turn["upperleg02.L"] = rotation_between(
+        thigh, leg_direction(thigh, THIGH_OUT, THIGH_FORWARD)
+    )
     turn["lowerleg01.L"] = turn["lowerleg02.L"] = rotation_between(shank, leg_direction(shank, 0.0, SHANK_FORWARD))
     turn["foot.L"] = np.eye(3)
     out = np.zeros((len(bones), 3, 3))

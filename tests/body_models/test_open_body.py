@@ -1,5 +1,6 @@
 """The committed open body, checked with NumPy in float64 alone: it is what a body in SMPL's format should be."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -354,7 +355,7 @@ def test_landmarks_are_where_their_names_say(body):
         assert at[name][1] < floor + 0.05
     assert at["left_middle"][0] > template[:, 0].max() - 0.01
     order = ["left_index", "left_middle", "left_ring", "left_pinky"]
-    assert all(at[a][2] > at[b][2] for a, b in zip(order[:-1], order[1:], strict=True))  # palms down, thumbs forward
+    assert all(at[a][2] > at[b][2] for a, b in itertools.pairwise(order))  # palms down, thumbs forward
     assert at["left_thumb"][2] > at["left_index"][2]
     assert all(at[name][0] > joints["left_hand"][0] for name in order)
 
@@ -372,5 +373,7 @@ def test_extra_joints_are_sensible(body):
     assert pelvis[1] < spine[1] < thorax[1] < neck[1] < jaw[1] < head[1] < top[1]
     assert np.linalg.norm(neck - joints["neck"]) < 0.05
     assert np.linalg.norm(pelvis - joints["pelvis"]) < 0.10
-    inside = winding_numbers(np.stack([right_hip, left_hip, neck, pelvis, thorax, spine, jaw, head]), template, body["f"])
+    inside = winding_numbers(
+        np.stack([right_hip, left_hip, neck, pelvis, thorax, spine, jaw, head]), template, body["f"]
+    )
     np.testing.assert_allclose(inside, 1, atol=1e-6)
