@@ -44,16 +44,16 @@ class FitConfig:
     lift_trust: float = 0.1  # weight of a lifted pose against a given one in the 3D term
     # --- losses ---
     keypoint_loss: str = "mse_robust"  # a name in losses.KEYPOINT_LOSSES
-    robust_scale: float = 100.0  # s of the robust losses, pixels (after person_size) or radians
+    robust_scale: float = 50.0  # s of the robust losses, pixels (after person_size) or radians
     confidence_threshold: float = 0.5  # detections at or below it are not used
     person_size: float = 800.0  # residuals are scaled as if the person's median box had this diagonal; 0 = raw pixels
     visible_box: bool = True  # boxes over visible joints only; off = undetected zeros count (quirk)
     camera_confidence: bool = True  # confidence is a factor in the camera stage too; off = gate only (quirk)
     init_space: Literal["rotation", "axis_angle"] = "rotation"  # where the 3D term measures; axis_angle as published
-    weight_init: float = 30.0  # 3D term, against the initial pose
-    weight_code: float = 1.0  # mean squared code
+    weight_init: float = 50.0  # 3D term, against the initial pose
+    weight_code: float = 10.0  # mean squared code
     weight_limits: float = 300.0  # joint-limit prior
-    weight_betas: float = 1.0  # mean squared shape coefficient
+    weight_betas: float = 10.0  # mean squared shape coefficient
     weight_gmm: float = 1.0  # Gaussian mixture prior, where one is given
     weight_vposer: float = 10.0  # VPoser vertex reconstruction, where one is given
     weight_vposer_z: float = 1.0  # VPoser KL
@@ -66,9 +66,9 @@ class FitConfig:
     schedule: Literal["constant", "cosine"] = "cosine"  # of every learning rate within the joint stage
     lr_warmup: float = 1e-3  # field and phases in the warm-up, as multiples of nothing: absolute
     lr_camera_stage: float = 0.02
-    lr_camera: float = 0.005
+    lr_camera: float = 0.012
     lr_field: float = 1e-3
-    lr_phase: float = 1e-3
+    lr_phase: float = 3e-4
     lr_code: float = 5e-3
     lr_betas: float = 5e-3  # 0 freezes the shapes (quirk: in no optimiser)
     lr_focal: float = 0.0  # 0 keeps focal lengths
