@@ -30,9 +30,11 @@ def key_frames(clips: Clips, count: int) -> Array:
 def targets_from(clips: Clips) -> Targets:
     """The clips' own initial poses as targets; the root stays unused until cameras are aligned."""
     mask = clips.init_mask * clips.frame_mask
+    # What stands where nothing was estimated may be anything, NaN too.
+    pose = jnp.where(mask[..., None, None] > 0, clips.init_pose, 0.0)
     return Targets(
-        pose=clips.init_pose,
-        rotations=rotations.axis_angle_to_matrix(clips.init_pose),
+        pose=pose,
+        rotations=rotations.axis_angle_to_matrix(pose),
         mask=mask,
         root_mask=jnp.zeros_like(mask),
         weight=jnp.ones(clips.num_instances),
