@@ -1,0 +1,196 @@
+import dataclasses
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nemo_jax import model, objective, starts
+from nemo_jax.objective import Batch
+from nemo_jax.priors import Priors, joint_limit_loss, published_limits
+from tests.nemo_jax import helpers, points
+
+CONFIG = helpers.tiny_config()
+PRIORS = Priors(joint_limits=published_limits())
+prepare = jax.jit(model.prepare)
+sample = jax.jit(objective.sample_batch, static_argnums=2)
+
+
+@jax.jit
+def loss(params, clips, batch, config=CONFIG):
+    """Total and terms, with the gradient; everything of the clips computed inside."""
+    assets = model.prepare(clips, helpers.body(), PRIORS, config)
+    run = jax.value_and_grad(objective.joint_loss, has_aux=True)
+    return run(params, assets, config, clips, starts.targets_from(clips), batch)
+
+
+@pytest.fixture(scope="module")
+def case():
+    clips = helpers.scene(lengths=(4, 6), num_frames=6).clips
+    params = points.at("somewhere", CONFIG, clips)
+    batch = Batch(instance=jnp.asarray([0, 1, 1, 0, 1]), frame=jnp.asarray([3, 0, 5, 0, 0]))
+    assets = prepare(clips, helpers.body(), PRIORS, CONFIG)
+    return SimpleNamespace(clips=clips, params=params, batch=batch, assets=assets, found=loss(params, clips, batch))
+
+
+def test_samples_are_uniform_and_never_padding():
+    clips = helpers.scene(lengths=(1, 3, 5), yaws=(0.0, 1.0, 2.0), num_frames=6).clips
+    size = 30_000
+    batch = sample(jax.random.key(0), clips, size)
+    counts = np.zeros((3, 6))
+    np.add.at(counts, (np.asarray(batch.instance), np.asarray(batch.frame)), 1)
+    exists = np.asarray(clips.frame_mask) > 0
+    assert counts[~exists].sum() == 0
+    expected = size / exists.sum()
+    # Chi-square with eight degrees of freedom: 26 is its 99.9% quantile.
+    assert np.sum((counts[exists] - expected) ** 2 / expected) < 26
+    again, other = sample(jax.random.key(0), clips, size), sample(jax.random.key(1), clips, size)
+    np.testing.assert_array_equal(batch.frame, again.frame)
+    assert np.any(batch.frame != other.frame)
+
+
+def test_full_batch_is_every_slot():
+    batch = objective.full_batch(helpers.scene().clips)
+    found = sorted(zip(np.asarray(batch.instance).tolist(), np.asarray(batch.frame).tolist(), strict=True))
+    assert found == [(i, t) for i in range(2) for t in range(9)]
+
+
+def test_the_total_is_its_terms_written_out(case):
+    (total, terms), _ = case.found
+    one = jax.vmap(model.predict, (None, None, None, 0, 0))
+    raw = np.asarray([1.0, 0.0, 1.0, 0.0, 0.0], np.float32)
+    prediction = one(case.params, case.assets, CONFIG, case.batch.instance, jnp.asarray(raw))
+    at = (np.asarray(case.batch.instance), np.asarray(case.batch.frame))
+    pixels, confidence = np.float64(case.clips.keypoints)[at], np.float64(case.clips.confidence)[at]
+    residual = (np.float64(prediction.keypoints_2d) - pixels) * np.float64(case.assets.pixel_scale)[at[0], None, None]
+    rho = 100.0**2 * residual**2 / (residual**2 + 100.0**2)
+    frames = ((confidence > 0.5) * confidence)[..., None] * rho
+    by_instance = [frames[at[0] == i].mean() for i in (0, 1)]
+    np.testing.assert_allclose(terms["keypoints"], np.mean(by_instance), rtol=1e-4)
+    rotations = np.float64(prediction.rotations)[:, 1:]
+    target = helpers.rotation(np.asarray(case.clips.init_pose)[at])[:, 1:]
+    np.testing.assert_allclose(terms["init_pose"], np.mean(0.5 * ((rotations - target) ** 2).sum((1, 2, 3))) / 69, rtol=1e-4)
+    np.testing.assert_allclose(terms["code"], np.mean(np.float64(case.params.codes)[at[0]] ** 2), rtol=1e-5)
+    np.testing.assert_allclose(terms["betas"], np.mean(np.float64(case.params.betas) ** 2), rtol=1e-5)
+    pose = jax.vmap(model.body_pose)(prediction.rotations)
+    limits = np.mean([joint_limit_loss(PRIORS.joint_limits, p) for p in pose])
+    np.testing.assert_allclose(terms["limits"], limits, rtol=1e-4)
+    weights = {"keypoints": 1, "init_pose": CONFIG.weight_init, "code": CONFIG.weight_code, "betas": CONFIG.weight_betas, "limits": CONFIG.weight_limits}
+    np.testing.assert_allclose(total, sum(weights[k] * float(v) for k, v in terms.items()), rtol=1e-5)
+
+
+def test_weights_scale_their_terms(case):
+    changed = dataclasses.replace(CONFIG, weight_init=0.0, weight_limits=0.0, weight_code=0.0, weight_betas=0.0)
+    (total, terms), _ = loss(case.params, case.clips, case.batch, changed)
+    np.testing.assert_allclose(total, terms["keypoints"], rtol=1e-6)
+
+
+def same(found, expected, rtol=2e-5):
+    np.testing.assert_allclose(found[0][0], expected[0][0], rtol=1e-6)
+    assert helpers.all_finite(found)
+
+    def close(a, b):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * max(float(np.abs(b).max()), 1e-6))
+
+    jax.tree.map(close, found[1], expected[1])
+
+
+def test_what_stands_at_an_undetected_joint_does_not_matter(case):
+    unseen = np.zeros((2, 6, 25), bool)
+    unseen[0, 3, 4:9] = unseen[1, 0, :] = True
+    confidence = jnp.where(unseen, 0.0, case.clips.confidence)
+    results = []
+    for value in (0.0, np.nan, -1e6):
+        keypoints = jnp.where(unseen[..., None], value, case.clips.keypoints)
+        clips = dataclasses.replace(case.clips, keypoints=keypoints, confidence=confidence)
+        results.append(loss(case.params, clips, case.batch))
+    same(results[1], results[0])
+    same(results[2], results[0])
+    assert results[0][0][0] != case.found[0][0]
+
+
+@pytest.mark.parametrize("garbage", [0.0, 1e4, np.nan])
+def test_padding_does_not_matter(case, garbage):
+    clips = helpers.scene(lengths=(4, 6), num_frames=9, garbage=garbage).clips
+    same(loss(case.params, clips, case.batch), case.found)
+
+
+def test_padding_in_a_full_batch_only_dilutes(case):
+    # Padding slots are counted and contribute nothing but priors: keypoints fall by the share of padding.
+    short = objective.full_batch(helpers.scene(lengths=(4, 4)).clips)
+    config = CONFIG
+    clips = helpers.scene(lengths=(4, 4), num_frames=4).clips
+    padded = helpers.scene(lengths=(4, 4), num_frames=8, garbage=np.nan).clips
+    whole = loss(case.params, clips, short, config)[0][1]["keypoints"]
+    diluted = loss(case.params, padded, objective.full_batch(padded), config)[0][1]["keypoints"]
+    np.testing.assert_allclose(diluted, whole / 2, rtol=1e-5)
+
+
+def test_missing_initial_poses_do_not_pull(case):
+    mask = np.ones((2, 6))
+    mask[0, 3] = mask[1, 5] = 0
+    results = []
+    for value in (0.0, 1.7, np.nan):
+        poses = jnp.where(mask[..., None, None] > 0, case.clips.init_pose, value)
+        clips = dataclasses.replace(case.clips, init_mask=jnp.asarray(mask, jnp.float32), init_pose=poses)
+        results.append(loss(case.params, clips, case.batch))
+    same(results[1], results[0])
+    same(results[2], results[0])
+
+
+def test_a_confidence_at_the_threshold_is_not_used(case):
+    def with_confidence(value):
+        return dataclasses.replace(case.clips, confidence=jnp.full_like(case.clips.confidence, value))
+
+    (_, terms), gradient = loss(case.params, with_confidence(0.5), case.batch)
+    assert terms["keypoints"] == 0
+    np.testing.assert_array_equal(gradient.cameras, np.zeros_like(gradient.cameras))
+    half = loss(case.params, with_confidence(0.6), case.batch)[0][1]["keypoints"]
+    full = loss(case.params, with_confidence(1.0), case.batch)[0][1]["keypoints"]
+    np.testing.assert_allclose(half, 0.6 * full, rtol=1e-5)
+
+
+def test_a_perfect_prediction_costs_nothing(case):
+    prediction = jax.jit(model.predict_clips)(case.params, case.assets, CONFIG, case.clips)
+    clips = dataclasses.replace(case.clips, keypoints=prediction.keypoints_2d)
+    for kind in ("mse_robust", "rmse_robust"):
+        config = dataclasses.replace(CONFIG, keypoint_loss=kind, weight_init=0.0, weight_limits=0.0, weight_code=0.0, weight_betas=0.0)
+        (_, terms), gradient = loss(case.params, clips, case.batch, config)
+        assert terms["keypoints"] < 1e-2
+        assert helpers.all_finite(gradient)
+
+
+def test_an_instance_absent_from_the_batch_has_no_gradient(case):
+    batch = Batch(instance=jnp.zeros(5, jnp.int32), frame=jnp.asarray([0, 1, 2, 3, 3]))
+    _, gradient = loss(case.params, case.clips, batch)
+    np.testing.assert_array_equal(gradient.cameras[1], np.zeros(9))
+    np.testing.assert_array_equal(gradient.codes[1], np.zeros(2))
+    np.testing.assert_array_equal(gradient.phase["shifts"][1], np.zeros(5))
+    assert np.abs(gradient.cameras[0]).max() > 0
+
+
+def test_code_noise_enters_the_motion_alone(case):
+    run = jax.jit(objective.joint_loss)
+    arguments = (case.params, case.assets, CONFIG, case.clips, starts.targets_from(case.clips), case.batch)
+    quiet, noisy = run(*arguments, jnp.zeros((5, 2)))[1], run(*arguments, jnp.full((5, 2), 0.5))[1]
+    np.testing.assert_allclose(quiet["keypoints"], case.found[0][1]["keypoints"], rtol=1e-5)
+    assert noisy["code"] == quiet["code"] and noisy["keypoints"] != quiet["keypoints"]
+
+
+def test_warmup_follows_the_initial_pose():
+    clips = helpers.scene(lengths=(4, 6), num_frames=6).clips
+    targets = dataclasses.replace(starts.targets_from(clips), root_mask=clips.frame_mask)
+    params = points.at("zero", CONFIG, clips)
+    batch = Batch(instance=jnp.asarray([0, 1, 0]), frame=jnp.asarray([0, 5, 2]))
+    run = jax.jit(objective.warmup_loss)
+    at = (np.asarray(batch.instance), np.asarray(batch.frame))
+    # A body at rest: half the squared chordal distance of each joint to the identity.
+    each = 0.5 * ((helpers.rotation(np.asarray(clips.init_pose)[at]) - np.eye(3)) ** 2).sum((-2, -1))
+    np.testing.assert_allclose(run(params, CONFIG, clips, targets, batch)[0], each.sum(1).mean() / 69, rtol=1e-5)
+    without_root = dataclasses.replace(CONFIG, warmup_root=False)
+    np.testing.assert_allclose(run(params, without_root, clips, targets, batch)[0], each[:, 1:].sum(1).mean() / 69, rtol=1e-5)
+    published = dataclasses.replace(CONFIG, init_space="axis_angle")
+    angles = np.asarray(clips.init_pose)[at][:, 1:].reshape(3, 69)
+    expected = np.mean(100.0**2 * angles**2 / (angles**2 + 100.0**2))
+    np.testing.assert_allclose(run(params, published, clips, targets, batch)[0], expected, rtol=1e-5)
