@@ -89,12 +89,17 @@ def reduced_mesh(source, people, count):
     return kept, faces, kept_mirror, weights[kept], np.searchsorted(kept, landmarks)
 
 
-def mean_a_pose(source, people):
-    """The mean person in the A-pose, moved as a whole onto its T-pose: local rotations (24, 3, 3) and vertices (V, 3)."""
+def lowered_arms(source):
+    """The mean person's arms as MakeHuman modelled them.
+
+    Returns:
+        the local rotations (24, 3, 3) that lower the arms from the T-pose, and vertices (V, 3) in the T-pose and with them.
+    """
     vertices, heads = source["vertices"].mean(axis=0), source["heads"].mean(axis=0)
-    moved = (people[2].mean(axis=0) - heads)[0]
-    rotations = tpose.a_pose_rotations(heads, source["bones"], source["parents"])
-    return rotations, 0.5 * (vertices + vertices[source["mirror"]] * FLIP) + moved
+    rig = source["bones"], source["parents"]
+    posed = [tpose.pose_to_t(vertices, heads, source["weights"], *rig, arms)[0] for arms in (True, False)]
+    high, low = (0.5 * (points + points[source["mirror"]] * FLIP) for points in posed)
+    return tpose.lowered_rotations(heads, *rig), high, low
 
 
 def build(source, count):
@@ -108,9 +113,9 @@ def build(source, count):
     template = (0.5 * (template + template[mirror] * FLIP)).astype(np.float32).astype(float)
     shapes = (0.5 * (shapes + shapes[mirror] * FLIP[:, None])).astype(np.float16).astype(float)
     regressor = skin.fit_regressor(template, shapes, joint_mean, joint_shapes, mirror)
-    rotations, a_vertices = mean_a_pose(source, people)
-    a_pose = (rotations, a_vertices[kept])
-    posedirs = correct.fit_correctives(template, weights, regressor @ template, areas, mirror, a_pose)
+    rotations, high, low = lowered_arms(source)
+    lowered = (rotations, high[kept], low[kept])
+    posedirs = correct.fit_correctives(template, weights, regressor @ template, areas, mirror, lowered)
     report(source["people"], betas, shares, vertices - template - np.einsum("vck,sk->svc", shapes, betas))
     return {
         "v_template": template.astype(np.float32),

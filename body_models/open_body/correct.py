@@ -132,15 +132,16 @@ def skin_linearly(points, weights, joints, rotations):
     return np.einsum("vab,vb->va", blend, points) + weights @ shift, blend
 
 
-def fit_correctives(points, weights, joints, areas, mirror, a_pose, seed=0):
+def fit_correctives(points, weights, joints, areas, mirror, lowered, seed=0):
     """Fits SMPL's pose blend shapes; returns (V, 3, 207), metres, exactly symmetric.
 
     Args:
         points: (V, 3) T-pose; weights: (V, 24); joints: (24, 3); areas: (V,); mirror: (V,) mirror map; seed: of the poses.
-        a_pose: local rotations (24, 3, 3) and vertices (V, 3) of the same body in the A-pose it was modelled in.
+        lowered: a body whose shape with its arms lowered is known: local rotations (24, 3, 3), vertices (V, 3) at rest
+            and with those rotations.
     """
-    a_rotations, a_vertices = a_pose
-    a_skinned, a_blend = skin_linearly(points, weights, joints, a_rotations)
+    low_rotations, high, low = lowered
+    low_skinned, low_blend = skin_linearly(high, weights, joints, low_rotations)
     rng = np.random.default_rng(seed)
     signs = np.outer([-1, 1, 1], [-1, 1, 1]).ravel()
     flip = np.array([-1.0, 1, 1])[:, None]
@@ -155,7 +156,9 @@ def fit_correctives(points, weights, joints, areas, mirror, a_pose, seed=0):
         rotations = sample_rotations(SMPL_JOINTS[j], rng)
         known = None
         if SMPL_JOINTS[j] == "left_shoulder":
-            known = (a_rotations[j], a_blend[part], (a_vertices - a_skinned)[part])
+            # Faded out where the shoulder's share ends, so that the skin stays smooth there.
+            fade = np.minimum(share * (1 - share) / 0.09, 1)[:, None]
+            known = (low_rotations[j], low_blend[part], (fade * (low - low_skinned))[part])
         out[part, :, j] = fit_joint(points[part], share[part], areas[part], rotations, known)
         if MIRROR_JOINTS[j] == j:
             out[:, :, j] = 0.5 * (out[:, :, j] + out[mirror][:, :, j] * flip * signs)

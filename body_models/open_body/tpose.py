@@ -13,6 +13,7 @@ THIGH_OUT = np.radians(2.0)  # legs slightly apart
 THIGH_FORWARD, SHANK_FORWARD = 0.2, 1.0  # parts of the legs' own slant that stay, as in SMPL
 HIP_INWARD = np.array([0.8, 1.0, 1.0])  # MakeHuman's thigh bone starts lateral of the hip joint's centre
 FINGER_BEND = 0.45
+ARM_BONES = ("clavicle", "shoulder", "upperarm", "lowerarm", "wrist", "metacarpal", "finger")
 PALM_DOWN_SHARE = 0.6  # of the forearm's roll, taken by the distal half of the forearm
 
 
@@ -39,8 +40,11 @@ def frame(primary, secondary):
     return np.stack([x, y, np.cross(x, y)], axis=1)
 
 
-def tpose_rotations(heads, bones, parents):
-    """Returns (B, 3, 3) global rotations that carry one A-pose rig, heads (B, 3), into the T-pose (left side, mirrored)."""
+def tpose_rotations(heads, bones, parents, arms=True):
+    """Returns (B, 3, 3) global rotations that carry one A-pose rig, heads (B, 3), into the T-pose.
+
+    Computed for the left side and mirrored. Without `arms`, arms follow the trunk and keep their A-pose.
+    """
     at = {name: heads[i] for i, name in enumerate(bones)}
     arm = at["lowerarm01.L"] - at["upperarm01.L"]
     fore = at["wrist.L"] - at["lowerarm01.L"]
@@ -81,6 +85,8 @@ def tpose_rotations(heads, bones, parents):
     )
     turn["lowerleg01.L"] = turn["lowerleg02.L"] = rotation_between(shank, leg_direction(shank, 0.0, SHANK_FORWARD))
     turn["foot.L"] = np.eye(3)
+    if not arms:
+        turn = {name: rotation for name, rotation in turn.items() if not name.startswith(ARM_BONES)}
     out = np.zeros((len(bones), 3, 3))
     for i, name in enumerate(bones):
         other = name[:-2] + ".L" if name.endswith(".R") else name
@@ -133,9 +139,9 @@ def dual_quaternion_skinning(vertices, weights, rotations, old_heads, new_heads)
     return rotate(r, vertices) + 2 * multiply(d, conjugate)[:, 1:]
 
 
-def pose_to_t(vertices, heads, weights, bones, parents):
+def pose_to_t(vertices, heads, weights, bones, parents, arms=True):
     """Returns one body's vertices (V, 3), SMPL's joints (24, 3) and bone heads (B, 3) in the T-pose, pelvis at PELVIS."""
-    rotations = tpose_rotations(heads, bones, parents)
+    rotations = tpose_rotations(heads, bones, parents, arms)
     new = heads.copy()
     hips = {}
     # SMPL's hip lies nearer to the middle than MakeHuman's bone: turn the leg about the anatomical centre.
@@ -157,18 +163,23 @@ def pose_to_t(vertices, heads, weights, bones, parents):
     return posed + offset, joints + offset, new + offset
 
 
-def a_pose_rotations(heads, bones, parents):
-    """(24, 3, 3) SMPL's local rotations that carry the T-pose of a rig, heads (B, 3), back into its A-pose."""
-    turn = dict(zip(bones, tpose_rotations(heads, bones, parents), strict=True))
-    bone = {"hip": "upperleg01", "knee": "lowerleg01", "ankle": "foot", "foot": "foot", "collar": "clavicle"}
-    bone |= {"shoulder": "upperarm01", "elbow": "lowerarm01", "wrist": "wrist", "hand": "finger3-1"}
-    middle = {"spine1": "spine03", "spine2": "spine02", "spine3": "spine01", "neck": "neck01", "head": "head"}
+def lowered_rotations(heads, bones, parents):
+    """(24, 3, 3) SMPL's local rotations from the T-pose of a rig, heads (B, 3), to the same with its A-pose's arms."""
+    up, down = (tpose_rotations(heads, bones, parents, arms) for arms in (True, False))
+    turn = dict(zip(bones, down @ up.transpose(0, 2, 1), strict=True))
+    bone = {
+        "collar": "clavicle",
+        "shoulder": "upperarm01",
+        "elbow": "lowerarm01",
+        "wrist": "wrist",
+        "hand": "finger3-1",
+    }
     turned = np.tile(np.eye(3), (24, 1, 1))
-    for j, name in enumerate(SMPL_JOINTS[1:], 1):
+    for j, name in enumerate(SMPL_JOINTS):
         side, _, stem = name.partition("_")
-        turned[j] = turn[f"{bone[stem]}.{side[0].upper()}" if stem else middle[name]].T
-    local = [turned[j] if j == 0 else turned[PARENTS[j]].T @ turned[j] for j in range(24)]
-    return np.stack(local)
+        if stem in bone:
+            turned[j] = turn[f"{bone[stem]}.{side[0].upper()}"]
+    return np.stack([turned[j] if j == 0 else turned[PARENTS[j]].T @ turned[j] for j in range(24)])
 
 
 def smpl_joints(at):
