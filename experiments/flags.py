@@ -24,7 +24,7 @@ Fits one motion field to several videos of the same action: 2D keypoints in, 3D 
   python run.py --action=tennis_serve --data_dir=penn_action   clips on disk
 """
 _HELP = ("--help", "-help", "-h", "-?", "--helpfull", "--helpshort")
-# Fields that the clips decide (see `nemo_jax.fit.with_lift`).
+# Fields that the clips decide (see `nemo_jax.fit.for_clips`).
 DECIDED = ("lift",)
 _FIT = re.compile(r"--?(?:no)?fit\.([^=]*)")
 
@@ -96,7 +96,7 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> Settin
         raise UserError(f"{rest[0]!r} is not understood; arguments are flags such as --action=baseball_pitch")
     if not values["action"].value:
         raise UserError("--action is missing; name what the clips show, such as --action=baseball_pitch")
-    own = {name: values[name].value for group in GROUPS.values() for name in group}
+    own: dict[str, Any] = {name: values[name].value for group in GROUPS.values() for name in group}
     fit = dataclasses.replace(preset, **dataclasses.asdict(holder.value))
     settings = Settings(fit=fit, **own)
     check(settings)
@@ -115,7 +115,8 @@ def help_page(values: flags.FlagValues) -> str:
             text = str(flag.help).removeprefix(f"<{kind}>: ")
             lines += _entry(f"--{name}", kind, f"{text}{default}")
             if name == "preset":
-                lines += [" " * 34 + f"{preset}: {configs.summary(preset)}" for preset in configs.names()]
+                for preset in configs.names():
+                    lines += _entry("", "", f"{preset}: {configs.summary(preset)}")
         lines.append("")
     lines.append("Fields of the fit, as --fit.<field>=<value>, on top of the preset:")
     for section, fields in field_comments().items():
@@ -148,7 +149,7 @@ def field_comments() -> dict[str, dict[str, str]]:
 
 def _entry(flag: str, kind: str, text: str, width: int = 100, column: int = 34) -> list[str]:
     """Lines of one flag: its name and kind, then the text, wrapped in a column of its own."""
-    head = f"  {flag}={kind}"
+    head = f"  {flag}={kind}" if flag else ""
     body = textwrap.wrap(text, width - column) or [""]
     if len(head) >= column:
         return [head] + [" " * column + line for line in body if line]

@@ -55,11 +55,17 @@ def run(settings: Settings, console: Console | None = None, checkpoint_seconds: 
     begun = time.perf_counter()
     console = console or Console(highlight=False, soft_wrap=True)
     output = settings.output
-    results.prepare_folder(output)
     device = devices.choose(settings.accelerator)
     devices.keep_compiled()
     inputs = load(settings)
-    dataset, job = inputs.dataset, inputs.job
+    with results.held(output):
+        return _run(settings, inputs, console, checkpoint_seconds, begun, device)
+
+
+def _run(
+    settings: Settings, inputs: Inputs, console: Console, checkpoint_seconds: float, begun: float, device: str
+) -> dict[str, Any]:
+    output, dataset, job = settings.output, inputs.dataset, inputs.job
     num_frames = int(np.asarray(dataset.clips.frame_mask).sum())
     console.print(f"{dataset.action}: {len(dataset.names)} clips, {num_frames} frames; {device}")
     for note in inputs.notes:
@@ -116,12 +122,18 @@ def load(settings: Settings) -> Inputs:
         notes.append(
             f"{share:.0%} of the visible joints, {int(hidden.sum())}, are hidden from the fit to score it on them."
         )
+    config = fit.for_clips(settings.fit, clips)
+    if config.joint_steps != settings.fit.joint_steps:
+        notes.append(
+            f"So many clips take {config.joint_steps} joint steps, not {settings.fit.joint_steps}; "
+            "--fit.steps_per_instance=0 turns that off."
+        )
     job = Job(
         key=jax.random.key(settings.seed),
         clips=jax.tree.map(jnp.asarray, clips),
         body=body,
         priors=Priors(joint_limits=published_limits()),
-        config=fit.with_lift(settings.fit, clips),
+        config=config,
     )
     return Inputs(dataset=dataset, hidden=hidden, nose_body=nose_body, job=job, notes=tuple(notes), holdout=share)
 
@@ -131,54 +143,41 @@ def run_fit(
 ) -> tuple[fit.Problem, Snapshot]:
     """Fits, from the last checkpoint in the output folder on, and returns the problem and the end of the fit."""
     job = inputs.job
-    identity = identity_of(
-        job, {"action": settings.action, "seed": settings.seed, "holdout": inputs.holdout}, inputs.dataset.names
-    )
-    checkpoints = Checkpoints(settings.output / "checkpoints", job, identity)
-    if not settings.resume:
-        checkpoints.clear()
-    found = checkpoints.latest()
-    here = found.position if found else Position()
-    finished = here == Position(len(job.stages))
-    if finished:
-        console.print(
-            "This fit is finished: its results are written again, without fitting (--resume=false fits anew)."
-        )
-    elif found:
-        console.print(f"Continuing an interrupted fit at step {here.step} of the {job.stages[here.stage].name} stage.")
-
-    with console.status("compiling") if console.is_terminal else contextlib.nullcontext():
-        compiled = CompiledFit(job, here)
-        problem, state = compiled.start()
-    if found is None:
-        end = Snapshot(here, state, job.key, {}, {"before": 0.0, "compile": 0.0, "fit": 0.0})
-    else:
-        end = found
-    if finished:
-        checkpoints.close()
-        return problem, end
-    console.print(f"compiled in {duration(compiled.seconds)}")
-    seconds = {**end.seconds, "compile": end.seconds["compile"] + compiled.seconds}
-    fit_begun = saved = time.perf_counter()
-    with FitProgress(console, job.stages, here) as progress:
-        for chunk in compiled.run(problem, here, end.carry):
-            progress.chunk(chunk)
-            end = _after(end, chunk)
-            now = time.perf_counter()
-            end = dataclasses.replace(
-                end,
-                seconds={
-                    **seconds,
-                    "before": seconds["before"] + now - begun,
-                    "fit": seconds["fit"] + now - fit_begun,
-                },
+    about = {"action": settings.action, "seed": settings.seed, "holdout": inputs.holdout}
+    identity = identity_of(job, about, inputs.dataset.names)
+    with Checkpoints(settings.output / "checkpoints", job, identity) as checkpoints:
+        if not settings.resume:
+            checkpoints.clear()
+        found = checkpoints.latest()
+        here = found.position if found else Position()
+        if here == Position(len(job.stages)):
+            console.print("This fit is finished: its results are written again (--resume=false fits anew).")
+        elif found:
+            console.print(
+                f"Continuing an interrupted fit at step {here.step} of the {job.stages[here.stage].name} stage."
             )
-            stage_ends = chunk.first + _length(chunk) == chunk.stage.steps
-            if stage_ends or now - saved >= checkpoint_seconds:
-                checkpoints.save(end)
-                saved = now
-    checkpoints.close()
-    return problem, dataclasses.replace(end, seconds={**end.seconds, "before": seconds["before"]})
+
+        with console.status("compiling") if console.is_terminal else contextlib.nullcontext():
+            compiled = CompiledFit(job, here)
+            problem, state = compiled.start()
+        if found and not job.stages[here.stage :]:
+            return problem, found
+        console.print(f"compiled in {duration(compiled.seconds)}")
+        spent = found.seconds if found else {"before": 0.0, "compile": 0.0, "fit": 0.0}
+        spent = {**spent, "compile": spent["compile"] + compiled.seconds}
+        at = found or Snapshot(here, state, job.key, {}, spent)
+        fit_begun = saved = time.perf_counter()
+        with FitProgress(console, job.stages, here) as progress:
+            for chunk in compiled.run(problem, here, at.carry):
+                progress.chunk(chunk)
+                now = time.perf_counter()
+                times = {"before": spent["before"] + now - begun, "fit": spent["fit"] + now - fit_begun}
+                at = dataclasses.replace(_after(at, chunk), seconds={**spent, **times})
+                stage_ends = chunk.first + _length(chunk) == chunk.stage.steps
+                if stage_ends or now - saved >= checkpoint_seconds:
+                    checkpoints.save(at)
+                    saved = now
+    return problem, dataclasses.replace(at, seconds={**at.seconds, "before": spent["before"]})
 
 
 def _after(before: Snapshot, chunk: Chunk) -> Snapshot:

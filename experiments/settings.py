@@ -17,6 +17,7 @@ _SEED_LIMIT = 2**32
 # Fields that may be zero or negative; every other number of a configuration must be positive.
 _FREE = ("log_scale",)
 _MAY_BE_ZERO_PREFIXES = (
+    "handedness_margin",
     "weight_",
     "lr_",
     "code_noise",
@@ -26,7 +27,16 @@ _MAY_BE_ZERO_PREFIXES = (
     "person_size",
     "confidence_",
 )
-_AT_LEAST = {"lift_frames": 2, "lift_trust": 0, "camera_steps": 0, "warmup_steps": 0, "joint_steps": 0, "lift_steps": 0}
+_AT_LEAST = {
+    "lift_frames": 2,
+    "lift_trust": 0,
+    "camera_steps": 0,
+    "warmup_steps": 0,
+    "camera_yaws": 0,
+    "lift_steps": 0,
+}
+# Fields where -1 stands for something: their least other value, and what -1 means.
+_MINUS_ONE = {"batch_size": (1, "all frames"), "joint_steps": (0, "50 for each clip and at least 1000")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +92,10 @@ def check_fit(config: FitConfig) -> None:
 def _check_number(name: str, value: float) -> None:
     if not math.isfinite(value):
         raise UserError(f"--fit.{name}={value} is not finite; give a number")
-    if name == "batch_size":
-        if value != -1 and value < 1:
-            raise UserError(f"--fit.batch_size={value} is out of range; give 1 or more, or -1 for all frames")
+    if name in _MINUS_ONE:
+        least, meaning = _MINUS_ONE[name]
+        if value != -1 and value < least:
+            raise UserError(f"--fit.{name}={value} is out of range; give {least} or more, or -1 for {meaning}")
         return
     may_be_zero = name in _AT_LEAST or name.startswith(_MAY_BE_ZERO_PREFIXES)
     least: Any = _AT_LEAST.get(name, 0 if may_be_zero else 1 if isinstance(value, int) else None)

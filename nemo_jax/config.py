@@ -27,6 +27,9 @@ class FitConfig:
     # --- the phase networks ---
     phase_nodes: int = 200  # sigmoids
     phase_init: Literal["linear", "uniform"] = "linear"  # where their shifts start
+    # --- handedness ---
+    find_handedness: bool = True  # mirror the instances that do the action with the other hand than most
+    handedness_margin: float = 0.05  # by how much mirroring must bring poses closer to the others', as a share
     # --- cameras ---
     focal_fixed: float = 0.0  # pixels for every video; 0 takes each clip's own (quirk of the paper: 5000)
     focal_guess: float = 1.5  # unknown focal lengths, in image diagonals
@@ -36,7 +39,7 @@ class FitConfig:
     camera_frames: int = 24  # frames per instance that the search looks at
     near: float = 0.2  # metres; closer points count as this far, 0 = no guard (published)
     # --- starting without any 3D ---
-    lift: bool = False  # set where some instance has no initial pose at all (see fit.with_lift)
+    lift: bool = False  # set where some instance has no initial pose at all (see fit.for_clips)
     lift_steps: int = 240  # steps of the single-video lifting of instances without initial pose
     lift_frames: int = 24  # frames per instance that lifting solves, the others are interpolated
     lift_yaws: int = 8  # starts per instance
@@ -61,7 +64,7 @@ class FitConfig:
     batch_size: int = 512  # (instance, frame) pairs a step, with replacement; -1 = all frames
     warmup_steps: int = 300
     camera_steps: int = 200
-    joint_steps: int = 1000
+    joint_steps: int = -1  # -1 = 50 per instance, and at least 1000
     warmup_root: bool = True  # the warm-up fits the root orientation too, once cameras are aligned by it
     schedule: Literal["constant", "cosine"] = "cosine"  # of every learning rate within the joint stage
     lr_warmup: float = 1e-3  # field and phases in the warm-up, as multiples of nothing: absolute

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from body_models import smpl
 from body_models.pytree import pytree
-from nemo_jax import lift, model, objective, optim, starts
+from nemo_jax import handedness, lift, model, objective, optim, starts
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
@@ -74,14 +74,14 @@ def fit(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitCo
       key: of all randomness: the same key, clips and configuration give the same result.
       clips: N instances of the action.
       body: the body model. priors: those to use.
-      config: every choice; see `lift` there for clips without initial poses.
+      config: every choice; `for_clips` fits it to these clips first.
 
     Returns:
       The learned parameters, the losses of every step, and the 3D targets used.
     """
     problem, state = start(key, clips, body, priors, config)
     history = {}
-    for stage in stages(config):
+    for stage in stages(problem.config):
         carry = stage.begin(problem, state)
         carry, history[stage.name] = run_steps(problem, stage, carry, jnp.arange(stage.steps))
         state = stage.end(problem, carry)
@@ -90,6 +90,7 @@ def fit(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitCo
 
 def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) -> tuple[Problem, FitState]:
     """The problem and the state before the first stage."""
+    config = with_steps(config, clips.num_instances)
     init_key, step_key = jax.random.split(key)
     assets = model.prepare(clips, body, priors, config)
     params = model.init(init_key, clips.num_instances, clips.image_size, body.num_betas, config)
@@ -130,9 +131,18 @@ def needs_lift(clips: Clips) -> bool:
     return bool(((clips.init_mask * clips.frame_mask).sum(-1) == 0).any())
 
 
-def with_lift(config: FitConfig, clips: Clips) -> FitConfig:
-    """The configuration with `lift` set as these clips need it."""
-    return dataclasses.replace(config, lift=needs_lift(clips))
+def for_clips(config: FitConfig, clips: Clips) -> FitConfig:
+    """The configuration as these clips need it: lifting if some have no initial pose, steps for so many instances.
+
+    Needs concrete arrays.
+    """
+    return dataclasses.replace(with_steps(config, clips.num_instances), lift=needs_lift(clips))
+
+
+def with_steps(config: FitConfig, num_instances: int) -> FitConfig:
+    """The configuration with the joint stage's steps counted out."""
+    steps = max(1000, 50 * num_instances) if config.joint_steps == -1 else config.joint_steps
+    return dataclasses.replace(config, joint_steps=steps)
 
 
 def _keep(problem: Problem, carry: FitState) -> FitState:
@@ -181,10 +191,13 @@ def _end_lift(problem: Problem, carry: Carry) -> FitState:
 
 
 def _begin_warmup(problem: Problem, state: FitState) -> FitState:
-    if not problem.config.warmup_root:
-        return state
-    yaws, targets = starts.align_roots(state.targets, problem.clips)
-    return dataclasses.replace(state, targets=targets, yaws=yaws)
+    if problem.config.find_handedness:
+        mirrored = handedness.mirrored_instances(state.targets, problem.clips, problem.config.handedness_margin)
+        state = dataclasses.replace(state, params=dataclasses.replace(state.params, mirrored=mirrored))
+    if problem.config.warmup_root:
+        yaws, targets = starts.align_roots(state.targets, problem.clips, state.params.mirrored)
+        state = dataclasses.replace(state, targets=targets, yaws=yaws)
+    return state
 
 
 def _step_warmup(problem: Problem, state: FitState, step: Array, batch: Batch | None) -> tuple[FitState, Losses]:

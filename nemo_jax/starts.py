@@ -48,12 +48,14 @@ def nearest_known(mask: Array, frames: Array) -> Array:
     return jnp.where(mask.sum() > 0, known, frames)
 
 
-def align_roots(targets: Targets, clips: Clips, iterations: int = 20, count: int = 32) -> tuple[Array, Targets]:
+def align_roots(
+    targets: Targets, clips: Clips, mirrored: Array, iterations: int = 20, count: int = 32
+) -> tuple[Array, Targets]:
     """Level cameras under which the instances' root orientations agree, and targets with roots in that world.
 
     Alternates between the mean root orientation over instances at each phase and, for each instance, the level camera
-    that best explains its own (rotation averaging restricted to yaws). The first instance's camera fixes the world: its
-    body faces +z on average.
+    that best explains its own (rotation averaging restricted to yaws). Instances where `mirrored` (N,) is 1 are compared as
+    their mirror images. The first instance's camera fixes the world: its body faces +z on average.
 
     Returns:
       yaws (N,) of the level cameras, and targets whose root stands in the shared world.
@@ -63,6 +65,10 @@ def align_roots(targets: Targets, clips: Clips, iterations: int = 20, count: int
     frames = jax.vmap(nearest_known)(targets.mask, frames)
     seen = jnp.take_along_axis(targets.rotations[:, :, 0], frames[..., None, None], axis=1)
     known = (targets.mask.sum(-1) > 0).astype(seen.dtype) * targets.weight
+    # M C M of a level camera C is the level camera of the opposite yaw.
+    side = jnp.where(mirrored > 0.5, -1.0, 1.0)
+    sign = jnp.stack([side, jnp.ones_like(side), jnp.ones_like(side)], -1)
+    seen = seen * (sign[:, :, None] * sign[:, None, :])[:, None]
 
     def level_yaw(camera_from_world: Array) -> Array:
         """Yaw of the level camera nearest to a sum of rotations (3, 3)."""
@@ -82,6 +88,7 @@ def align_roots(targets: Targets, clips: Clips, iterations: int = 20, count: int
     # One at a time first, so that the mean starts from one instance and not from a blur of all.
     against_first = jnp.einsum("npij,pkj->nik", seen, world_roots(start)[first], precision="highest")
     yaws, _ = jax.lax.scan(refine, jax.vmap(level_yaw)(against_first), None, length=iterations)
+    yaws = side * yaws
     root = jnp.einsum("nij,ntik->ntjk", cam.level_camera(yaws), targets.rotations[:, :, 0], precision="highest")
     return yaws, dataclasses.replace(targets, rotations=targets.rotations.at[:, :, 0].set(root), root_mask=targets.mask)
 

@@ -13,7 +13,7 @@ from nemo_jax.priors import Priors
 from tests.nemo_jax import helpers, points
 
 CONFIG = helpers.tiny_config(camera_yaws=8, camera_frames=2)
-align = jax.jit(lambda clips: starts.align_roots(starts.targets_from(clips), clips))
+align = jax.jit(lambda clips: starts.align_roots(starts.targets_from(clips), clips, jnp.zeros(clips.num_instances)))
 
 
 def test_key_frames_run_from_first_to_last():
@@ -132,7 +132,7 @@ def test_candidates_and_their_losses(search):
 
 def test_without_a_search_the_camera_stays_the_only_candidate(search):
     config = dataclasses.replace(CONFIG, camera_search=False, camera_confidence=False, camera_frames=1)
-    begun = starts.begin_search(search.params, search.assets, config, search.clips, jnp.zeros(len(AZIMUTHS)))
+    begun = jax.jit(starts.begin_search)(search.params, search.assets, config, search.clips, jnp.zeros(len(AZIMUTHS)))
     np.testing.assert_array_equal(begun.cameras, search.params.cameras[None])
     np.testing.assert_array_equal(begun.weight, (np.asarray(search.clips.confidence)[:, :1] > 0.5).astype(np.float32))
 
