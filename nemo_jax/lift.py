@@ -64,11 +64,13 @@ def begin(assets: Assets, config: FitConfig, clips: Clips) -> Lift:
     def start(yaw: Array, instance: Array, frames: Array) -> tuple[Array, Array]:
         turned = pose.at[0].set(cam.level_camera(yaw))
         body = smpl.keypoints(assets.body, turned, shape, -smpl.rest_joints(assets.body, shape)[0])
-        pixels, weight = clips.keypoints[instance, frames], _weights(clips, config, instance, frames)
+        weight = _weights(clips, config, instance, frames)
+        # What stands at an undetected joint may be anything, NaN too.
+        pixels = jnp.where(weight[..., None] > 0, clips.keypoints[instance, frames], 0.0)
         focal, principal = assets.focal[instance], assets.principal[instance]
 
         def place(pixels: Array, weight: Array) -> Array:
-            return cam.solve_translation(body, jnp.where(weight[:, None] > 0, pixels, 0.0), weight, focal, principal)
+            return cam.solve_translation(body, pixels, weight, focal, principal)
 
         each = jax.vmap(place)(pixels, weight)
         # The depth of single frames is noise while the pose is wrong: all frames share the median.
