@@ -36,12 +36,13 @@ def keypoint_loss(kind: str, residual: Array, scale: float | Array, box_diagonal
     if kind == "mse_robust":
         return robust(residual, scale)
     if kind == "mse_robust_resized":
-        return robust(residual, scale) / size * 1000
+        # A residual of a tenth of the box counts as 100 pixels.
+        return robust(1000 * residual / size, scale)
     distance_square = jnp.sum(residual**2, -1, keepdims=True)
     if kind == "rmse":
         return jnp.sqrt(1e-6 + distance_square)
     if kind == "rmse_resized":
-        return jnp.sqrt(1e-6 + distance_square) / size
+        return jnp.sqrt(1e-6 + distance_square / size**2)
     if kind == "rmse_robust":
         # The published form: the distance is not squared, so it is nearly linear. Its root is kept off zero.
         zero = distance_square == 0

@@ -19,13 +19,13 @@ def oracle(kind, residual, scale, diagonal):
     """Float64, from the formulas; (..., K, 2) or (..., K, 1)."""
     r = np.asarray(residual, np.float64)
     distance, size = np.sqrt((r**2).sum(-1, keepdims=True)), np.asarray(diagonal)[..., None, None]
-    geman = scale**2 * r**2 / (r**2 + scale**2)
+    geman = lambda x: scale**2 * x**2 / (x**2 + scale**2)
     return {
         "mse": r**2,
-        "mse_robust": geman,
-        "mse_robust_resized": geman / size * 1000,
+        "mse_robust": geman(r),
+        "mse_robust_resized": geman(1000 * r / size),
         "rmse": np.sqrt(1e-6 + distance**2),
-        "rmse_resized": np.sqrt(1e-6 + distance**2) / size,
+        "rmse_resized": np.sqrt(1e-6 + (distance / size) ** 2),
         "rmse_robust": scale**2 * distance / (distance + scale**2),
     }[kind]
 
