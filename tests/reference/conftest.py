@@ -1,0 +1,41 @@
+"""Recorded numbers of the published implementation; NEMO_REFERENCE_DIR names their folder, tests skip without it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from body_models import joints as jn
+from body_models import loaders
+
+
+@pytest.fixture(scope="session")
+def reference_dir():
+    folder = os.environ.get("NEMO_REFERENCE_DIR")
+    if not folder:
+        pytest.skip("NEMO_REFERENCE_DIR is not set")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def load(reference_dir):
+    """A function: file name -> its arrays."""
+
+    def read(name):
+        with np.load(reference_dir / name) as archive:
+            return dict(archive)
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def bodies(reference_dir, tmp_path_factory):
+    """The body of the recorded runs by version: 1-3 hold the top of the head against the nose."""
+    folder = tmp_path_factory.mktemp("models")
+    command = [sys.executable, str(reference_dir / "make_models.py"), "--out", str(folder), "--seed", "0"]
+    subprocess.run(command, check=True, capture_output=True)
+    top = (jn.TOP_OF_HEAD, *jn.BODY_25[1:])
+    return {version: loaders.load_body(folder, keypoint_ids=jn.BODY_25 if version == 4 else top) for version in (1, 2, 3, 4)}
