@@ -33,7 +33,7 @@ class Snapshot:
 
 
 class Checkpoints:
-    """The checkpoints in one folder.
+    """The checkpoints in one folder; a context, at whose end all that was saved is on disk.
 
     Args:
       folder: made when the first is written.
@@ -50,6 +50,13 @@ class Checkpoints:
             raise UserError(
                 f"{folder} cannot be written: {error.strerror or error}; choose another --output_dir"
             ) from error
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # After an error too: what was saved before it counts, and a writer must not outlive the program.
+        self._manager.close()
 
     def clear(self) -> None:
         """Deletes all of them."""
@@ -77,10 +84,6 @@ class Checkpoints:
         }
         arguments = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), about=ocp.args.JsonSave(about))
         self._manager.save(self._number(snapshot.position), args=arguments)
-
-    def close(self) -> None:
-        """Waits until what was saved is on disk."""
-        self._manager.close()
 
     def latest(self) -> Snapshot | None:
         """The newest that can be read, or None.
@@ -119,10 +122,10 @@ class Checkpoints:
         for name in sorted({*found, *self._identity}):
             was, now = found.get(name, "unknown"), self._identity.get(name, "unknown")
             if was != now:
-                values = "" if name in _DIGESTS else f" ({was} there, {now} now)"
+                what = _OTHER.get(name, f"with another {name} ({was} there, {now} now)")
                 raise UserError(
-                    f"{self._folder.parent} holds a fit with another {name}{values}; choose another --output_dir, or add "
-                    "--resume=false to replace that fit"
+                    f"{self._folder.parent} holds a fit {what}; choose another --output_dir, or add --resume=false to "
+                    "replace that fit"
                 )
 
     def _read(self, number: int, about: dict[str, Any]) -> Snapshot | None:
@@ -156,7 +159,8 @@ class Checkpoints:
         )
 
 
-_DIGESTS = ("data", "body model")
+# How a difference is told whose values, digests, say nothing.
+_OTHER = {"clips": "of other clips", "body model": "of another body model"}
 
 
 def identity_of(job: Job, settings: dict[str, Any], names: tuple[str, ...]) -> dict[str, str]:
@@ -165,7 +169,7 @@ def identity_of(job: Job, settings: dict[str, Any], names: tuple[str, ...]) -> d
     return {
         **{name: str(value) for name, value in settings.items()},
         **fields,
-        "data": digest((job.clips, names)),
+        "clips": digest((job.clips, names)),
         "body model": digest(job.body),
     }
 

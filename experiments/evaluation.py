@@ -125,20 +125,25 @@ def _reprojection_numbers(
 ) -> tuple[dict[str, float], Numbers]:
     share = errors / np.maximum(diagonal, 1e-6)[..., None]
 
-    @jax.jit
-    def numbers(pixels: Array, shares: Array, boxes: Array, seen: Array) -> dict[str, Array]:
-        return {
-            f"{prefix}reprojection_px/median": metrics.masked_median(pixels, seen),
-            f"{prefix}reprojection_share/median": metrics.masked_median(shares, seen),
-            f"{prefix}pck_0.05/fit": metrics.pck(pixels, boxes, seen, 0.05),
-            f"{prefix}pck_auc/fit": metrics.pck_auc(pixels, boxes, seen),
-        }
-
     arrays = [np.asarray(x, np.float32) for x in (errors, share, diagonal, mask)]
-    each = jax.device_get(jax.vmap(numbers)(*arrays))
+    each = jax.device_get(_instance_numbers(*arrays))
     # All instances as one long clip.
-    pooled = numbers(*(x.reshape(-1, *x.shape[2:]) for x in arrays))
-    return {name: float(value) for name, value in pooled.items()}, {name: np.asarray(v) for name, v in each.items()}
+    pooled = _pooled_numbers(*(x.reshape(-1, *x.shape[2:]) for x in arrays))
+    pooled = {prefix + name: float(value) for name, value in pooled.items()}
+    return pooled, {prefix + name: np.asarray(values) for name, values in each.items()}
+
+
+def _pixel_numbers(pixels: Array, shares: Array, boxes: Array, seen: Array) -> dict[str, Array]:
+    return {
+        "reprojection_px/median": metrics.masked_median(pixels, seen),
+        "reprojection_share/median": metrics.masked_median(shares, seen),
+        "pck_0.05/fit": metrics.pck(pixels, boxes, seen, 0.05),
+        "pck_auc/fit": metrics.pck_auc(pixels, boxes, seen),
+    }
+
+
+_pooled_numbers = jax.jit(_pixel_numbers)
+_instance_numbers = jax.jit(jax.vmap(_pixel_numbers))
 
 
 def in_3d(dataset: Dataset, fitted: Fitted, body: smpl.SMPL) -> Numbers:
@@ -154,8 +159,7 @@ def in_3d(dataset: Dataset, fitted: Fitted, body: smpl.SMPL) -> Numbers:
     if dataset.cameras is not None:
         cameras = np.stack([np.asarray(c.world_from_camera).T for c in dataset.cameras]).astype(np.float32)
     arguments = (fitted.prediction, fitted.camera_from_world, clips, truth, cameras)
-    one = jax.vmap(_truth_errors, (0, 0, 0, 0, None if cameras is None else 0, None))
-    values = jax.device_get(jax.jit(one)(*jax.tree.map(jnp.asarray, arguments), body))
+    values = jax.device_get(_all_truth_errors(*jax.tree.map(jnp.asarray, arguments), body))
     values = {name: np.asarray(value) for name, value in values.items()}
     return {name: value for name, value in values.items() if np.isfinite(value).any()}
 
@@ -196,6 +200,15 @@ def _truth_errors(
             "accel_mm_s2/fit": metrics.acceleration_error(fitted_seen, true_seen, mask, clips.fps),
         }
     return out
+
+
+@jax.jit
+def _all_truth_errors(
+    seen: Prediction, camera_from_world: Array, clips: Any, truth: Any, true_cameras: Array | None, body: smpl.SMPL
+) -> dict[str, Array]:
+    axes = (0, 0, 0, 0, None if true_cameras is None else 0, None)
+    with jax.default_matmul_precision("float32"):
+        return jax.vmap(_truth_errors, axes)(seen, camera_from_world, clips, truth, true_cameras, body)
 
 
 def _centred(joints: Array, root: int = 8) -> Array:

@@ -88,7 +88,7 @@ def _draw_row(axes: Axes, scene: Scene, instance: int, row: int) -> None:
     predicted = scene.fitted.scored_2d[instance]
     boxes = [_bounds(np.asarray(clips.keypoints[instance, f]), visible[f], predicted[f]) for f in frames]
     side = 1.15 * max(max(high - low) for low, high in boxes)
-    joints = scene.fitted.prediction.keypoints[instance]
+    joints = np.asarray(scene.fitted.prediction.keypoints[instance])
     exists = np.asarray(clips.frame_mask[instance]) > 0
     ground = np.percentile(joints[exists][..., 1].min(-1), 10)
     for column, (frame, (low, high)) in enumerate(zip(frames, boxes, strict=True)):
@@ -153,9 +153,9 @@ def _draw_skeleton(
     axes: Axes, points: np.ndarray, cell: np.ndarray, halo: bool = False, colour: str | None = None
 ) -> None:
     """Limbs of BODY_25 between points (K, 2), cut at the cell's edge."""
-    inside = ((points > cell) & (points < cell + 1)).all(-1)
+    inside = _inside(points, cell)
     limbs = _LIMBS[inside[_LIMBS].all(-1)]
-    segments = points[limbs]
+    segments = list(points[limbs])
     # A limb takes the side of its end; the spine and the neck have none.
     colours = [colour] * len(limbs) if colour else list(_COLOURS[limbs[:, 1]])
     if halo:
@@ -169,11 +169,16 @@ def _draw_skeleton(
 def _draw_inputs(
     axes: Axes, points: np.ndarray, visible: np.ndarray, scene: Scene, instance: int, frame: int, cell: np.ndarray
 ) -> None:
-    shown = visible & ((points > cell) & (points < cell + 1)).all(-1)
+    shown = visible & _inside(points, cell)
     hidden = np.zeros_like(shown) if scene.hidden is None else scene.hidden[instance, frame]
     seen, unseen = shown & ~hidden, shown & hidden
     axes.scatter(*points[seen].T, s=10, c=_COLOURS[seen], edgecolors="white", linewidths=0.6, zorder=4)
     axes.scatter(*points[unseen].T, s=22, c="black", marker="x", linewidths=1.3, zorder=4)
+
+
+def _inside(points: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Which of the points (K, 2) lie in the cell, (K,)."""
+    return np.all((points > cell) & (points < cell + 1), axis=-1)
 
 
 def _view(joints: np.ndarray, centre: np.ndarray, ground: float, cell: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 from body_models import joints as jn
 from experiments.datasets.base import Dataset
@@ -27,16 +33,31 @@ def replacing(path: Path) -> Iterator[Path]:
     os.replace(temporary, path)
 
 
-def prepare_folder(folder: Path) -> None:
-    """Makes the output folder and tries to write in it. Raises UserError: that cannot be done."""
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Makes the output folder and keeps other runs out of it until the block ends, however it ends.
+
+    Raises:
+      UserError: it cannot be written, or another run has it.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / ".unfinished.trial"
-        trial.touch()
-        trial.unlink()
+        lock = (folder / ".lock").open("w")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError(f"--output_dir={folder} cannot be written ({reason}); choose another folder") from error
+    with lock:
+        if fcntl is not None:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"--output_dir={folder} is in use by another run; wait for it or choose another folder"
+                ) from error
+            except OSError:
+                # Some network file systems know no locks; the run is no worse off than without one.
+                logging.getLogger(__name__).debug("no locks in %s", folder)
+        yield
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -48,7 +69,9 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 def write_history(path: Path, history: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     """The losses of every step, as arrays `<stage>/<term>`."""
-    arrays = {f"{stage}/{term}": values for stage, terms in history.items() for term, values in terms.items()}
+    arrays: dict[str, Any] = {
+        f"{stage}/{term}": values for stage, terms in history.items() for term, values in terms.items()
+    }
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 

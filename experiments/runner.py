@@ -123,11 +123,6 @@ def load(settings: Settings) -> Inputs:
             f"{share:.0%} of the visible joints, {int(hidden.sum())}, are hidden from the fit to score it on them."
         )
     config = fit.for_clips(settings.fit, clips)
-    if config.joint_steps != settings.fit.joint_steps:
-        notes.append(
-            f"So many clips take {config.joint_steps} joint steps, not {settings.fit.joint_steps}; "
-            "--fit.steps_per_instance=0 turns that off."
-        )
     job = Job(
         key=jax.random.key(settings.seed),
         clips=jax.tree.map(jnp.asarray, clips),

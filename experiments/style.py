@@ -1,9 +1,11 @@
 """Colours and fonts of the figures. The palette is Okabe and Ito's, which colour-blind readers can tell apart."""
 
+from typing import Any
+
 LEFT, RIGHT, CENTRE, TRUTH = "#0072B2", "#D55E00", "#222222", "#9A9A9A"
 SHADE = "#DDDDDD"
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8C6D1F")
-RC = {
+RC: dict[Any, Any] = {
     "font.size": 11,
     "axes.titlesize": 12,
     "axes.spines.top": False,

@@ -1,0 +1,50 @@
+"""What many tests share: a body of 54 vertices and two short synthetic clips."""
+
+import numpy as np
+import pytest
+
+from body_models import joints as jn
+from body_models import loaders, smpl
+from experiments.datasets import synthetic
+
+
+@pytest.fixture(scope="session")
+def tiny_arrays():
+    """Arrays of SMPL's format with a vertex at each of the 54 joints of the open body, and no others."""
+    full = loaders.read_arrays(loaders.OPEN_BODY)
+    listed = np.zeros((len(jn.ALL_JOINTS), len(full["v_template"])))
+    listed[: jn.NUM_JOINTS] = full["J_regressor"]
+    listed[np.arange(jn.NUM_JOINTS, 45), full["landmark_vertex_ids"]] = 1
+    listed[45:] = full["J_regressor_extra"]
+    weights = np.maximum(listed @ full["weights"], 0)
+    weights[: jn.NUM_JOINTS] = np.eye(jn.NUM_JOINTS)
+    rows = np.eye(len(listed))
+    return {
+        "v_template": listed @ full["v_template"],
+        "shapedirs": np.tensordot(listed, full["shapedirs"], 1),
+        "posedirs": np.zeros((len(listed), 3, 207)),
+        "J_regressor": rows[: jn.NUM_JOINTS],
+        "weights": weights / weights.sum(1, keepdims=True),
+        "f": np.array([[0, 1, 2], [3, 4, 5]]),
+        "kintree_table": full["kintree_table"],
+        "landmark_vertex_ids": np.arange(jn.NUM_JOINTS, 45),
+        "J_regressor_extra": rows[45:],
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_body(tiny_arrays):
+    return smpl.build(tiny_arrays)
+
+
+@pytest.fixture(scope="session")
+def tiny_body_file(tiny_arrays, tmp_path_factory):
+    path = tmp_path_factory.mktemp("body") / "tiny.npz"
+    np.savez(path, **tiny_arrays)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tiny_body):
+    """Two synthetic pitches of 8 to 12 frames, with initial poses and ground truth."""
+    return synthetic.load(tiny_body, num_instances=2, style=synthetic.StyleModel(frames_range=(8, 12)))

@@ -1,0 +1,115 @@
+"""Tiny fits, shared by the tests of the experiments."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import evaluation
+from experiments.chunks import Job
+from nemo_jax import fit
+from nemo_jax.config import FitConfig
+from nemo_jax.priors import Priors, published_limits
+
+ROOT = Path(__file__).parents[2]
+TINY = {
+    "hidden": 8,
+    "num_centres": 4,
+    "phase_nodes": 4,
+    "batch_size": 8,
+    "warmup_steps": 6,
+    "camera_steps": 4,
+    "joint_steps": 7,
+    "camera_yaws": 2,
+    "camera_frames": 4,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    return FitConfig(**TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_job(tiny_dataset, tiny_body, tiny_config):
+    clips = jax.tree.map(jnp.asarray, tiny_dataset.clips)
+    priors = Priors(joint_limits=published_limits())
+    return Job(key=jax.random.key(3), clips=clips, body=tiny_body, priors=priors, config=tiny_config)
+
+
+@pytest.fixture(scope="session")
+def tiny_fitted(tiny_job):
+    """An unfitted model's answer: enough to draw and to write."""
+    problem, state = jax.jit(fit.start)(*tiny_job.arguments)
+    return evaluation.predict(state.params, problem.assets, tiny_job.body, tiny_job.config, tiny_job.clips)
+
+
+@pytest.fixture(scope="session")
+def perfect(tiny_dataset, tiny_fitted):
+    """A fit that is the truth, seen by the true cameras."""
+    truth, cameras = tiny_dataset.truth, tiny_dataset.cameras
+    from nemo_jax import rotations
+
+    seen = np.stack([c.project(j) for c, j in zip(cameras, truth.joints, strict=True)]).astype(np.float32)
+    prediction = dataclasses.replace(
+        tiny_fitted.prediction,
+        rotations=np.asarray(rotations.axis_angle_to_matrix(jnp.asarray(truth.pose))),
+        translation=truth.translation,
+        keypoints=truth.joints,
+        keypoints_2d=np.nan_to_num(seen),
+    )
+    return dataclasses.replace(
+        tiny_fitted,
+        prediction=prediction,
+        poses=truth.pose,
+        head_2d=prediction.keypoints_2d[:, :, 0],
+        camera_from_world=np.stack([c.world_from_camera.T for c in cameras]).astype(np.float32),
+    )
+
+
+@pytest.fixture(scope="session")
+def compiled_programs(tmp_path_factory):
+    """Where the processes that tests start keep their compiled programs, so that each is compiled once."""
+    return tmp_path_factory.mktemp("xla")
+
+
+@pytest.fixture(scope="session")
+def run_py(compiled_programs, tmp_path_factory):
+    """Runs `run.py` with arguments in an empty folder; returns the finished process."""
+    folder = tmp_path_factory.mktemp("cwd")
+
+    def run(*arguments, script=(str(ROOT / "run.py"),), **environment):
+        return subprocess.run(
+            [sys.executable, *script, *map(str, arguments)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+            env={
+                **os.environ,
+                "JAX_PLATFORMS": "cpu",
+                "PYTHONPATH": str(ROOT),
+                "JAX_COMPILATION_CACHE_DIR": str(compiled_programs),
+                **environment,
+            },
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_flags(tiny_body_file):
+    """A fit of two synthetic clips that takes seconds once it is compiled."""
+    return [
+        "--action=baseball_pitch",
+        "--max_instances=2",
+        f"--body_model={tiny_body_file}",
+        *(f"--fit.{name}={value}" for name, value in TINY.items()),
+    ]
