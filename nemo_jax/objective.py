@@ -113,7 +113,7 @@ def joint_loss(
     terms = {
         "keypoints": losses.mean_per_instance(per_frame, batch.instance, n),
         "init_pose": init_term(prediction.rotations, targets, config, batch),
-        "code": jnp.mean(params.codes[batch.instance] ** 2),
+        "code": jnp.mean(params.codes**2),
         "betas": jnp.mean(params.betas**2),
     }
     weights = {
