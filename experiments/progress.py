@@ -56,12 +56,9 @@ class FitProgress:
             work = _work(self._stages, chunk.position)
             left = (now - self._begun) * (self._total - work) / max(work - self._skipped, 1e-9)
             bar = "━" * round(_BAR * work / self._total)
-            line = Text.assemble(
-                (f"{chunk.stage.name:<7}", "bold"),
-                f"step {done:>4}/{chunk.stage.steps}  ",
-                (bar.ljust(_BAR, "·"), "cyan"),
-            )
-            line.append(f"  {losses_text(losses)}  {duration(left)} left")
+            line = Text(no_wrap=True, overflow="ellipsis")
+            line.append(f"{chunk.stage.name:<7}", "bold").append(f"step {done:>4}/{chunk.stage.steps}  ")
+            line.append(bar.ljust(_BAR, "·"), "cyan").append(f"  {duration(left)} left  {losses_text(losses)}")
             self._live.update(line)
         if finished:
             main = "total" if "total" in losses else next(iter(losses))
@@ -73,8 +70,8 @@ class FitProgress:
 
 
 def losses_text(losses: Mapping[str, float]) -> str:
-    """Such as `total 31.2 · keypoints 20.1`; the total first."""
-    order = sorted(losses, key=lambda term: term != "total")
+    """Such as `total 31.2 · keypoints 20.1`; the total first, then the largest."""
+    order = sorted(losses, key=lambda term: (term != "total", -losses[term]))
     return " · ".join(f"{term} {losses[term]:.3g}" for term in order if math.isfinite(losses[term]))
 
 

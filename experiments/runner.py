@@ -152,7 +152,11 @@ def run_fit(
                 f"Continuing an interrupted fit at step {here.step} of the {job.stages[here.stage].name} stage."
             )
 
-        with console.status("compiling") if console.is_terminal else contextlib.nullcontext():
+        with (
+            console.status("compiling, about a minute the first time")
+            if console.is_terminal
+            else contextlib.nullcontext()
+        ):
             compiled = CompiledFit(job, here)
             problem, state = compiled.start()
         if found and not job.stages[here.stage :]:
