@@ -160,17 +160,18 @@ class Checkpoints:
 
 
 # How a difference is told whose values, digests, say nothing.
-_OTHER = {"clips": "of other clips", "body model": "of another body model"}
+_OTHER = {"clips": "of other clips", "body model": "of another body model", "priors": "with other priors"}
 
 
 def identity_of(job: Job, settings: dict[str, Any], names: tuple[str, ...]) -> dict[str, str]:
-    """What makes two fits the same: the settings, each field of the configuration, digests of clips and body."""
+    """What makes two fits the same: the settings, each field of the configuration, digests of clips, body and priors."""
     fields = {f"fit.{name}": str(value) for name, value in dataclasses.asdict(job.config).items()}
     return {
         **{name: str(value) for name, value in settings.items()},
         **fields,
         "clips": digest((job.clips, names)),
         "body model": digest(job.body),
+        "priors": digest(job.priors),
     }
 
 
