@@ -28,7 +28,7 @@ class FitConfig:
     phase_nodes: int = 200  # sigmoids
     phase_init: Literal["linear", "uniform"] = "linear"  # where their shifts start
     # --- handedness ---
-    find_handedness: bool = True  # mirror the instances that do the action with the other hand than most
+    find_handedness: bool = True  # mirror instances whose initial poses use the other hand than most
     handedness_margin: float = 0.05  # by how much mirroring must bring poses closer to the others', as a share
     # --- cameras ---
     focal_fixed: float = 0.0  # pixels for every video; 0 takes each clip's own (quirk of the paper: 5000)

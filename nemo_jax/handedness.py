@@ -1,8 +1,10 @@
-"""Which instances do the action with the other hand, found from their initial poses.
+"""Which instances do the action with the other hand, found from their own initial poses.
 
 Every pair of instances is compared as it is and with one of the two mirrored; which of the two fits better says whether
 the pair uses the same hand. Those pairwise votes are reconciled by the sign of the leading eigenvector of the vote matrix
 (synchronisation over Z2; Singer, Applied and Computational Harmonic Analysis 2011), and the larger group is the action.
+
+Lifted poses do not take part: seen from one side alone, a left-hander can be taken for a right-hander turned in depth.
 """
 
 import chex
@@ -31,7 +33,7 @@ def mirrored_instances(targets: Targets, clips: Clips, margin: float = 0.05, cou
     """1 for each instance (N,) that is to be mirrored, else 0.
 
     Args:
-      targets: initial poses. clips: their frame masks.
+      targets: initial poses. clips: they say which instances came with poses of their own; the others get 0.
       margin: an instance is mirrored only if that makes its poses fit the others' better by this share of their distance;
         a symmetric action, or a doubtful one, is left as it is.
       count: phases compared. slack: an instance may run ahead of another, or behind, by so many of them.
@@ -42,7 +44,7 @@ def mirrored_instances(targets: Targets, clips: Clips, margin: float = 0.05, cou
     poses = targets.rotations[rows, frames]
     no_shift = jnp.zeros(3)
     reflected = jax.vmap(jax.vmap(lambda r: mirror.mirror_motion(r, no_shift, jnp.ones(()))[0]))(poses)
-    known = (targets.mask.sum(-1) > 0).astype(poses.dtype)
+    known = ((clips.init_mask * clips.frame_mask).sum(-1) > 0).astype(poses.dtype)
     pairs = known[:, None] * known * (1 - jnp.eye(clips.num_instances))
     same, other = _distances(poses, poses, slack), _distances(poses, reflected, slack)
     votes = pairs * (other - same)
