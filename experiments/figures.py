@@ -92,6 +92,10 @@ def draw_losses(history: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
         shown = np.concatenate([values[np.isfinite(values) & (values > 0)] for values in terms.values()])
         if shown.size and shown.max() > 20 * shown.min():
             axes.set_yscale("log")
+            # Terms that start at nothing, such as the codes', would take most of the axis.
+            ends = [values[np.isfinite(values)][-1:] for values in terms.values()]
+            ends = np.concatenate(ends)
+            axes.set_ylim(bottom=0.3 * ends[ends > 0].min() if (ends > 0).any() else None)
         axes.set(xlabel="step", ylabel="loss" if number == 0 else None)
         axes.set_title(_STAGES.get(stage, stage), loc="left")
         if axes.lines:

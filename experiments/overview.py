@@ -28,27 +28,39 @@ ROWS, COLUMNS = 8, 6
 _LIMBS = np.array(jn.BODY_25_LIMBS)
 _SIDES = {"left": LEFT, "right": RIGHT}
 _COLOURS = np.array([_SIDES.get(name.split("_")[0], CENTRE) for name in jn.BODY_25_NAMES])
+_MID_HIP = jn.BODY_25_NAMES.index("mid_hip")
 _PIXELS = 220  # of a cell's picture
 _METRES = 2.2  # that a cell of the 3D view shows
-_AZIMUTH = np.deg2rad(50.0)  # of the fixed view, from the side that the first instance faces on average
 _GROUND = 0.07  # height of the ground line in a cell
 
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
     """What the pages draw. hidden (N, T, K): joints hidden from the fit, or None. truth (N, T, K, 3): true joints moved
-    onto the fitted ones, or None. threshold: confidence above which an input joint is drawn."""
+    onto the fitted ones, or None. threshold: confidence above which an input joint is drawn. across (3,): what points to
+    the right in the fixed view of the 3D bodies."""
 
     dataset: Dataset
     fitted: Fitted
     hidden: np.ndarray | None
     truth: np.ndarray | None
     threshold: float
+    across: np.ndarray
 
 
 def make_scene(dataset: Dataset, fitted: Fitted, hidden: np.ndarray | None, threshold: float) -> Scene:
     truth = None if dataset.truth is None else _aligned_truth(dataset, fitted)
-    return Scene(dataset, fitted, hidden, truth, threshold)
+    exists = np.asarray(dataset.clips.frame_mask) > 0
+    across = widest_direction(np.asarray(fitted.prediction.keypoints)[exists])
+    return Scene(dataset, fitted, hidden, truth, threshold, across)
+
+
+def widest_direction(joints: np.ndarray) -> np.ndarray:
+    """The level direction (3,) in which bodies (F, K, 3) reach farthest from their middles, to the right as seen from the
+    side of +z, which the first instance faces on average."""
+    level = (joints - joints[:, _MID_HIP : _MID_HIP + 1])[..., [0, 2]].reshape(-1, 2)
+    x, z = np.linalg.eigh(level.T @ level)[1][:, -1]
+    return np.array([x, 0.0, z]) * (1.0 if x >= 0 else -1.0)
 
 
 def spread(count: int, rows: int = ROWS) -> list[int]:
@@ -105,10 +117,12 @@ def _draw_row(axes: Axes, scene: Scene, instance: int, row: int) -> None:
         )
         beside = cell + [1, 0]
         axes.plot(beside[0] + np.array([0.06, 0.94]), np.full(2, beside[1] + 1 - _GROUND), color="0.75", lw=1, zorder=1)
-        centre = joints[frame, jn.BODY_25_NAMES.index("mid_hip")]
+        centre = joints[frame, _MID_HIP]
         if scene.truth is not None:
-            _draw_skeleton(axes, _view(scene.truth[instance, frame], centre, ground, beside), beside, colour=TRUTH)
-        _draw_skeleton(axes, _view(joints[frame], centre, ground, beside), beside)
+            _draw_skeleton(
+                axes, _view(scene.truth[instance, frame], centre, ground, beside, scene.across), beside, colour=TRUTH
+            )
+        _draw_skeleton(axes, _view(joints[frame], centre, ground, beside, scene.across), beside)
 
 
 def _frames_at_phases(scene: Scene, instance: int) -> list[int]:
@@ -181,12 +195,11 @@ def _inside(points: np.ndarray, cell: np.ndarray) -> np.ndarray:
     return np.all((points > cell) & (points < cell + 1), axis=-1)
 
 
-def _view(joints: np.ndarray, centre: np.ndarray, ground: float, cell: np.ndarray) -> np.ndarray:
+def _view(joints: np.ndarray, centre: np.ndarray, ground: float, cell: np.ndarray, across: np.ndarray) -> np.ndarray:
     """Joints (K, 3) in the fixed view: the body's middle in the middle of the cell, the ground on its line."""
-    from_centre = joints - centre
-    across = np.cos(_AZIMUTH) * from_centre[:, 0] - np.sin(_AZIMUTH) * from_centre[:, 2]
+    right = (joints - centre) @ across
     up = joints[:, 1] - ground
-    return cell + np.stack([0.5 + across / _METRES, 1 - _GROUND - up / _METRES], -1)
+    return cell + np.stack([0.5 + right / _METRES, 1 - _GROUND - up / _METRES], -1)
 
 
 def _aligned_truth(dataset: Dataset, fitted: Fitted) -> np.ndarray:

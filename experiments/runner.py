@@ -73,6 +73,11 @@ def _run(
 
     problem, end = run_fit(inputs, settings, console, checkpoint_seconds, begun)
     fitted = evaluation.predict(end.carry.params, problem.assets, inputs.nose_body, job.config, job.clips)
+    mirrored = [name for name, flag in zip(dataset.names, fitted.params.mirrored, strict=True) if flag > 0.5]
+    if mirrored:
+        console.print(
+            f"Note: taken for the other hand, so that the motion is mirrored for them: {', '.join(mirrored)}."
+        )
     threshold = float(job.config.confidence_threshold)
     numbers, each = evaluation.evaluate(dataset, fitted, inputs.nose_body, inputs.hidden, threshold)
     results.write_motions(output / "motion", dataset, fitted, settings.body_model or "open_body")
@@ -84,6 +89,7 @@ def _run(
         **numbers,
         "num_instances": len(dataset.names),
         "num_frames": num_frames,
+        "num_mirrored": len(mirrored),
         "synthetic": dataset.synthetic,
         # Of all runs, where a fit was interrupted.
         "seconds/total": end.seconds["before"] + time.perf_counter() - begun,

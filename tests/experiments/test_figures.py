@@ -103,6 +103,17 @@ def test_overview_shows_pictures_where_they_are(tmp_path, tiny_dataset, tiny_fit
     assert not green[int(0.6 * len(green)) :].any()
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.4, 1.2, 2.5, -1.0])
+def test_the_fixed_view_shows_bodies_from_the_side_on_which_they_spread(angle):
+    rng = np.random.default_rng(0)
+    joints = rng.normal(size=(50, 25, 3)) * [3.0, 1.0, 0.5]
+    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    across = overview.widest_direction(joints @ turn.T)
+    assert abs(across @ turn[:, 0]) > 0.99
+    assert across[0] >= 0
+    assert np.cross(across, [0, 1, 0])[2] >= 0
+
+
 @pytest.mark.parametrize(("count", "expected"), [(1, [0]), (3, [0, 1, 2]), (8, list(range(8)))])
 def test_few_instances_are_all_shown(count, expected):
     assert overview.spread(count) == expected
