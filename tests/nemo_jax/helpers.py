@@ -90,7 +90,10 @@ def body_arrays(seed=0):
         right = name.startswith("right")
         landmark_ids.append(len(points))
         add(MIRROR * point if right else point, carrier.replace("left", "right") if right else carrier)
-    twins = [jn.LANDMARKS.index({"l": "right", "r": "left"}[n[0]] + n[n.index("_") :] if "_" in n else n) for n in jn.LANDMARKS]
+    twins = [
+        jn.LANDMARKS.index({"l": "right", "r": "left"}[n[0]] + n[n.index("_") :] if "_" in n else n)
+        for n in jn.LANDMARKS
+    ]
     for i, other in enumerate(twins):
         twin[landmark_ids[i]] = landmark_ids[other]
     points, owner, twin = np.array(points), np.array(owner), np.array(twin)
@@ -127,7 +130,9 @@ def body():
 
 def as_float64(tree):
     """Floating leaves as float64; call under `jax.enable_x64(True)`."""
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64) if jnp.issubdtype(jnp.result_type(x), jnp.floating) else x, tree)
+    return jax.tree.map(
+        lambda x: jnp.asarray(x, jnp.float64) if jnp.issubdtype(jnp.result_type(x), jnp.floating) else x, tree
+    )
 
 
 def rotation(axis_angle):

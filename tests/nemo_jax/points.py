@@ -35,6 +35,6 @@ def at(where, config, clips):
         moved = jax.tree.map(lambda x: x + jnp.asarray(0.15 * rng.normal(size=x.shape), x.dtype), params)
         # Shifts stay off relu's kink; the field's kernel turns every joint differently at every phase.
         shifts = jnp.asarray(rng.uniform(0.05, 0.95, params.phase["shifts"].shape), jnp.float32)
-        mirrored = jnp.arange(num) % 2.0
+        mirrored = jnp.asarray(np.arange(num) % 2, jnp.float32)
         return dataclasses.replace(moved, phase={**moved.phase, "shifts": shifts}, mirrored=mirrored)
     return dataclasses.replace(params, field=field)

@@ -64,7 +64,9 @@ def test_projection_gradient_agrees_with_differences():
     rng = np.random.default_rng(0)
     camera, points = rng.normal(size=9) * 0.3 + [0, 0, 5, 1, 0, 0, 1, 0, 0], rng.normal(size=(4, 3)) * 0.5
     with jax.enable_x64(True):
-        scalar = jax.jit(lambda c: jnp.sum(jnp.sin(cam.project(cam.to_camera(c, jnp.asarray(points)), 3.0, jnp.ones(2), 0.2))))
+        scalar = jax.jit(
+            lambda c: jnp.sum(jnp.sin(cam.project(cam.to_camera(c, jnp.asarray(points)), 3.0, jnp.ones(2), 0.2)))
+        )
         expected = helpers.numerical_gradient(scalar, camera)
         np.testing.assert_allclose(jax.jit(jax.grad(scalar))(jnp.asarray(camera)), expected, rtol=1e-7, atol=1e-8)
 

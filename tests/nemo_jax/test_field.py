@@ -67,7 +67,10 @@ def test_field_is_the_three_layer_network(features):
     phase, code = 0.3, np.array([0.5, -1.0])
     params = module.init(jax.random.key(0), jnp.asarray(phase), jnp.asarray(code, jnp.float32))["params"]
     # Larger heads than the start's, so that the oracle has something to see.
-    params = {**params, "rotation": {**params["rotation"], "kernel": 0.3 * jax.random.normal(jax.random.key(1), (6, 144))}}
+    params = {
+        **params,
+        "rotation": {**params["rotation"], "kernel": 0.3 * jax.random.normal(jax.random.key(1), (6, 144))},
+    }
     rotation, translation = module.apply({"params": params}, jnp.asarray(phase), jnp.asarray(code, jnp.float32))
     assert rotation.shape == (24, 6) and translation.shape == (3,)
     p = jax.tree.map(np.float64, params)

@@ -11,7 +11,9 @@ from nemo_jax import objective
 from nemo_jax.priors import Priors, published_limits
 from tests.nemo_jax import helpers
 
-CONFIG = helpers.tiny_config(warmup_steps=40, camera_steps=30, joint_steps=50, lr_warmup=3e-3, lr_field=3e-3, lr_phase=1e-3)
+CONFIG = helpers.tiny_config(
+    warmup_steps=40, camera_steps=30, joint_steps=50, lr_warmup=3e-3, lr_field=3e-3, lr_phase=1e-3
+)
 KEY = jax.random.key(0)
 PRIORS = Priors(joint_limits=published_limits())
 fit = jax.jit(fitting.fit)
@@ -33,7 +35,9 @@ def pieces(config):
     stages = {}
     for stage in fitting.stages(config):
         run = jax.jit(lambda problem, carry, steps, stage=stage: fitting.run_steps(problem, stage, carry, steps))
-        stages[stage.name] = SimpleNamespace(begin=jax.jit(stage.begin), run=run, end=jax.jit(stage.end), steps=stage.steps)
+        stages[stage.name] = SimpleNamespace(
+            begin=jax.jit(stage.begin), run=run, end=jax.jit(stage.end), steps=stage.steps
+        )
     return stages
 
 
@@ -122,7 +126,9 @@ def test_given_batches_replace_random_ones(clips):
     problem, state = start(KEY, clips, helpers.body(), PRIORS, CONFIG)
     stage = next(s for s in fitting.stages(CONFIG) if s.name == "warmup")
     rng = np.random.default_rng(0)
-    batches = objective.Batch(instance=jnp.asarray(rng.integers(0, 2, (4, 16))), frame=jnp.asarray(rng.integers(0, 5, (4, 16))))
+    batches = objective.Batch(
+        instance=jnp.asarray(rng.integers(0, 2, (4, 16))), frame=jnp.asarray(rng.integers(0, 5, (4, 16)))
+    )
     run = jax.jit(lambda carry, steps, given: fitting.run_steps(problem, stage, carry, steps, given))
     _, history = run(state, jnp.arange(4), batches)
     value, _ = jax.jit(objective.warmup_loss)(

@@ -62,7 +62,9 @@ def loss_and_gradient(config, priors, clips):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"init_space": "axis_angle", "keypoint_loss": "rmse_robust", "near": 0.0}], ids=["default", "published"]
+    "changes",
+    [{}, {"init_space": "axis_angle", "keypoint_loss": "rmse_robust", "near": 0.0}],
+    ids=["default", "published"],
 )
 def test_gradients_are_finite_everywhere(changes):
     clips, config = helpers.scene(lengths=(4, 6)).clips, helpers.tiny_config(**changes)

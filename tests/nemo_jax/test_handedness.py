@@ -60,3 +60,16 @@ def test_instances_without_poses_of_their_own_are_left_alone():
 def test_too_few_to_tell(num_instances):
     flags = found(one_handed(num_instances, seed=3))
     np.testing.assert_array_equal(flags, np.zeros(num_instances))
+
+
+def test_where_a_body_faces_does_not_tell_its_hand():
+    clips = mirror.mirror_clips(one_handed(5, seed=4), jnp.array([0, 1, 0, 0, 1]))
+    turned = clips.init_pose.at[:, :, 0].set(jnp.array([0.3, 1.0, -2.0]))
+    np.testing.assert_array_equal(found(dataclasses.replace(clips, init_pose=turned)), [0, 1, 0, 0, 1])
+
+
+def test_gaps_may_hold_anything():
+    clips = mirror.mirror_clips(one_handed(5, seed=5), jnp.array([0, 1, 0, 0, 0]))
+    mask = clips.init_mask.at[0, 2:9].set(0).at[1, ::3].set(0)
+    pose = jnp.where(mask[..., None, None] > 0, clips.init_pose, jnp.nan)
+    np.testing.assert_array_equal(found(dataclasses.replace(clips, init_mask=mask, init_pose=pose)), [0, 1, 0, 0, 0])

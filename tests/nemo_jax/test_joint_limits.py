@@ -28,7 +28,7 @@ def row(name):
 
 def test_the_table():
     assert LOW.shape == HIGH.shape == (23, 3)
-    assert np.all(LOW <= 0) and np.all(HIGH >= 0) and np.all(HIGH - LOW > np.radians(5))
+    assert np.all(LOW <= 0) and np.all(HIGH >= 0) and np.all(np.radians(5) < HIGH - LOW)
     np.testing.assert_allclose(HIGH[row("left_knee"), 0], np.radians(145), rtol=1e-6)
     # Bending the elbow is a turn about -y on the left, about +y on the right.
     np.testing.assert_allclose(LOW[row("left_elbow"), 1], np.radians(-145), rtol=1e-6)

@@ -54,7 +54,9 @@ def test_bodies_start_upright_and_inside_the_picture(case):
     assert six.shape == (6, 3, 4, 24, 6) and position.shape == (6, 3, 4, 3)
     up = np.asarray(rotations.rotation_6d_to_matrix(six))[..., 0, :, 1]
     np.testing.assert_allclose(up, np.broadcast_to([0, -1, 0], up.shape), atol=1e-5)
-    np.testing.assert_allclose(np.exp(position[..., 2]), np.broadcast_to(case.scene.translations[:, 2, None], (6, 3, 4)), rtol=0.35)
+    np.testing.assert_allclose(
+        np.exp(position[..., 2]), np.broadcast_to(case.scene.translations[:, 2, None], (6, 3, 4)), rtol=0.35
+    )
 
 
 def test_the_body_faces_the_right_way(case):

@@ -35,9 +35,13 @@ def test_keypoint_losses(kind):
     rng = np.random.default_rng(0)
     residual = rng.normal(size=(3, 5, 2)) * 10.0 ** rng.uniform(-3, 3, (3, 5, 1))
     diagonal = rng.uniform(50, 900, 3)
-    weighted = lambda r: (jnp.sum(losses.keypoint_loss(kind, r, 100.0, diagonal)), losses.keypoint_loss(kind, r, 100.0, diagonal))
+
+    def summed(r):
+        each = losses.keypoint_loss(kind, r, 100.0, diagonal)
+        return each.sum(), each
+
     with jax.enable_x64(True):
-        gradient, value = jax.jit(jax.grad(weighted, has_aux=True))(jnp.asarray(residual))
+        gradient, value = jax.jit(jax.grad(summed, has_aux=True))(jnp.asarray(residual))
     np.testing.assert_allclose(value, oracle(kind, residual, 100.0, diagonal), rtol=1e-12)
     expected = helpers.numerical_gradient(lambda r: oracle(kind, r, 100.0, diagonal).sum(), residual, 1e-7)
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-3)
@@ -76,7 +80,9 @@ def test_box_diagonal(seed):
         seen = keypoints[frame][confidence[frame] > 0]
         side = np.ptp(seen, axis=0) if len(seen) else np.zeros(2)
         np.testing.assert_allclose(visible[frame], np.linalg.norm(side) + 1e-4, rtol=1e-5)
-        np.testing.assert_allclose(everything[frame], np.linalg.norm(np.ptp(keypoints[frame], axis=0)) + 1e-4, rtol=1e-5)
+        np.testing.assert_allclose(
+            everything[frame], np.linalg.norm(np.ptp(keypoints[frame], axis=0)) + 1e-4, rtol=1e-5
+        )
 
 
 @jax.jit

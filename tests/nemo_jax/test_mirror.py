@@ -85,7 +85,9 @@ def test_mirrored_clips_show_the_mirrored_person():
     camera = cam.join(f32(M @ scene.rotations[0] @ M), f32(M @ scene.translations[0]))
     pose = mirror.mirror_pose(f32(scene.pose[0]))
     points = jax.vmap(posed, (0, None, None))(f32(helpers.rotation(pose)), jnp.zeros(helpers.NUM_BETAS), jnp.zeros(3))
-    pixels = jax.vmap(lambda x: cam.project(cam.to_camera(camera, x), clips.focal_length[0], clips.image_size[0] / 2))(points)
+    pixels = jax.vmap(lambda x: cam.project(cam.to_camera(camera, x), clips.focal_length[0], clips.image_size[0] / 2))(
+        points
+    )
     np.testing.assert_allclose(pixels[:6], clips.keypoints[0, :6], atol=0.02)
     # And the initial pose, root included, is that of the reflected person before the reflected camera.
     root = M @ scene.rotations[0] @ M @ helpers.rotation(np.asarray(pose)[:6, 0])

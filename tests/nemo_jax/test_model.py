@@ -64,17 +64,27 @@ def oracle(params, assets, instance, raw, noise=0.0):
     camera = p.cameras[instance]
     seen = keypoints @ matrix(camera[3:]).T + camera[:3]
     focal = float(assets.focal[instance]) * np.exp(p.log_focal[instance])
-    return phase, rotations, translation, keypoints, focal * seen[:, :2] / seen[:, 2:] + np.float64(assets.principal[instance])
+    return (
+        phase,
+        rotations,
+        translation,
+        keypoints,
+        focal * seen[:, :2] / seen[:, 2:] + np.float64(assets.principal[instance]),
+    )
 
 
 @pytest.mark.parametrize("instance", [0, 1])
 def test_a_prediction_is_the_paper_written_out(case, instance):
     for params in (case.params, case.hot):
-        found = case.predict(params, case.assets, CONFIG, jnp.asarray(instance), jnp.asarray(0.37), jnp.asarray([0.1, -0.3]))
+        found = case.predict(
+            params, case.assets, CONFIG, jnp.asarray(instance), jnp.asarray(0.37), jnp.asarray([0.1, -0.3])
+        )
         expected = oracle(params, case.assets, instance, 0.37, np.array([0.1, -0.3]))
         names = ("phase", "rotations", "translation", "keypoints", "keypoints_2d")
         for name, value in zip(names, expected, strict=True):
-            np.testing.assert_allclose(getattr(found, name), value, atol=1e-5 if name != "keypoints_2d" else 0.02, err_msg=name)
+            np.testing.assert_allclose(
+                getattr(found, name), value, atol=1e-5 if name != "keypoints_2d" else 0.02, err_msg=name
+            )
 
 
 def test_the_initial_motion_rests(case):
@@ -131,7 +141,8 @@ def test_residuals_are_scaled_by_the_median_box(case):
         keypoints[0, frame, :4] = (0.6 * size, 0.8 * size)
     confidence[0, 3, :2], keypoints[0, 3, 0] = 1, 5000  # two joints tell no size
     keypoints[0, 4:] = np.nan
-    clips = dataclasses.replace(case.clips, keypoints=jnp.asarray(keypoints, jnp.float32), confidence=jnp.asarray(confidence, jnp.float32))
+    arrays = {"keypoints": keypoints, "confidence": confidence}
+    clips = dataclasses.replace(case.clips, **{k: jnp.asarray(v, jnp.float32) for k, v in arrays.items()})
     assets = prepare(clips, helpers.body(), Priors(), CONFIG)
     np.testing.assert_allclose(assets.pixel_scale[0], 800 / 200, rtol=1e-5)
     # Nobody seen at all: whatever it is, it is a number.

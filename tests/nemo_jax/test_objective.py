@@ -13,6 +13,7 @@ from nemo_jax.priors import Priors, joint_limit_loss, published_limits
 from tests.nemo_jax import helpers, points
 
 CONFIG = helpers.tiny_config()
+KEYPOINTS_ALONE = {"weight_init": 0.0, "weight_limits": 0.0, "weight_code": 0.0, "weight_betas": 0.0}
 PRIORS = Priors(joint_limits=published_limits())
 prepare = jax.jit(model.prepare)
 sample = jax.jit(objective.sample_batch, static_argnums=2)
@@ -75,18 +76,21 @@ def test_the_total_is_its_terms_written_out(case):
     np.testing.assert_allclose(terms["keypoints"], np.mean(by_instance), rtol=1e-4)
     rotations = np.float64(prediction.rotations)[:, 1:]
     target = helpers.rotation(np.asarray(case.clips.init_pose)[at])[:, 1:]
-    np.testing.assert_allclose(terms["init_pose"], np.mean(0.5 * ((rotations - target) ** 2).sum((1, 2, 3))) / 69, rtol=1e-4)
+    np.testing.assert_allclose(
+        terms["init_pose"], np.mean(0.5 * ((rotations - target) ** 2).sum((1, 2, 3))) / 69, rtol=1e-4
+    )
     np.testing.assert_allclose(terms["code"], np.mean(np.float64(case.params.codes) ** 2), rtol=1e-5)
     np.testing.assert_allclose(terms["betas"], np.mean(np.float64(case.params.betas) ** 2), rtol=1e-5)
     pose = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(5, 23, 3)
     limits = jax.jit(jax.vmap(joint_limit_loss, (None, 0)))(PRIORS.joint_limits, jnp.asarray(pose, jnp.float32))
     np.testing.assert_allclose(terms["limits"], np.mean(limits), rtol=1e-4)
-    weights = {"keypoints": 1, "init_pose": CONFIG.weight_init, "code": CONFIG.weight_code, "betas": CONFIG.weight_betas, "limits": CONFIG.weight_limits}
+    weights = {"keypoints": 1.0} | {key: getattr(CONFIG, f"weight_{key}") for key in ("code", "betas", "limits")}
+    weights["init_pose"] = CONFIG.weight_init
     np.testing.assert_allclose(total, sum(weights[k] * float(v) for k, v in terms.items()), rtol=1e-5)
 
 
 def test_weights_scale_their_terms(case):
-    changed = dataclasses.replace(CONFIG, weight_init=0.0, weight_limits=0.0, weight_code=0.0, weight_betas=0.0)
+    changed = dataclasses.replace(CONFIG, **KEYPOINTS_ALONE)
     (total, terms), _ = loss(case.params, case.clips, case.batch, changed)
     np.testing.assert_allclose(total, terms["keypoints"], rtol=1e-6)
 
@@ -161,7 +165,7 @@ def test_a_perfect_prediction_costs_nothing(case):
     prediction = jax.jit(model.predict_clips)(case.params, case.assets, CONFIG, case.clips)
     clips = dataclasses.replace(case.clips, keypoints=prediction.keypoints_2d)
     for kind in ("mse_robust", "rmse_robust"):
-        config = dataclasses.replace(CONFIG, keypoint_loss=kind, weight_init=0.0, weight_limits=0.0, weight_code=0.0, weight_betas=0.0)
+        config = dataclasses.replace(CONFIG, keypoint_loss=kind, **KEYPOINTS_ALONE)
         (_, terms), gradient = loss(case.params, clips, case.batch, config)
         assert terms["keypoints"] < 1e-2
         assert helpers.all_finite(gradient)
@@ -191,13 +195,14 @@ def test_warmup_follows_the_initial_pose():
     params = points.at("zero", CONFIG, clips)
     batch = Batch(instance=jnp.asarray([0, 1, 0]), frame=jnp.asarray([0, 5, 2]))
     run = jax.jit(objective.warmup_loss)
+    value = lambda config: run(params, config, clips, targets, batch)[0]
     at = (np.asarray(batch.instance), np.asarray(batch.frame))
     # A body at rest: half the squared chordal distance of each joint to the identity.
     each = 0.5 * ((helpers.rotation(np.asarray(clips.init_pose)[at]) - np.eye(3)) ** 2).sum((-2, -1))
-    np.testing.assert_allclose(run(params, CONFIG, clips, targets, batch)[0], each.sum(1).mean() / 69, rtol=1e-5)
+    np.testing.assert_allclose(value(CONFIG), each.sum(1).mean() / 69, rtol=1e-5)
     without_root = dataclasses.replace(CONFIG, warmup_root=False)
-    np.testing.assert_allclose(run(params, without_root, clips, targets, batch)[0], each[:, 1:].sum(1).mean() / 69, rtol=1e-5)
+    np.testing.assert_allclose(value(without_root), each[:, 1:].sum(1).mean() / 69, rtol=1e-5)
     published = dataclasses.replace(CONFIG, init_space="axis_angle")
     angles = np.asarray(clips.init_pose)[at][:, 1:].reshape(3, 69)
     expected = np.mean(100.0**2 * angles**2 / (angles**2 + 100.0**2))
-    np.testing.assert_allclose(run(params, published, clips, targets, batch)[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(value(published), expected, rtol=1e-5)

@@ -10,7 +10,15 @@ from nemo_jax import model, optim
 from tests.nemo_jax import helpers
 
 CONFIG = helpers.tiny_config(weight_decay=1e-2, hidden=4, num_centres=3, phase_nodes=3)
-RATES = {"field": 1e-3, "translation": 1e-3, "phase": 1e-2, "codes": 3e-3, "cameras": 0.1, "betas": 2e-3, "log_focal": 1e-4}
+RATES = {
+    "field": 1e-3,
+    "translation": 1e-3,
+    "phase": 1e-2,
+    "codes": 3e-3,
+    "cameras": 0.1,
+    "betas": 2e-3,
+    "log_focal": 1e-4,
+}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +40,9 @@ def fits():
 def gradients(params, seed):
     rng = np.random.default_rng(seed)
     # Magnitudes down to those where Adam's epsilon counts.
-    return jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape) * 10.0 ** rng.uniform(-8, 2), jnp.float32), params)
+    return jax.tree.map(
+        lambda x: jnp.asarray(rng.normal(size=x.shape) * 10.0 ** rng.uniform(-8, 2), jnp.float32), params
+    )
 
 
 class Adam:
@@ -58,7 +68,10 @@ def leaves(tree):
 def test_every_parameter_has_its_group(fits):
     groups = {name: optim.group_of(path) for name, (path, _) in leaves(fits.params).items()}
     assert set(groups.values()) == set(optim.GROUPS)
-    assert {n for n, g in groups.items() if g == "translation"} == {".field['translation']['bias']", ".field['translation']['kernel']"}
+    assert {n for n, g in groups.items() if g == "translation"} == {
+        ".field['translation']['bias']",
+        ".field['translation']['kernel']",
+    }
     assert groups[".field['features']['log_scales']"] == "field"
 
 

@@ -89,7 +89,9 @@ def test_gradients_agree_with_differences():
 
         @jax.jit
         def total(v):
-            return jnp.sum(jnp.cos(3 * MonotonicPhase(num_nodes=4).apply({"params": {"shifts": v[:4], "scales": v[4:8]}}, v[8:])))
+            return jnp.sum(
+                jnp.cos(3 * MonotonicPhase(num_nodes=4).apply({"params": {"shifts": v[:4], "scales": v[4:8]}}, v[8:]))
+            )
 
         found = jax.jit(jax.grad(total))(jnp.asarray(flat))
         np.testing.assert_allclose(found, helpers.numerical_gradient(total, flat), rtol=1e-6, atol=1e-9)

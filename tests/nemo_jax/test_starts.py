@@ -87,7 +87,8 @@ def search():
     params = dataclasses.replace(params, field=field)
     true_rotation = np.stack([helpers.rotation([0.15, 0, 0.05]) @ helpers.level_matrix(y) for y in AZIMUTHS])
     translation = np.tile([0.3, -0.2, 6.0], (n, 1)) + 0.1 * np.arange(n)[:, None]
-    params = dataclasses.replace(params, cameras=cam.join(jnp.asarray(true_rotation, jnp.float32), jnp.asarray(translation, jnp.float32)))
+    cameras = cam.join(jnp.asarray(true_rotation, jnp.float32), jnp.asarray(translation, jnp.float32))
+    params = dataclasses.replace(params, cameras=cameras)
     assets = jax.jit(model.prepare)(clips, helpers.body(), Priors(), CONFIG)
     seen = jax.jit(model.predict_clips)(params, assets, CONFIG, clips)
     clips = dataclasses.replace(clips, keypoints=seen.keypoints_2d)
@@ -100,11 +101,17 @@ def stage(params, assets, config, clips, yaws):
     begun = starts.begin_search(params, assets, config, clips, yaws)
     rate = lambda i: 0.03 * 0.5 * (1 + jnp.cos(jnp.pi * i / 150))
     done, history = jax.lax.scan(lambda s, i: starts.search_step(s, assets, config, rate(i)), begun, jnp.arange(150))
-    return begun, history["keypoints"], starts.best(done, assets, config), starts.search_losses(begun, begun.cameras, assets, config)
+    return (
+        begun,
+        history["keypoints"],
+        starts.best(done, assets, config),
+        starts.search_losses(begun, begun.cameras, assets, config),
+    )
 
 
 def test_the_search_finds_the_camera_from_any_azimuth(search):
-    lost = dataclasses.replace(search.params, cameras=jnp.zeros_like(search.params.cameras).at[:, 2].set(3.0).at[:, 3].set(1.0).at[:, 6].set(1.0))
+    nowhere = np.tile([0, 0, 3.0, 1, 0, 0, 1, 0, 0], (len(AZIMUTHS), 1))
+    lost = dataclasses.replace(search.params, cameras=jnp.asarray(nowhere, jnp.float32))
     _, history, found, _ = stage(lost, search.assets, CONFIG, search.clips, jnp.zeros(len(AZIMUTHS)))
     turn, translation = cam.split(found)
     angle = Rotation.from_matrix(np.asarray(turn, np.float64) @ search.rotation.transpose(0, 2, 1)).magnitude()
@@ -120,7 +127,8 @@ def test_candidates_and_their_losses(search):
     assert turns.shape[:2] == (9, len(AZIMUTHS))
     # The aligned yaw first, then all round.
     np.testing.assert_allclose(turns[0], np.stack([helpers.level_matrix(y) for y in AZIMUTHS]), atol=1e-5)
-    np.testing.assert_allclose(turns[1:, 0], np.stack([helpers.level_matrix(y) for y in 2 * np.pi * np.arange(8) / 8]), atol=1e-5)
+    round_about = [helpers.level_matrix(2 * np.pi * i / 8) for i in range(8)]
+    np.testing.assert_allclose(turns[1:, 0], np.stack(round_about), atol=1e-5)
     # The loss of one candidate, by hand.
     seen = np.float64(begun.points[2]) @ np.float64(turns[0, 2]).T + np.float64(translations[0, 2])
     pixels = 1500 * seen[..., :2] / seen[..., 2:] + [640, 360]
@@ -144,7 +152,8 @@ def test_unseen_joints_do_not_steer_the_search(search):
     confidence = jnp.where(unseen, 0.0, clips.confidence)
     found = []
     for value in (0.0, np.nan):
-        changed = dataclasses.replace(clips, confidence=confidence, keypoints=jnp.where(unseen[..., None], value, clips.keypoints))
+        keypoints = jnp.where(unseen[..., None], value, clips.keypoints)
+        changed = dataclasses.replace(clips, confidence=confidence, keypoints=keypoints)
         found.append(stage(search.params, search.assets, CONFIG, changed, jnp.zeros(len(AZIMUTHS)))[2])
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
     assert jnp.isfinite(found[0]).all()

@@ -46,6 +46,6 @@ def test_its_shapes_are_static(module):
 
 
 def test_it_calls_nothing_outside(module):
-    # No host callbacks, no LAPACK.
-    called = set(re.findall(r"custom_call @(\w+)", module.mlir_module()))
-    assert called <= {"Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape", "mhlo.topk", "annotate_device_placement"}, called
+    # No host callbacks, no LAPACK; eigenvectors are the TPU compiler's own.
+    called = set(re.findall(r"custom_call @([\w.]+)", module.mlir_module()))
+    assert called <= {"Eigh"}

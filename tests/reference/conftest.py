@@ -10,6 +10,7 @@ import pytest
 
 from body_models import joints as jn
 from body_models import loaders
+from tests.nemo_jax import conftest as _hurry  # noqa: F401
 
 
 @pytest.fixture(scope="session")
@@ -38,4 +39,6 @@ def bodies(reference_dir, tmp_path_factory):
     command = [sys.executable, str(reference_dir / "make_models.py"), "--out", str(folder), "--seed", "0"]
     subprocess.run(command, check=True, capture_output=True)
     top = (jn.TOP_OF_HEAD, *jn.BODY_25[1:])
-    return {version: loaders.load_body(folder, keypoint_ids=jn.BODY_25 if version == 4 else top) for version in (1, 2, 3, 4)}
+    return {
+        version: loaders.load_body(folder, keypoint_ids=jn.BODY_25 if version == 4 else top) for version in (1, 2, 3, 4)
+    }

@@ -36,11 +36,11 @@ def params(run, group):
     learned = field(arrays, "learned_motion.")
     if "phase_rbf.log_sigmas" in arrays:
         learned["features"] = {"log_scales": jnp.asarray(arrays["phase_rbf.log_sigmas"])}
+    of = lambda key: jnp.stack([jnp.asarray(arrays[f"phase_networks.{n}.{key}"]) for n in range(num)])
+    phase = {"shifts": of("shifts"), "scales": of("scales")}
     return Params(
         field=learned,
-        phase={
-            key: jnp.stack([jnp.asarray(arrays[f"phase_networks.{n}.{key}"]) for n in range(num)]) for key in ("shifts", "scales")
-        },
+        phase=phase,
         codes=jnp.asarray(arrays["learned_instance_code"]),
         cameras=jnp.asarray(arrays["learned_cameras"]),
         betas=jnp.tile(jnp.asarray(arrays["learned_betas"]), (num, 1)),
@@ -54,7 +54,11 @@ def torch_names(tree):
 
     One shape is shared by all instances there, and its gradient is the sum of theirs.
     """
-    named = {"learned_cameras": tree.cameras, "learned_instance_code": tree.codes, "learned_betas": tree.betas.sum(0)[None]}
+    named = {
+        "learned_cameras": tree.cameras,
+        "learned_instance_code": tree.codes,
+        "learned_betas": tree.betas.sum(0)[None],
+    }
     for theirs, ours in _LAYERS.items():
         named[f"learned_motion.{theirs}.weight"] = tree.field[ours]["kernel"].T
         named[f"learned_motion.{theirs}.bias"] = tree.field[ours]["bias"]
@@ -129,7 +133,7 @@ def config(run):
     )
 
 
-def deviation(found, expected):
-    """Largest difference, relative to the largest absolute value expected."""
+def deviation(found, expected, floor=0.0):
+    """Largest difference, relative to the largest absolute value expected, or to `floor` where that is larger."""
     expected = np.asarray(expected, np.float64)
-    return float(np.abs(np.asarray(found, np.float64) - expected).max() / max(np.abs(expected).max(), 1e-30))
+    return float(np.abs(np.asarray(found, np.float64) - expected).max() / max(np.abs(expected).max(), floor, 1e-30))

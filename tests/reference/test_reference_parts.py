@@ -36,7 +36,8 @@ class TestGeometry:
         assert deviation(value, data["rot6d_rotmat"]) < VALUE
         assert deviation(gradient, data["rot6d_grad"]) < GRADIENT
         # The recorded code crosses over the batch when it has three rows; ours must not.
-        assert deviation(rotations.rotation_6d_to_matrix(jnp.asarray(data["rot6d_B3"])), data["rot6d_B3_rotmat_correct"]) < VALUE
+        three = rotations.rotation_6d_to_matrix(jnp.asarray(data["rot6d_B3"]))
+        assert deviation(three, data["rot6d_B3_rotmat_correct"]) < VALUE
 
     def test_logarithm(self, data):
         value, (gradient,) = value_and_pullback(rotations.matrix_to_axis_angle, data["rotmat_aa_cot"], data["rotmat"])
@@ -149,7 +150,9 @@ def test_motion_network(load, name):
         scale = max(np.abs(data[f"{name}_{key}"]).max(), 1e-1)
         assert np.abs(value[key] - data[f"{name}_{key}"]).max() / scale < VALUE, key
     assert deviation(by_x, data[f"{name}_grad_x"]) < GRADIENT
-    expected = convert.field({k.removeprefix(f"{name}_grad/"): v for k, v in data.items() if k.startswith(f"{name}_grad/")})
+    expected = convert.field(
+        {k.removeprefix(f"{name}_grad/"): v for k, v in data.items() if k.startswith(f"{name}_grad/")}
+    )
     jax.tree.map(lambda a, b: np.testing.assert_array_less(deviation(a, b), GRADIENT), by_weights, expected)
 
 
@@ -164,7 +167,9 @@ class TestLosses:
         gate = losses.gate(jnp.asarray(confidence), 0.5)
 
         def step(predicted):
-            each = gate[..., None] * losses.keypoint_loss(kind, predicted - data["gt"], 100.0, jnp.asarray(data["gt_size"]))
+            each = gate[..., None] * losses.keypoint_loss(
+                kind, predicted - data["gt"], 100.0, jnp.asarray(data["gt_size"])
+            )
             values = jnp.mean(each * confidence[..., None], (1, 2))
             return losses.mean_per_instance(values, instance, 16), each
 
@@ -186,8 +191,13 @@ class TestLosses:
         assert deviation(gradient, data["cam_grad_pred"]) < GRADIENT
 
     def test_robust_form(self, data):
-        assert deviation(losses.robust(jnp.asarray(data["gmof_in"]), float(data["gmof_rho"])), data["gmof_sqrt_false"]) < VALUE
-        rooted = losses.keypoint_loss("rmse_robust", jnp.asarray(data["gmof_in"]), float(data["gmof_rho"]), jnp.ones(()))
+        assert (
+            deviation(losses.robust(jnp.asarray(data["gmof_in"]), float(data["gmof_rho"])), data["gmof_sqrt_false"])
+            < VALUE
+        )
+        rooted = losses.keypoint_loss(
+            "rmse_robust", jnp.asarray(data["gmof_in"]), float(data["gmof_rho"]), jnp.ones(())
+        )
         assert deviation(rooted, data["gmof_sqrt_true"]) < VALUE
 
     def test_warmup(self, data):
