@@ -36,10 +36,11 @@ def run(settings: Settings) -> int:
     from body_models.loaders import BodyModelError
     from experiments import runner
     from experiments.datasets.base import DatasetError
+    from experiments.prior_files import PriorFileError
 
     try:
         runner.run(settings)
-    except (UserError, DatasetError, BodyModelError) as error:
+    except (UserError, DatasetError, BodyModelError, PriorFileError) as error:
         return _fail(error)
     except KeyboardInterrupt:
         print("\nStopped; the same command continues from the last checkpoint.", file=sys.stderr)

@@ -47,6 +47,8 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         flag_values=values,
     )
     string("body_model", None, "SMPL file (.pkl, .npz) or its folder. Without it, the open body that ships here.")
+    string("vposer", None, "Folder of the VPoser V02_05 snapshot, a pose prior. Without it, none.")
+    string("gmm", None, "SMPLify's pose mixture, gmm_08.pkl. Without it, none.")
     string("preset", "default", "Named configuration to start from.")
     flags.DEFINE_integer("seed", 0, "Seed of all randomness, the synthetic clips' included.", flag_values=values)
     text = "Device to run on; auto takes the best there is."
@@ -62,7 +64,7 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
 
 GROUPS = {
     "Data": ("action", "data_dir", "dataset", "max_instances", "holdout"),
-    "Fit": ("preset", "seed", "body_model", "accelerator"),
+    "Fit": ("preset", "seed", "body_model", "vposer", "gmm", "accelerator"),
     "Results": ("output_dir", "resume"),
 }
 

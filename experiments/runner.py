@@ -13,7 +13,7 @@ from rich.console import Console
 
 from body_models import joints as jn
 from body_models import loaders, smpl
-from experiments import datasets, devices, evaluation, figures, holdout, results, summary
+from experiments import datasets, devices, evaluation, figures, holdout, prior_files, resample, results, summary
 from experiments.checkpoints import Checkpoints, Snapshot, identity_of
 from experiments.chunks import Chunk, CompiledFit, Job, Position
 from experiments.datasets.base import Dataset
@@ -109,6 +109,10 @@ def load(settings: Settings) -> Inputs:
     dataset = datasets.load(
         settings.action, settings.data_dir, settings.dataset, settings.max_instances, settings.seed, nose_body
     )
+    if settings.fit.resample == "shortest":
+        dataset = resample.shortest(dataset)
+    if settings.fit.head_keypoint == "top_of_head":
+        dataset = dataclasses.replace(dataset, head_point="top_of_head")
     notes = list(dataset.notes)
     body = nose_body
     if dataset.head_point != "nose":
@@ -133,10 +137,19 @@ def load(settings: Settings) -> Inputs:
         key=jax.random.key(settings.seed),
         clips=jax.tree.map(jnp.asarray, clips),
         body=body,
-        priors=Priors(joint_limits=published_limits()),
+        priors=load_priors(settings),
         config=config,
     )
     return Inputs(dataset=dataset, hidden=hidden, nose_body=nose_body, job=job, notes=tuple(notes), holdout=share)
+
+
+def load_priors(settings: Settings) -> Priors:
+    """The priors that the settings give; joint limits unless the published set is asked for."""
+    return Priors(
+        joint_limits=published_limits() if settings.fit.prior_set == "open" else None,
+        gmm=prior_files.load_gmm(settings.gmm) if settings.gmm else None,
+        vposer=prior_files.load_vposer(settings.vposer) if settings.vposer else None,
+    )
 
 
 def run_fit(

@@ -38,6 +38,12 @@ _AT_LEAST = {
 # Fields where -1 stands for something: their least other value, and what -1 means.
 _MINUS_ONE = {"batch_size": (1, "all frames"), "joint_steps": (0, "50 for each clip and at least 1000")}
 
+_LICENSED = {
+    "body_model": ("the SMPL model file", "https://smpl.is.tue.mpg.de"),
+    "vposer": ("the folder of the VPoser V02_05 snapshot", "https://smpl-x.is.tue.mpg.de"),
+    "gmm": ("SMPLify's mixture gmm_08.pkl", "https://smplify.is.tue.mpg.de"),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -48,6 +54,8 @@ class Settings:
     data_dir: str | None = None
     dataset: str | None = None
     body_model: str | None = None
+    vposer: str | None = None
+    gmm: str | None = None
     preset: str = "default"
     seed: int = 0
     output_dir: str | None = None
@@ -72,6 +80,13 @@ def check(settings: Settings) -> None:
             f"--holdout={settings.holdout} is not a share; give a number from 0 up to, but not including, 1"
         )
     check_fit(settings.fit)
+    if settings.fit.prior_set == "published":
+        for flag, (name, source) in _LICENSED.items():
+            if getattr(settings, flag) is None:
+                raise UserError(
+                    f"--preset={settings.preset} needs --{flag}, {name}, which is licensed and not included; get it from "
+                    f"{source}, or use --preset=default, which needs no licensed file"
+                )
 
 
 def check_fit(config: FitConfig) -> None:

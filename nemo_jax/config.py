@@ -35,6 +35,7 @@ class FitConfig:
     focal_guess: float = 1.5  # unknown focal lengths, in image diagonals
     principal_swapped: bool = False  # quirk: centre at (height/2, width/2)
     camera_search: bool = True  # try many yaws on many frames; off = the published start, upside down (quirk)
+    camera_joint: bool = False  # the camera stage of published version 4: random frames, all groups, 3D term
     camera_yaws: int = 12  # level cameras tried per instance
     camera_frames: int = 24  # frames per instance that the search looks at
     near: float = 0.2  # metres; closer points count as this far, 0 = no guard (published)
@@ -45,6 +46,9 @@ class FitConfig:
     lift_yaws: int = 8  # starts per instance
     lift_lr: float = 0.03  # its Adam learning rate
     lift_trust: float = 0.1  # weight of a lifted pose against a given one in the 3D term
+    # --- data ---
+    head_keypoint: Literal["data", "top_of_head"] = "data"  # joint held against keypoint 0; top_of_head is a quirk
+    resample: Literal["all", "shortest"] = "all"  # frames used; the paper brings all clips to the shortest one
     # --- losses ---
     keypoint_loss: str = "mse_robust"  # a name in losses.KEYPOINT_LOSSES
     robust_scale: float = 50.0  # s of the robust losses, pixels (after person_size) or radians
@@ -57,6 +61,7 @@ class FitConfig:
     weight_code: float = 10.0  # mean squared code
     weight_limits: float = 300.0  # joint-limit prior
     weight_betas: float = 10.0  # mean squared shape coefficient
+    prior_set: Literal["open", "published"] = "open"  # joint limits and what is given, or the paper's two and no limits
     weight_gmm: float = 1.0  # Gaussian mixture prior, where one is given
     weight_vposer: float = 10.0  # VPoser vertex reconstruction, where one is given
     weight_vposer_z: float = 1.0  # VPoser KL
@@ -65,6 +70,9 @@ class FitConfig:
     warmup_steps: int = 300
     camera_steps: int = 200
     joint_steps: int = -1  # -1 = 50 per instance, and at least 1000
+    optimiser: Literal["adam", "adamw"] = "adam"  # adamw decouples the field's weight decay
+    plateau: bool = False  # reduce every learning rate of the joint stage when its loss stops falling
+    plateau_factor: float = 0.5  # by this, after 10 steps without progress, down to 1e-6
     warmup_root: bool = True  # the warm-up fits the root orientation too, once cameras are aligned by it
     schedule: Literal["constant", "cosine"] = "cosine"  # of every learning rate within the joint stage
     lr_warmup: float = 1e-3  # field and phases in the warm-up, as multiples of nothing: absolute
@@ -75,7 +83,7 @@ class FitConfig:
     lr_code: float = 5e-3
     lr_betas: float = 5e-3  # 0 freezes the shapes (quirk: in no optimiser)
     lr_focal: float = 0.0  # 0 keeps focal lengths
-    weight_decay: float = 0.0  # L2 added to the field's gradient before Adam
+    weight_decay: float = 0.0  # of the field: L2 added to its gradient before Adam (adamw: decoupled)
     matmul_precision: Literal["float32", "tensorfloat32", "bfloat16"] = "float32"
 
 

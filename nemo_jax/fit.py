@@ -38,10 +38,12 @@ class Problem:
 
 @pytree
 class FitState:
-    """What passes from stage to stage: params, Adam states of all groups, 3D targets, aligned yaws (N,) of the cameras."""
+    """What passes from stage to stage: params, Adam states of all groups, the plateau schedule, 3D targets, aligned yaws
+    (N,) of the cameras."""
 
     params: Params
     opt_state: Any
+    plateau: optim.Plateau
     targets: Targets
     yaws: Array
 
@@ -97,6 +99,7 @@ def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: Fit
     state = FitState(
         params=params,
         opt_state=optim.initial(params, config),
+        plateau=optim.fresh_plateau(),
         targets=starts.targets_from(clips),
         yaws=jnp.zeros(clips.num_instances),
     )
@@ -120,7 +123,7 @@ def stages(config: FitConfig) -> tuple[Stage, ...]:
     listed = [
         Stage("lift", config.lift_steps if config.lift else 0, _begin_lift, _step_lift, _end_lift),
         Stage("warmup", config.warmup_steps, _begin_warmup, _step_warmup, _keep),
-        Stage("camera", config.camera_steps, _begin_camera, _step_camera, _end_camera),
+        Stage("camera", config.camera_steps, *_camera_stage(config)),
         Stage("joint", config.joint_steps, _begin_joint, _step_joint, _keep),
     ]
     return tuple(stage for stage in listed if stage.steps > 0)
@@ -231,6 +234,21 @@ def _end_camera(problem: Problem, carry: Carry) -> FitState:
     return dataclasses.replace(state, params=dataclasses.replace(state.params, cameras=cameras))
 
 
+def _step_camera_joint(problem: Problem, state: FitState, step: Array, batch: Batch | None) -> tuple[FitState, Losses]:
+    config = problem.config
+    batch = _batch(problem, step, 2) if batch is None else batch
+    (total, terms), gradient = jax.value_and_grad(objective.camera_loss, has_aux=True)(
+        state.params, problem.assets, config, problem.clips, state.targets, batch
+    )
+    return _update(state, gradient, config, _joint_rates(config, jnp.zeros(()))), {"total": total, **terms}
+
+
+def _camera_stage(config: FitConfig) -> tuple[Any, Any, Any]:
+    if config.camera_joint:
+        return _begin_joint, _step_camera_joint, _keep
+    return _begin_camera, _step_camera, _end_camera
+
+
 # --- everything ---
 
 
@@ -249,8 +267,16 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
     (total, terms), gradient = jax.value_and_grad(objective.joint_loss, has_aux=True)(
         state.params, problem.assets, config, problem.clips, state.targets, batch, noise
     )
+    rates = _joint_rates(config, step)
+    if config.plateau:
+        rates = optim.reduced(rates, state.plateau)
+        state = dataclasses.replace(state, plateau=optim.watch(state.plateau, total, config.plateau_factor))
+    return _update(state, gradient, config, rates), {"total": total, **terms}
+
+
+def _joint_rates(config: FitConfig, step: Array) -> dict[str, Array | float]:
     factor = _cosine(step, config.joint_steps) if config.schedule == "cosine" else 1.0
-    rates = {
+    return {
         "field": config.lr_field * factor,
         "translation": config.lr_field * factor,
         "phase": config.lr_phase * factor,
@@ -259,4 +285,3 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
         "betas": config.lr_betas * factor,
         "log_focal": config.lr_focal * factor,
     }
-    return _update(state, gradient, config, rates), {"total": total, **terms}

@@ -157,9 +157,22 @@ def predict(
     phase = warp(params, config, instance, raw_phase)
     rotation, translation = motion(params, config, phase, params.codes[instance] + code_noise)
     rotation, translation = mirror.mirror_motion(rotation, translation, params.mirrored[instance])
+    return pose_body(params, assets, config, instance, rotation, translation, phase)
+
+
+def pose_body(
+    params: Params,
+    assets: Assets,
+    config: FitConfig,
+    instance: Array,
+    rotation: Array,
+    translation: Array,
+    phase: Array | float = 0.0,
+) -> Prediction:
+    """Prediction of ONE instance (an index) from its joint rotations (24, 3, 3) and root translation (3,)."""
     keypoints = smpl.keypoints(assets.body, rotation, params.betas[instance], translation)
     return Prediction(
-        phase=phase,
+        phase=jnp.asarray(phase),
         rotations=rotation,
         translation=translation,
         keypoints=keypoints,

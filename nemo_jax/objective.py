@@ -9,7 +9,7 @@ from nemo_jax import losses, mirror, model
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
-from nemo_jax.priors import joint_limit_loss
+from nemo_jax.priors import gmm_prior_loss, joint_limit_loss, vposer_terms
 
 Array = jax.Array
 
@@ -116,19 +116,59 @@ def joint_loss(
         "code": jnp.mean(params.codes**2),
         "betas": jnp.mean(params.betas**2),
     }
-    weights = {
+    weights: dict[str, Array | float] = {
         "keypoints": 1.0,
         "init_pose": config.weight_init,
         "code": config.weight_code,
         "betas": config.weight_betas,
     }
-    limits = assets.priors.joint_limits
-    if limits is not None:
-        pose = jax.vmap(model.body_pose)(prediction.rotations)
-        terms["limits"] = jnp.mean(jax.vmap(joint_limit_loss, (None, 0))(limits, pose))
-        weights["limits"] = config.weight_limits
+    for name, (value, weight) in prior_terms(prediction, params, assets, config, batch).items():
+        terms[name], weights[name] = value, weight
     total = sum(weights[name] * value for name, value in terms.items())
     return total, terms  # pyright: ignore[reportReturnType]
+
+
+def prior_terms(
+    prediction: Prediction, params: Params, assets: Assets, config: FitConfig, batch: Batch
+) -> dict[str, tuple[Array, Array | float]]:
+    """Value () and weight of each prior that is there, means over the batch; the logarithm of the poses is shared."""
+    priors, terms = assets.priors, {}
+    if priors.joint_limits is not None or priors.gmm is not None:
+        pose = jax.vmap(model.body_pose)(prediction.rotations)
+        if priors.joint_limits is not None:
+            limits = jax.vmap(joint_limit_loss, (None, 0))(priors.joint_limits, pose)
+            terms["limits"] = (jnp.mean(limits), config.weight_limits)
+        if priors.gmm is not None:
+            surprise = jax.vmap(gmm_prior_loss, (None, 0))(priors.gmm, pose.reshape(-1, 69))
+            terms["gmm"] = (jnp.mean(surprise), config.weight_gmm)
+    if priors.vposer is not None:
+        betas = params.betas[batch.instance]
+        recon, kl = jax.vmap(vposer_terms, (None, None, 0, 0))(assets.body, priors.vposer, prediction.rotations, betas)
+        terms["vposer"] = (jnp.mean(recon), config.weight_vposer)
+        terms["vposer_kl"] = (jnp.mean(kl), config.weight_vposer_z)
+    return terms
+
+
+def camera_loss(
+    params: Params, assets: Assets, config: FitConfig, clips: Clips, targets: Targets, batch: Batch
+) -> tuple[Array, dict[str, Array]]:
+    """Loss () of the camera stage of published version 4: keypoints and the 3D term on random frames.
+
+    The keypoints pull on cameras, root and translation; the body pose is constant for them, not for the 3D term.
+    """
+    prediction = predict_batch(params, assets, config, clips, batch)
+
+    def held(rotation: Array, instance: Array, translation: Array) -> Prediction:
+        fixed = jax.lax.stop_gradient(rotation).at[0].set(rotation[0])
+        return model.pose_body(params, assets, config, instance, fixed, translation)
+
+    seen = jax.vmap(held)(prediction.rotations, batch.instance, prediction.translation)
+    per_frame = keypoint_term(seen, assets, config, clips, batch)
+    terms = {
+        "keypoints": losses.mean_per_instance(per_frame, batch.instance, clips.num_instances),
+        "init_pose": init_term(prediction.rotations, targets, config, batch),
+    }
+    return terms["keypoints"] + config.weight_init * terms["init_pose"], terms
 
 
 def warmup_loss(

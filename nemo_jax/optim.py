@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from body_models.pytree import pytree
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Params
 
@@ -29,13 +30,14 @@ def labels(params: Params) -> Params:
 def adam(config: FitConfig, active: Collection[str]) -> optax.GradientTransformation:
     """Adam with torch's defaults on the `active` groups; the others stay, states and step counters included.
 
-    Weight decay is the coupled kind: L2 added to the gradient of the field before Adam. The updates are not scaled by a
-    learning rate: see `update`.
+    Weight decay of the field is the coupled kind, L2 added to its gradient before Adam, or with `adamw` the decoupled one.
+    The updates are not scaled by a learning rate: see `update`.
     """
 
     def group(name: str) -> optax.GradientTransformation:
         decay = config.weight_decay if name in ("field", "translation") else 0.0
-        chain = optax.chain(optax.add_decayed_weights(decay), optax.scale_by_adam())
+        parts = (optax.add_decayed_weights(decay), optax.scale_by_adam())
+        chain = optax.chain(*(parts if config.optimiser == "adam" else parts[::-1]))
         return chain if name in active else optax.GradientTransformation(chain.init, _hold)
 
     return optax.partition({name: group(name) for name in GROUPS}, labels)
@@ -59,6 +61,39 @@ def update(
         return leaf - rates[group] * step if group in rates else leaf
 
     return jax.tree_util.tree_map_with_path(move, params, direction), opt_state
+
+
+@pytree
+class Plateau:
+    """Reduce-on-plateau as PyTorch does it: best loss, steps since (bad), factor () of all learning rates so far."""
+
+    best: Array
+    bad: Array
+    factor: Array
+
+
+_PATIENCE, _THRESHOLD, _LEAST_RATE = 10, 1e-4, 1e-6
+
+
+def fresh_plateau() -> Plateau:
+    return Plateau(best=jnp.array(jnp.inf), bad=jnp.array(0), factor=jnp.array(1.0))
+
+
+def watch(plateau: Plateau, loss: Array, reduction: Array | float) -> Plateau:
+    """The schedule after a step of this loss."""
+    better = loss < plateau.best * (1 - _THRESHOLD)
+    bad = jnp.where(better, 0, plateau.bad + 1)
+    reduce = bad > _PATIENCE
+    return Plateau(
+        best=jnp.where(better, loss, plateau.best),
+        bad=jnp.where(reduce, 0, bad),
+        factor=jnp.where(reduce, plateau.factor * reduction, plateau.factor),
+    )
+
+
+def reduced(rates: Mapping[str, Array | float], plateau: Plateau) -> dict[str, Array]:
+    """Learning rates times the factor, none below 1e-6 unless it started there."""
+    return {name: jnp.maximum(rate * plateau.factor, jnp.minimum(rate, _LEAST_RATE)) for name, rate in rates.items()}
 
 
 def _hold(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:

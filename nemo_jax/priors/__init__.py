@@ -1,13 +1,19 @@
 """Pose priors. `Priors` holds those a fit uses; what is None is not computed."""
 
 from body_models.pytree import pytree
+from nemo_jax.priors.gmm import GaussianMixture as GaussianMixture
+from nemo_jax.priors.gmm import gmm_prior_loss as gmm_prior_loss
 from nemo_jax.priors.joint_limits import JointLimits as JointLimits
 from nemo_jax.priors.joint_limits import joint_limit_loss as joint_limit_loss
 from nemo_jax.priors.joint_limits import published_limits as published_limits
+from nemo_jax.priors.vposer import VPoser as VPoser
+from nemo_jax.priors.vposer import vposer_terms as vposer_terms
 
 
 @pytree
 class Priors:
-    """joint_limits: the licence-free default."""
+    """joint_limits: the licence-free default. gmm: SMPLify's mixture. vposer: VPoser V02_05."""
 
     joint_limits: JointLimits | None = None
+    gmm: GaussianMixture | None = None
+    vposer: VPoser | None = None

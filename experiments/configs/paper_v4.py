@@ -1,0 +1,20 @@
+"""The published method, version 4: version 3 with another camera stage, and the nose as keypoint 0.
+
+Command:
+  python run.py --action=baseball_pitch --preset=paper_v4 --body_model=SMPL_NEUTRAL.pkl --vposer=V02_05 --gmm=gmm_08.pkl
+
+Expected accuracy: not measured on the licensed files; parity with the published numbers is in `docs/parity.md`.
+Expected time: one joint step poses two full meshes of every frame of a batch; see the README.
+"""
+
+import dataclasses
+
+from experiments.published import PUBLISHED
+from nemo_jax.config import FitConfig
+
+
+def paper_v4() -> FitConfig:
+    """The published settings with the camera stage that trains everything on random frames."""
+    return dataclasses.replace(
+        PUBLISHED, weight_init=1000.0, weight_code=0.1, lr_phase=0.0, camera_joint=True, head_keypoint="data"
+    )
