@@ -10,6 +10,8 @@ import pytest
 
 from body_models import joints as jn
 from body_models import loaders
+from experiments import prior_files
+from nemo_jax.priors import Priors, vposer
 from tests.nemo_jax import conftest as _hurry  # noqa: F401
 
 
@@ -33,12 +35,25 @@ def load(reference_dir):
 
 
 @pytest.fixture(scope="session")
-def bodies(reference_dir, tmp_path_factory):
-    """The body of the recorded runs by version: 1-3 hold the top of the head against the nose."""
+def models(reference_dir, tmp_path_factory):
+    """Folder of the model files behind the records."""
     folder = tmp_path_factory.mktemp("models")
     command = [sys.executable, str(reference_dir / "make_models.py"), "--out", str(folder), "--seed", "0"]
     subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bodies(models):
+    """The body of the recorded runs by version: 1-3 hold the top of the head against the nose."""
     top = (jn.TOP_OF_HEAD, *jn.BODY_25[1:])
     return {
-        version: loaders.load_body(folder, keypoint_ids=jn.BODY_25 if version == 4 else top) for version in (1, 2, 3, 4)
+        version: loaders.load_body(models, keypoint_ids=jn.BODY_25 if version == 4 else top) for version in (1, 2, 3, 4)
     }
+
+
+@pytest.fixture(scope="session")
+def published_priors(models, load):
+    """The mixture and VPoser of the recorded runs."""
+    mixture = prior_files.load_gmm(str(models / "spin_data" / "gmm_08.pkl"))
+    return Priors(gmm=mixture, vposer=vposer.from_state_dict(load("vposer_weights.npz")))

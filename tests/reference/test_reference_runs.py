@@ -1,8 +1,4 @@
-"""Whole models against recorded runs: predictions, losses, gradients, warm-up, camera stage, and the joint stage's cameras.
-
-The recorded totals include the mixture and VPoser terms. What those do not touch is compared: every term by itself, the
-gradients of cameras and translation head, which come from the keypoints alone, and all gradients of the camera stage.
-"""
+"""Whole models against recorded runs: predictions, every loss term, all gradients, and the three stages step by step."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -15,15 +11,18 @@ import pytest
 from nemo_jax import fit as fitting
 from nemo_jax import losses, model, objective, rotations
 from nemo_jax.objective import Batch
-from nemo_jax.priors import Priors
 from tests.reference import convert
 from tests.reference.convert import deviation
 
 VALUE, GRADIENT, STEPS = 1e-5, 1e-4, 1e-4
 RUNS = {"model_v1_V4_hot": 1, "model_v2_V4": 2, "model_v2_V4_hot": 2, "model_v3_V4_hot": 3, "model_v4_V4_hot": 4}
-# Only the keypoint term reaches these.
-FROM_KEYPOINTS = ("learned_cameras", "learned_motion.linear_out.weight")
+TERMS = {
+    "keypoints": "kp_loss", "gmm": "gmm_loss", "vposer": "vp_recon_loss", "vposer_kl": "vp_kl_loss",
+    "init_pose": "loss_3d", "code": "instance_loss", "total": "total_loss",
+}  # fmt: skip
 KEY = jax.random.key(0)
+NAMES = lambda run: [name.removeprefix("param_final/") for name in run.data if name.startswith("param_final/")]
+gradient_of = lambda tree, name: convert.torch_names(tree)[name]
 
 # Compiled once for all runs of one architecture: everything that differs is an argument.
 prepare = jax.jit(fitting.start)
@@ -47,15 +46,16 @@ def camera_stage_loss(params, assets, config, clips):
 
 
 @pytest.fixture(scope="module", params=RUNS)
-def run(request, load, bodies):
+def run(request, load, bodies, published_priors):
     data = load(f"{request.param}.npz")
     config, clips = convert.config(data), convert.clips(data)
-    problem, state = prepare(KEY, clips, bodies[RUNS[request.param]], Priors(), config)
+    problem, state = prepare(KEY, clips, bodies[RUNS[request.param]], published_priors, config)
     state = dataclasses.replace(state, params=convert.params(data, "param_init"))
     index = lambda name: jnp.asarray(data[name], jnp.int32)
     batch = {
         stage: Batch(instance=index(f"{stage}/view_idx"), frame=index(f"{stage}/frame_idx"))
-        for stage in ("warmup", "step")
+        for stage in ("warmup", "cam", "step")
+        if f"{stage}/view_idx" in data
     }
     stages = {stage.name: stage for stage in fitting.stages(config)}
     return SimpleNamespace(
@@ -116,18 +116,16 @@ def test_predictions_at_the_start(run):
     assert deviation(orient, rotations.matrix_to_rotation_6d(matrix)) < VALUE
 
 
-def test_losses_at_the_start(run):
+def check_terms(found, data, group, at=()):
+    for ours, theirs in TERMS.items():
+        if f"{group}/{theirs}" in data:
+            assert deviation(found[ours], data[f"{group}/{theirs}"][at]) < VALUE, f"{group}/{theirs}"
+
+
+def test_losses_and_gradients_at_the_start(run):
     (total, terms), gradient = joint(run.state.params, run.assets, run.config, run.clips, run.state.targets, run.first)
-    assert deviation(terms["keypoints"], run.data["init_loss/kp_loss"]) < VALUE
-    if run.version > 2:
-        assert deviation(terms["init_pose"], run.data["init_loss/loss_3d"]) < VALUE
-        assert deviation(terms["code"], run.data["init_loss/instance_loss"]) < VALUE
-        recorded = run.data["init_loss/total_loss"]
-        others = [
-            run.data[f"init_loss/{k}"] * w for k, w in (("gmm_loss", 1), ("vp_recon_loss", 10), ("vp_kl_loss", 1))
-        ]
-        assert deviation(total + sum(others), recorded) < VALUE
-    check(gradient, run.data, "init_grad", GRADIENT, FROM_KEYPOINTS)
+    check_terms({**terms, "total": total}, run.data, "init_loss")
+    check(gradient, run.data, "init_grad", GRADIENT)
 
 
 def test_warmup(run):
@@ -150,10 +148,19 @@ def test_warmup(run):
     check(merged, run.data, "adam_after_warmup_m", GRADIENT)
 
 
+def after_warmup(run):
+    """The state that warm-up leaves: its own Adam states, the recorded parameters."""
+    state, _ = steps(run, "warmup", run.state, run.batch["warmup"])
+    return dataclasses.replace(state, params=convert.params(run.data, "param_after_warmup"))
+
+
 def test_camera_stage(run):
-    state = dataclasses.replace(run.state, params=convert.params(run.data, "param_after_warmup"))
+    state = after_warmup(run)
     if run.version == 4:
-        pytest.skip("version 4 moves every parameter in its camera stage, which the fit does not offer yet")
+        after, history = steps(run, "camera", state, run.batch["cam"])
+        assert deviation(history["total"], run.data["cam/loss"]) < VALUE
+        check(after.params, run.data, "param_after_cam", STEPS)
+        return
     value, gradient = camera_stage_loss(state.params, run.assets, run.config, run.clips)
     assert deviation(value, run.data["cam/loss"][0]) < VALUE
     # The whole chain, field to pixel. The translation head's is a small difference of large terms, good to 1e-2 as recorded.
@@ -166,20 +173,28 @@ def test_camera_stage(run):
     check(after.params, run.data, "param_after_cam", STEPS)
 
 
-def test_first_joint_step(run):
-    state, _ = steps(run, "warmup", run.state, run.batch["warmup"])
-    state = dataclasses.replace(state, params=convert.params(run.data, "param_after_cam"))
-    one = jax.tree.map(lambda x: x[:1], run.batch["step"])
-    (_, terms), gradient = joint(state.params, run.assets, run.config, run.clips, state.targets, run.first)
-    assert deviation(terms["keypoints"], run.data["step/kp_loss"][0]) < VALUE
-    if run.version > 2:
-        assert deviation(terms["init_pose"], run.data["step/loss_3d"][0]) < VALUE
-    check(gradient, run.data, "step0_grad", GRADIENT, FROM_KEYPOINTS)
+def test_joint_stage(run):
+    state = after_warmup(run)
     if run.version == 4:
-        return  # its camera stage has moved the other groups' Adam states too
-    after, _ = steps(run, "joint", state, one)
-    # The translation head's bias has no gradient, and moves by its decay alone.
-    check(after.params, run.data, "param_after_step1", STEPS, (*FROM_KEYPOINTS, "learned_motion.linear_out.bias"))
+        state, _ = steps(run, "camera", state, run.batch["cam"])
+    state = dataclasses.replace(state, params=convert.params(run.data, "param_after_cam"))
+    (_, terms), gradient = joint(state.params, run.assets, run.config, run.clips, run.state.targets, run.first)
+    assert deviation(terms["keypoints"], run.data["step/kp_loss"][0]) < VALUE
+    # What the translation's own origin cancels is rounding in the plain run, as in the camera stage.
+    check(gradient, run.data, "step0_grad", GRADIENT)
+    after, history = steps(run, "joint", state, run.batch["step"])
+    check_terms(history, run.data, "step", at=slice(None))
+    heads = "learned_motion.rot_out.weight"
+    check(after.params, run.data, "param_final", STEPS, [n for n in NAMES(run) if n != heads])
+    # In the plain run the gradients of weights behind nearly dead units are rounding, up to 2e-5 where the largest is 190,
+    # and Adam makes steps of its learning rate of them: the record itself moves there when a thread is added.
+    error = np.abs(convert.torch_names(after.params)[heads] - run.data[f"param_final/{heads}"])
+    far = error > STEPS * np.abs(run.data[f"param_final/{heads}"]).max()
+    assert (
+        np.abs(run.data[f"step0_grad/{heads}"][far]).max(initial=0) < 1e-6 * np.abs(gradient_of(gradient, heads)).max()
+    )
+    assert far.mean() < 2e-3 and (run.name == "model_v2_V4" or not far.any())
+    assert error.max() < 30 * run.config.lr_field
 
 
 def test_predictions_at_the_end(run):
@@ -198,6 +213,5 @@ def test_predictions_at_the_end(run):
     ]
     found = [joint(params, run.assets, run.config, run.clips, run.state.targets, half)[0][1] for half in halves]
     terms = jax.tree.map(lambda *x: np.mean(x), *found)
-    if run.version > 2:
-        assert deviation(terms["init_pose"], run.data["full_batch_final/loss_3d"]) < VALUE
-        assert deviation(terms["code"], run.data["full_batch_final/instance_loss"]) < VALUE
+    totals = "full_batch_final/total_loss"
+    check_terms(terms, {name: value for name, value in run.data.items() if name != totals}, "full_batch_final")
