@@ -34,4 +34,12 @@ def shortest(dataset: Dataset) -> Dataset:
             None if own is None else tuple(own[frame] for frame in which)
             for own, which in zip(paths, chosen, strict=True)
         )
-    return dataclasses.replace(dataset, clips=clips, truth=truth, frame_paths=paths, box_size=pick(dataset.box_size))
+    return dataclasses.replace(
+        dataset,
+        clips=clips,
+        truth=truth,
+        frame_paths=paths,
+        box_size=pick(dataset.box_size),
+        other_poses={name: (pick(pose), pick(mask)) for name, (pose, mask) in dataset.other_poses.items()},
+        source_frames=sources,
+    )

@@ -13,7 +13,18 @@ from rich.console import Console
 
 from body_models import joints as jn
 from body_models import loaders, smpl
-from experiments import datasets, devices, evaluation, figures, holdout, prior_files, resample, results, summary
+from experiments import (
+    comparison,
+    datasets,
+    devices,
+    evaluation,
+    figures,
+    holdout,
+    prior_files,
+    resample,
+    results,
+    summary,
+)
 from experiments.checkpoints import Checkpoints, Snapshot, identity_of
 from experiments.chunks import Chunk, CompiledFit, Job, Position
 from experiments.datasets.base import Dataset
@@ -83,6 +94,7 @@ def _run(
     results.write_motions(output / "motion", dataset, fitted, settings.body_model or "open_body")
     results.write_history(output / "history.npz", end.history)
     results.write_json(output / "instances.json", each)
+    comparison.write_csv(output / "evaluation.csv", dataset, each)
     results.write_config(output / "config.json", dataclasses.replace(settings, fit=job.config), versions())
     figures.write_all(output, dataset, fitted, end.history, inputs.hidden, threshold)
     metrics = {

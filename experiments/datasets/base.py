@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -37,6 +38,9 @@ class Dataset:
     box_size (N, T): diagonal of the person's box, pixels; 0 in the padding and where nothing is visible.
     view: direction from which the camera looks, as the annotators put it, or None. For reports only.
     synthetic: made by a program, not seen by a camera.
+    other_poses: by name, what other methods say, to be scored beside the fit: poses (N, T, 24, 3) like `clips.init_pose`,
+      axis-angle with the root in the camera frame, and masks (N, T), 1 where there is one. Not `init`, not `fit`.
+    source_frames (N,): frames of each clip before resampling; None = as they were filmed.
     """
 
     clips: Clips
@@ -51,6 +55,19 @@ class Dataset:
     head_point: HeadPoint = "nose"
     view: tuple[str, ...] | None = None
     synthetic: bool = False
+    other_poses: Mapping[str, tuple[Array, Array]] = dataclasses.field(default_factory=dict)
+    source_frames: Array | None = None
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.clips.init_pose)
+        for name, (pose, mask) in self.other_poses.items():
+            if name in ("init", "fit"):
+                raise DatasetError(f"other_poses has a method called {name}, which names a row of its own; rename it")
+            if np.shape(pose) != shape or np.shape(mask) != shape[:2]:
+                raise DatasetError(
+                    f"other_poses of {name} have shape {np.shape(pose)} and their mask {np.shape(mask)}, expected {shape} "
+                    f"and {shape[:2]}, those of the clips"
+                )
 
 
 def visible_box_size(keypoints: Array, confidence: Array) -> Array:

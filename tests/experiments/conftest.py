@@ -66,6 +66,7 @@ def perfect(tiny_dataset, tiny_fitted):
     )
     return dataclasses.replace(
         tiny_fitted,
+        params=dataclasses.replace(tiny_fitted.params, betas=truth.betas),
         prediction=prediction,
         poses=truth.pose,
         head_2d=prediction.keypoints_2d[:, :, 0],
