@@ -1,4 +1,4 @@
-"""Tests spend their time in the compiler: XLA is told to hurry, which makes it two to four times as fast on these programs."""
+"""Tests spend their time in the compiler: XLA is told to hurry, which makes it two to four times as fast here."""
 
 import os
 from importlib import metadata
