@@ -13,6 +13,15 @@ from body_models import loaders
 from experiments import prior_files
 from nemo_jax.priors import Priors, vposer
 from tests.nemo_jax import conftest as _hurry  # noqa: F401
+from tests.reference import convert
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Prints the largest deviation of every comparison; `docs/parity.md` shows the table."""
+    if convert.SEEN:
+        terminalreporter.section("largest relative deviation from the record")
+        for test, value in convert.SEEN.items():
+            terminalreporter.write_line(f"{value:8.1e}  {test}")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """From the recorded files to this project's types: parameters, clips, configuration, and back to recorded names."""
 
 import json
+import os
 
 import jax.numpy as jnp
 import numpy as np
@@ -138,7 +139,14 @@ def config(run):
     )
 
 
+# Largest deviation of every test so far, for the table that `conftest.py` prints.
+SEEN: dict[str, float] = {}
+
+
 def deviation(found, expected, floor=0.0):
     """Largest difference, relative to the largest absolute value expected, or to `floor` where that is larger."""
     expected = np.asarray(expected, np.float64)
-    return float(np.abs(np.asarray(found, np.float64) - expected).max() / max(np.abs(expected).max(), floor, 1e-30))
+    value = float(np.abs(np.asarray(found, np.float64) - expected).max() / max(np.abs(expected).max(), floor, 1e-30))
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").split("::")[-1].split(" ")[0]
+    SEEN[test] = max(SEEN.get(test, 0.0), value)
+    return value
