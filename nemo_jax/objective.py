@@ -48,9 +48,10 @@ def sample_batch(key: Array, clips: Clips, size: int) -> Batch:
 
 
 def full_batch(clips: Clips) -> Batch:
-    """Every frame slot of every instance, padding too: for clips of equal length."""
+    """Every frame of every instance, T each: a clip shorter than the longest goes round again, so that all weigh the same."""
     n, t = clips.num_instances, clips.num_frames
-    return Batch(instance=jnp.repeat(jnp.arange(n), t), frame=jnp.tile(jnp.arange(t), n))
+    frame = jnp.arange(t) % jnp.maximum(clips_lib.num_frames(clips), 1)[:, None]
+    return Batch(instance=jnp.repeat(jnp.arange(n), t), frame=frame.reshape(-1).astype(jnp.int32))
 
 
 def predict_batch(
