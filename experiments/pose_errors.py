@@ -98,20 +98,20 @@ def _joint_errors(
         return jax.vmap(smpl.keypoints, (None, 0, None, None))(body, rotation, flat, still)[:, : metrics.PAPER_JOINTS]
 
     given = rotations.axis_angle_to_matrix(poses)
-    every = jnp.concatenate([given, seen.rotations[None]])
-    every_mask = jnp.concatenate([masks, clips.frame_mask[None]])
-    bare = jax.vmap(lambda rotation: posed(_rootless(rotation)))(every)
-    true_bare = posed(_rootless(rotations.axis_angle_to_matrix(truth.pose)))
-    dynamic = metrics.dynamic_range(true_bare, clips.frame_mask, rate)
+    every = jnp.concatenate([given, seen.rotations[None], rotations.axis_angle_to_matrix(truth.pose)[None]])
+    # One call for all, which is one body to compile.
+    joints = jax.vmap(posed)(jnp.concatenate([_rootless(every), given]))
+    bare, true_bare, in_camera = jnp.split(joints, [len(given) + 1, len(given) + 2])
+    true, fitted = (x[:, : metrics.PAPER_JOINTS] for x in (truth.joints, seen.keypoints))
+    aligned = jax.vmap(metrics.align_frames, (0, None))(jnp.concatenate([in_camera, fitted[None]]), true)
 
-    true, fitted = (joints[:, : metrics.PAPER_JOINTS] for joints in (truth.joints, seen.keypoints))
-    in_camera = jax.vmap(posed)(given)
-    standing = jnp.concatenate([in_camera, fitted[None]])
+    every_mask = jnp.concatenate([masks, clips.frame_mask[None]])
+    dynamic = metrics.dynamic_range(true_bare[0], clips.frame_mask, rate)
     to_truth = lambda error, true: jax.vmap(lambda x, mask: error(x, true, mask))
     out = {}
     for name, mask in (("", every_mask), ("_dynamic", every_mask * dynamic)):
-        out[f"mpjpe{name}_mm"] = to_truth(metrics.mpjpe, true_bare)(bare, mask)
-        out[f"pa_mpjpe{name}_mm"] = to_truth(metrics.pa_mpjpe, true)(standing, mask)
+        out[f"mpjpe{name}_mm"] = to_truth(metrics.mpjpe, true_bare[0])(bare, mask)
+        out[f"pa_mpjpe{name}_mm"] = to_truth(metrics.mpjpe, true)(aligned, mask)
     if true_camera is not None:
         true_seen = _centred(true @ true_camera.T)
         viewed = _centred(jnp.concatenate([in_camera, (fitted @ camera_from_world.T)[None]]))
@@ -146,7 +146,6 @@ def pose_only_vertices(dataset: Dataset, fitted: Fitted, poses: np.ndarray, body
     assert truth is not None
     every = np.concatenate([_matrices(poses), np.asarray(fitted.prediction.rotations)[None]])
     every = np.moveaxis(every, 0, 2)  # (N, T, M + 1, 24, 3, 3)
-
     errors = _over_frames(_frame_bare_errors, body, dataset, every, _matrices(truth.pose))
     return np.moveaxis(errors, -1, 0)
 

@@ -76,8 +76,12 @@ def root_aligned_mpjpe(predicted: Array, true: Array, mask: Array, root: int = 8
 
 def pa_mpjpe(predicted: Array, true: Array, mask: Array) -> Array:
     """MPJPE () in mm after the best rotation, translation and scale of every frame on its own."""
-    aligned = jax.vmap(lambda p, t: similarity_align(p, t, jnp.ones(p.shape[0]), with_scale=True))(predicted, true)
-    return mpjpe(aligned, true, mask)
+    return mpjpe(align_frames(predicted, true), true, mask)
+
+
+def align_frames(predicted: Array, true: Array) -> Array:
+    """Points (T, P, 3), those of each frame moved onto the true ones by rotation, translation and scale of its own."""
+    return jax.vmap(lambda p, t: similarity_align(p, t, jnp.ones(p.shape[0]), with_scale=True))(predicted, true)
 
 
 def global_errors(

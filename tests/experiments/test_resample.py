@@ -54,3 +54,13 @@ def test_every_clip_gets_the_shortests_length_by_the_published_rule(lengths):
 def test_pictures_that_are_not_there_stay_away():
     data = dataclasses.replace(dataset([4, 6]), frame_paths=(None, ("a", None, "c", "d", "e", "f")))
     assert resample.shortest(data).frame_paths == (None, ("a", "c", "e"))
+
+
+def test_other_methods_are_resampled_with_their_clips():
+    whole = dataset([4, 9])
+    pose = np.arange(9.0)[None, :, None, None] * np.ones((2, 1, 24, 3))
+    whole = dataclasses.replace(whole, other_poses={"vibe": (pose, pose[:, :, 0, 0] > 2)})
+    short = resample.shortest(whole)
+    np.testing.assert_array_equal(short.other_poses["vibe"][0][1, :, 0, 0], [0, 3, 6])
+    np.testing.assert_array_equal(short.other_poses["vibe"][1][1], [False, True, True])
+    np.testing.assert_array_equal(short.source_frames, [4, 9])

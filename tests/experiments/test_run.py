@@ -46,7 +46,15 @@ def test_a_run_leaves_its_results(finished, tiny_config):
     assert metrics["synthetic"] is True
     assert metrics["seconds/total"] > metrics["seconds/fit"] > 0
     assert not any(key.startswith("heldout") for key in metrics)
-    for name in ("overview.png", "phases.png", "losses.png", "config.json", "history.npz", "instances.json"):
+    for name in (
+        "overview.png",
+        "phases.png",
+        "losses.png",
+        "config.json",
+        "history.npz",
+        "instances.json",
+        "evaluation.csv",
+    ):
         assert (folder / name).stat().st_size > 0
     assert sorted(p.name for p in (folder / "motion").iterdir()) == ["pitch_0.npz", "pitch_1.npz"]
     assert not list(folder.rglob(".unfinished*"))
