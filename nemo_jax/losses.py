@@ -88,5 +88,9 @@ def mean_per_instance(values: Array, instance: Array, num_instances: int) -> Arr
 
 
 def initial_pose_loss(body_pose: Array, target: Array, mask: Array, scale: float | Array) -> Array:
-    """The 3D term: mean of [mask > 0.5] rho(pose - target) over a batch's body poses (B, 69), radians; mask (B,)."""
-    return jnp.mean(gate(mask, 0.5)[:, None] * robust(body_pose - target, scale))
+    """The published 3D term (B,) of each pose: mean of [mask > 0.5] rho(pose - target) over its 69 numbers, radians.
+
+    Args:
+      body_pose, target: (B, 69) axis-angle. mask: (B,). scale: s of the robust loss, radians.
+    """
+    return jnp.mean(gate(mask, 0.5)[:, None] * robust(body_pose - target, scale), -1)

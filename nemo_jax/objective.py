@@ -48,7 +48,7 @@ def sample_batch(key: Array, clips: Clips, size: int) -> Batch:
 
 
 def full_batch(clips: Clips) -> Batch:
-    """Every frame of every instance, T each: a clip shorter than the longest goes round again, so that all weigh the same."""
+    """Every frame of every instance, T each: shorter clips go round again, so that all weigh the same."""
     n, t = clips.num_instances, clips.num_frames
     frame = jnp.arange(t) % jnp.maximum(clips_lib.num_frames(clips), 1)[:, None]
     return Batch(instance=jnp.repeat(jnp.arange(n), t), frame=frame.reshape(-1).astype(jnp.int32))
@@ -90,8 +90,7 @@ def init_term(rotation: Array, targets: Targets, config: FitConfig, batch: Batch
     if config.init_space == "axis_angle":
         pose = jax.vmap(model.body_pose)(rotation).reshape(-1, 69)
         target = targets.pose[at][:, 1:].reshape(-1, 69)
-        each = losses.gate(targets.mask[at], 0.5)[:, None] * losses.robust(pose - target, config.robust_scale)
-        return jnp.mean(weight[:, None] * each)
+        return jnp.mean(weight * losses.initial_pose_loss(pose, target, targets.mask[at], config.robust_scale))
     chordal = 0.5 * jnp.sum((rotation - targets.rotations[at]) ** 2, (-2, -1))
     body = jnp.sum(chordal[:, 1:], -1) * targets.mask[at]
     total = body + chordal[:, 0] * targets.root_mask[at] if root else body

@@ -201,7 +201,7 @@ class TestLosses:
         assert deviation(rooted, data["gmof_sqrt_true"]) < VALUE
 
     def test_warmup(self, data):
-        total = lambda pose: losses.initial_pose_loss(pose, data["warm_gt"], data["warm_weight"][:, 0], 100.0)
+        total = lambda pose: losses.initial_pose_loss(pose, data["warm_gt"], data["warm_weight"][:, 0], 100.0).mean()
         value, gradient = jax.value_and_grad(total)(jnp.asarray(data["warm_pred"]))
         assert deviation(value, data["warm_loss"]) < VALUE
         assert deviation(gradient, data["warm_grad"]) < GRADIENT
