@@ -1,4 +1,7 @@
-"""What many tests share: a body of 54 vertices and two short synthetic clips."""
+"""What many tests share: a compiler in a hurry, a body of 54 vertices and two short synthetic clips."""
+
+import os
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -6,6 +9,14 @@ import pytest
 from body_models import joints as jn
 from body_models import loaders, smpl
 from experiments.datasets import synthetic
+
+# Tests spend their time in the compiler: told to hurry, it takes a half to a quarter. Set before anything starts JAX, so
+# that this process and those that it starts compute the same bits.
+_hurry = ["--xla_backend_optimization_level=0"]
+# Newer versions have no other way, and an unknown flag ends the process.
+if metadata.version("jaxlib").startswith("0.10."):
+    _hurry.append("--xla_cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_hurry]).strip()
 
 
 @pytest.fixture(scope="session")

@@ -43,5 +43,10 @@ def test_a_missing_licensed_file_is_named(missing):
 
 
 def test_the_default_needs_no_licensed_file():
-    check(Settings(action="a"))
-    check(Settings(action="a", preset="paper_v2", fit=dataclasses.replace(configs.get("paper_v2"), prior_set="open")))
+    assert check(Settings(action="a")) is None
+    assert (
+        check(
+            Settings(action="a", preset="paper_v2", fit=dataclasses.replace(configs.get("paper_v2"), prior_set="open"))
+        )
+        is None
+    )

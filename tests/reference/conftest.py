@@ -12,7 +12,6 @@ from body_models import joints as jn
 from body_models import loaders
 from experiments import prior_files
 from nemo_jax.priors import Priors, vposer
-from tests.nemo_jax import conftest as _hurry  # noqa: F401
 from tests.reference import convert
 
 

@@ -1,13 +1,14 @@
 """From the recorded files to this project's types: parameters, clips, configuration, and back to recorded names."""
 
+import dataclasses
 import json
 import os
 
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.published import PUBLISHED
 from nemo_jax.clips import Clips
-from nemo_jax.config import FitConfig
 from nemo_jax.model import Params
 
 _LAYERS = {
@@ -91,50 +92,32 @@ def config(run):
     """The published settings, quirks included, with the arguments of a recorded run."""
     args = json.loads(str(run["args_json"]))
     rbf = args["model_version"] > 1
-    return FitConfig(
+    return dataclasses.replace(
+        PUBLISHED,
         features="rbf" if rbf else "none",
         kernel=args["rbf_kernel"],
         num_centres=args["phase_rbf_dim"] if rbf else 1,
-        log_scale=0.0,
         hidden=args["h_dim"],
         code_size=args["instance_code_size"],
         phase_nodes=args["monotonic_network_n_nodes"],
         phase_init=args["phase_init"],
-        find_handedness=False,
-        focal_fixed=5000.0,
-        principal_swapped=True,
-        camera_search=False,
         camera_joint=args["model_version"] == 4,
-        camera_frames=1,
-        near=0.0,
         keypoint_loss=args["loss"],
-        robust_scale=100.0,
-        confidence_threshold=0.5,
-        person_size=0.0,
-        visible_box=False,
-        camera_confidence=False,
-        init_space="axis_angle",
-        weight_init=args["weight_3d_loss"],
-        weight_code=args["weight_instance_loss"],
-        prior_set="published",
         weight_gmm=args["weight_gmm_loss"],
         weight_vposer=args["weight_vp_loss"],
         weight_vposer_z=args["weight_vp_z_loss"],
-        weight_limits=0.0,
-        weight_betas=0.0,
+        weight_init=args["weight_3d_loss"],
+        weight_code=args["weight_instance_loss"],
         batch_size=args["batch_size"],
         warmup_steps=10,
         camera_steps=10,
         joint_steps=30,
-        warmup_root=False,
-        schedule="constant",
         lr_warmup=args["lr_human"],
         lr_camera_stage=args["lr_camera"],
         lr_camera=args["lr_camera"],
         lr_field=args["lr_human"],
         lr_phase=args["lr_phase"],
         lr_code=args["lr_instance"],
-        lr_betas=0.0,
         weight_decay=args["wd_human"],
     )
 
