@@ -67,24 +67,26 @@ class FitConfig:
     weight_vposer_z: float = 1.0  # VPoser KL
     # --- optimisation ---
     batch_size: int = 512  # (instance, frame) pairs a step, with replacement; -1 = all frames
-    warmup_steps: int = 300
-    camera_steps: int = 200
-    joint_steps: int = -1  # -1 = 50 per instance, and at least 1000
+    warmup_steps: int = 300  # field and phases against the initial poses
+    camera_steps: int = 200  # cameras against the keypoints, the field frozen
+    joint_steps: int = -1  # everything; -1 = 50 per instance, and at least 1000
     optimiser: Literal["adam", "adamw"] = "adam"  # adamw decouples the field's weight decay
     plateau: bool = False  # reduce every learning rate of the joint stage when its loss stops falling
     plateau_factor: float = 0.5  # by this, after 10 steps without progress, down to 1e-6
     warmup_root: bool = True  # the warm-up fits the root orientation too, once cameras are aligned by it
     schedule: Literal["constant", "cosine"] = "cosine"  # of every learning rate within the joint stage
-    lr_warmup: float = 1e-3  # field and phases in the warm-up, as multiples of nothing: absolute
-    lr_camera_stage: float = 0.02
-    lr_camera: float = 0.012
-    lr_field: float = 1e-3
-    lr_phase: float = 3e-4
-    lr_code: float = 5e-3
+    lr_warmup: float = 1e-3  # the field in the warm-up; phases take lr_phase
+    lr_camera_stage: float = 0.02  # cameras in their own stage
+    lr_camera: float = 0.012  # cameras in the joint stage
+    lr_field: float = 1e-3  # the field in the joint stage
+    lr_phase: float = 3e-4  # phase networks
+    lr_code: float = 5e-3  # instance codes
     lr_betas: float = 5e-3  # 0 freezes the shapes (quirk: in no optimiser)
     lr_focal: float = 0.0  # 0 keeps focal lengths
     weight_decay: float = 0.0  # of the field: L2 added to its gradient before Adam (adamw: decoupled)
-    matmul_precision: Literal["float32", "tensorfloat32", "bfloat16"] = "float32"
+    matmul_precision: Literal["float32", "tensorfloat32", "bfloat16"] = (
+        "float32"  # of the networks; the body stays in float32
+    )
 
 
 _STATIC_TYPES = (int, str, bool)

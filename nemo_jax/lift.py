@@ -26,7 +26,7 @@ from nemo_jax.priors import joint_limit_loss
 
 Array = jax.Array
 
-# Weights against a keypoint term in (800-pixel) squared pixels; found on simulated motion capture.
+# Weights against the keypoint term, in squared pixels of a person of `person_size`; chosen by hand.
 _LIMITS, _TURN, _TURN_CHANGE, _STEP_CHANGE = 300.0, 30.0, 300.0, 300.0
 
 

@@ -76,6 +76,6 @@ def joint_limit_loss(limits: JointLimits, body_pose: Array, inside: float | Arra
     chex.assert_shape(body_pose, (jn.NUM_JOINTS - 1, 3))
     excess = jnp.maximum(body_pose - limits.high, 0) + jnp.maximum(limits.low - body_pose, 0)
     middle, half = (limits.low + limits.high) / 2, (limits.high - limits.low) / 2
-    # The rest pose is the middle for the eye: joints rest at their table's middle only where that lies near zero.
+    # Pulled half-way between the T-pose and the middle of the range: people seldom stand at a range's middle.
     centred = (body_pose - 0.5 * middle) / (half + 0.2)
     return jnp.sum(excess**2) + inside * jnp.mean(centred**2)
