@@ -124,7 +124,7 @@ def stages(config: FitConfig) -> tuple[Stage, ...]:
         Stage("lift", config.lift_steps if config.lift else 0, _begin_lift, _step_lift, _end_lift),
         Stage("warmup", config.warmup_steps, _begin_warmup, _step_warmup, _keep),
         Stage("camera", config.camera_steps, *_camera_stage(config)),
-        Stage("joint", config.joint_steps, _begin_joint, _step_joint, _keep),
+        Stage("joint", config.joint_steps, _keep, _step_joint, _keep),
     ]
     return tuple(stage for stage in listed if stage.steps > 0)
 
@@ -148,9 +148,10 @@ def with_steps(config: FitConfig, num_instances: int) -> FitConfig:
     return dataclasses.replace(config, joint_steps=steps)
 
 
-def _keep(problem: Problem, carry: FitState) -> FitState:
+def _keep(problem: Problem, state: FitState) -> FitState:
+    """Begin and end of the stages whose carry is the state itself."""
     del problem
-    return carry
+    return state
 
 
 def _cosine(step: Array, steps: int) -> Array:
@@ -245,16 +246,11 @@ def _step_camera_joint(problem: Problem, state: FitState, step: Array, batch: Ba
 
 def _camera_stage(config: FitConfig) -> tuple[Any, Any, Any]:
     if config.camera_joint:
-        return _begin_joint, _step_camera_joint, _keep
+        return _keep, _step_camera_joint, _keep
     return _begin_camera, _step_camera, _end_camera
 
 
 # --- everything ---
-
-
-def _begin_joint(problem: Problem, state: FitState) -> FitState:
-    del problem
-    return state
 
 
 def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | None) -> tuple[FitState, Losses]:

@@ -21,7 +21,7 @@ from nemo_jax import losses, model, rotations, starts
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets
-from nemo_jax.objective import Targets
+from nemo_jax.objective import Targets, keypoint_weights
 from nemo_jax.priors import joint_limit_loss
 
 Array = jax.Array
@@ -64,7 +64,7 @@ def begin(assets: Assets, config: FitConfig, clips: Clips) -> Lift:
     def start(yaw: Array, instance: Array, frames: Array) -> tuple[Array, Array]:
         turned = pose.at[0].set(cam.level_camera(yaw))
         body = smpl.keypoints(assets.body, turned, shape, -smpl.rest_joints(assets.body, shape)[0])
-        weight = _weights(clips, config, instance, frames)
+        weight = keypoint_weights(clips, config, instance, frames)
         # What stands at an undetected joint may be anything, NaN too.
         pixels = jnp.where(weight[..., None] > 0, clips.keypoints[instance, frames], 0.0)
         focal, principal = assets.focal[instance], assets.principal[instance]
@@ -103,7 +103,7 @@ def lift_losses(lift: Lift, variables: tuple[Array, Array], assets: Assets, conf
         root = jnp.stack([position[0], position[1], depth])
         body = smpl.keypoints(assets.body, rotation, shape, offset + root)
         pixels = cam.project(body, assets.focal[instance], assets.principal[instance], config.near)
-        weight = _weights(clips, config, instance, index)
+        weight = keypoint_weights(clips, config, instance, index)
         residual = jnp.where(weight[:, None] > 0, pixels - clips.keypoints[instance, index], 0.0)
         each = losses.robust(residual * assets.pixel_scale[instance], config.robust_scale)
         value = jnp.mean(weight[:, None] * each)
@@ -157,9 +157,3 @@ def finish(lift: Lift, assets: Assets, config: FitConfig, clips: Clips, targets:
         mask=jnp.where(without[:, None], clips.frame_mask, targets.mask),
         weight=jnp.where(without, config.lift_trust, targets.weight),
     )
-
-
-def _weights(clips: Clips, config: FitConfig, instance: Array, frames: Array) -> Array:
-    confidence = clips.confidence[instance, frames]
-    exists = clips.frame_mask[instance, frames][..., None]
-    return losses.gate(confidence, config.confidence_threshold) * confidence * exists

@@ -63,19 +63,29 @@ def predict_batch(
     return jax.vmap(model.predict, (None, None, None, 0, 0, 0))(params, assets, config, batch.instance, phases, noise)
 
 
+def keypoint_weights(
+    clips: Clips, config: FitConfig, instance: Array, frame: Array, with_confidence: bool = True
+) -> Array:
+    """Weights (..., K) of the keypoints of some frames: the gate on existing frames, times confidence where asked.
+
+    instance, frame: int, shapes that broadcast to (...).
+    """
+    confidence = clips.confidence[instance, frame]
+    weight = losses.gate(confidence, config.confidence_threshold) * clips.frame_mask[instance, frame][..., None]
+    return weight * confidence if with_confidence else weight
+
+
 def keypoint_term(
     prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, batch: Batch, with_confidence: bool = True
 ) -> Array:
     """Loss (B,) of each frame's reprojection: mean over 25 joints, and coordinates where the kind has two."""
     at = (batch.instance, batch.frame)
-    confidence = clips.confidence[at]
-    gate = losses.gate(confidence, config.confidence_threshold) * clips.frame_mask[at][:, None]
+    weight = keypoint_weights(clips, config, *at, with_confidence)
     scale = assets.pixel_scale[batch.instance]
     # Gated before the loss too: what stands at an undetected joint may be anything.
-    residual = jnp.where(gate[..., None] > 0, prediction.keypoints_2d - clips.keypoints[at], 0.0)
-    box = losses.box_diagonal(clips.keypoints[at], confidence, config.visible_box)
+    residual = jnp.where(weight[..., None] > 0, prediction.keypoints_2d - clips.keypoints[at], 0.0)
+    box = losses.box_diagonal(clips.keypoints[at], clips.confidence[at], config.visible_box)
     each = losses.keypoint_loss(config.keypoint_loss, residual * scale[:, None, None], config.robust_scale, box * scale)
-    weight = gate * confidence if with_confidence else gate
     return jnp.mean(weight[..., None] * each, (-2, -1))
 
 

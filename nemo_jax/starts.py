@@ -14,7 +14,7 @@ from nemo_jax import losses, model, rotations
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
-from nemo_jax.objective import Targets
+from nemo_jax.objective import Targets, keypoint_weights
 
 Array = jax.Array
 
@@ -119,8 +119,7 @@ def begin_search(params: Params, assets: Assets, config: FitConfig, clips: Clips
     points = jax.vmap(over_frames, (None, None, None, 0, 0))(params, assets, config, rows, raw).keypoints
     pixels = clips.keypoints[rows[:, None], frames]
     confidence = clips.confidence[rows[:, None], frames]
-    weight = losses.gate(confidence, config.confidence_threshold) * clips.frame_mask[rows[:, None], frames][..., None]
-    weight = weight * confidence if config.camera_confidence else weight
+    weight = keypoint_weights(clips, config, rows[:, None], frames, config.camera_confidence)
     box = losses.box_diagonal(pixels, confidence, config.visible_box)
     pixels = jnp.where(weight[..., None] > 0, pixels, 0.0)
     if not config.camera_search:
