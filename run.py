@@ -3,11 +3,10 @@
 from absl import app
 
 from experiments import command
-from experiments.settings import Settings
 
 
-def main(settings: Settings) -> int:
-    return command.run(settings)
+def main(task: command.Task) -> int:
+    return command.run(task)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,41 @@
-"""Between the command line and the experiments: sentences and exit codes in place of traces."""
+"""Between the command line and the experiments: which command, and sentences and exit codes in place of traces."""
 
+import dataclasses
+import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags as absl_flags
 
-from experiments import flags
 from experiments.errors import UserError
-from experiments.settings import Settings
 
 BAD_INPUT, INTERRUPTED = 2, 130
+# What may stand after `run.py`: the module whose `parse(argv)` makes settings, and the one whose `run(settings)` obeys.
+# Without a word it is `fit`.
+COMMANDS = {
+    "fit": ("experiments.flags", "experiments.runner"),
+    "simulate": ("experiments.simulate_command", "experiments.simulate_command"),
+}
 
 
-def parse(argv: Sequence[str]) -> Settings:
-    """`flags.parse` that ends the program with one sentence where the command line is wrong."""
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A command, one of `COMMANDS`, and the settings that its parser made."""
+
+    command: str
+    settings: Any
+
+
+def parse(argv: Sequence[str]) -> Task:
+    """The command and the settings of a command line; ends the program with one sentence where it is wrong."""
     verbosity = absl_flags.FLAGS["verbosity"]
+    command, rest = "fit", list(argv)
+    if len(argv) > 1 and argv[1] in COMMANDS:
+        command, rest = argv[1], [argv[0], *argv[2:]]
     try:
-        settings = flags.parse(argv)
+        settings = importlib.import_module(COMMANDS[command][0]).parse(rest)
     except UserError as error:
         raise SystemExit(_fail(error)) from None
     except BrokenPipeError:  # the help page went to a pager that was closed
@@ -27,23 +45,24 @@ def parse(argv: Sequence[str]) -> Settings:
         # Libraries' warnings are not for those who run this; --verbosity=0 brings them back.
         absl_flags.FLAGS["verbosity"].value = -2
         verbosity.using_default_value = False
-    return settings
+    return Task(command, settings)
 
 
-def run(settings: Settings) -> int:
-    """Runs a fit; returns the exit code."""
+def run(task: Task) -> int:
+    """Does what a command line says; returns the exit code."""
     # Not before: libraries that import JAX read their environment on import.
     from body_models.loaders import BodyModelError
-    from experiments import runner
+    from body_models.safe_pickle import BadPickleError, UnsafePickleError
     from experiments.datasets.base import DatasetError
     from experiments.prior_files import PriorFileError
 
     try:
-        runner.run(settings)
-    except (UserError, DatasetError, BodyModelError, PriorFileError) as error:
+        importlib.import_module(COMMANDS[task.command][1]).run(task.settings)
+    except (UserError, DatasetError, BodyModelError, PriorFileError, BadPickleError, UnsafePickleError) as error:
         return _fail(error)
     except KeyboardInterrupt:
-        print("\nStopped; the same command continues from the last checkpoint.", file=sys.stderr)
+        hint = "; the same command continues from the last checkpoint" if task.command == "fit" else ""
+        print(f"\nStopped{hint}.", file=sys.stderr)
         return INTERRUPTED
     return 0
 

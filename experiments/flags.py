@@ -21,7 +21,9 @@ USAGE = """\
 Fits one motion field to several videos of the same action: 2D keypoints in, 3D motion out.
 
   python run.py --action=baseball_pitch                        a synthetic pitch, no data needed
+  python run.py --action=my_action --videos='clips/*.mp4'      your own videos
   python run.py --action=tennis_serve --data_dir=penn_action   clips on disk
+  python run.py simulate --help                                clips made from recorded motion
 """
 _HELP = ("--help", "-help", "-h", "-?", "--helpfull", "--helpshort")
 # Fields that the clips decide (see `nemo_jax.fit.for_clips`).
@@ -36,8 +38,28 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         flags.DEFINE_string(name, default, text, flag_values=values)
 
     string("action", None, "What the clips show, such as baseball_pitch. Required.")
-    string("data_dir", None, "Folder of the clips. Without it, the synthetic baseball_pitch is made.")
+    string("videos", None, "Films of the action, such as 'clips/*.mp4' or a folder; one person is found in each.")
+    string("data_dir", None, "Folder of the clips. Without it or --videos, the synthetic baseball_pitch is made.")
     string("dataset", None, "Format of the folder; guessed when not given.")
+    string(
+        "ids", None, "Which clips of a folder, by name, such as 0001,0002; all = even those that are left out of old."
+    )
+    string("openpose", None, "Folder of OpenPose's JSON files, a folder for each clip; replaces their 2D keypoints.")
+    text = (
+        "3D poses of another method, a file or a folder with one for each clip. May be given several times: the first "
+    )
+    text += "starts the fit, each is scored beside it."
+    flags.DEFINE_multi_string("init", [], text, flag_values=values)
+    text = "Who is followed where several are seen: largest, N for the Nth from the left, x,y for a pixel of the first "
+    text += "frame, or one of these for each clip, such as 'a=2,b=largest'."
+    string("person", "largest", text)
+    string(
+        "pose_model", None, "MediaPipe pose model (.task) for --videos. Without it, the one that its package carries."
+    )
+    string("image_size", None, "Width and height such as 1920x1080, where neither films nor pictures tell.")
+    flags.DEFINE_float("fps", None, "Frames per second, where the clips do not tell.", flag_values=values)
+    text = "Focal length of every clip in pixels, where the clips do not tell. Not given: guessed."
+    flags.DEFINE_float("focal_length", None, text, flag_values=values)
     flags.DEFINE_integer("max_instances", None, "Use at most so many clips.", flag_values=values)
     flags.DEFINE_float(
         "holdout",
@@ -60,13 +82,19 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         "Continue an interrupted fit in the output folder; --resume=false starts over.",
         flag_values=values,
     )
+    flags.DEFINE_boolean("overlay", True, "Write films of the fitted body over the clips.", flag_values=values)
+    text = "Draw the initial estimate beside the fit in those films."
+    flags.DEFINE_boolean("compare", False, text, flag_values=values)
 
 
 GROUPS = {
-    "Data": ("action", "data_dir", "dataset", "max_instances", "holdout"),
+    "Data": (
+        "action", "videos", "data_dir", "dataset", "ids", "max_instances", "person", "pose_model", "openpose", "init",
+        "image_size", "fps", "focal_length", "holdout",
+    ),
     "Fit": ("preset", "seed", "body_model", "vposer", "gmm", "accelerator"),
-    "Results": ("output_dir", "resume"),
-}
+    "Results": ("output_dir", "resume", "overlay", "compare"),
+}  # fmt: skip
 
 
 def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> Settings:
@@ -100,7 +128,7 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> Settin
         raise UserError("--action is missing; name what the clips show, such as --action=baseball_pitch")
     own: dict[str, Any] = {name: values[name].value for group in GROUPS.values() for name in group}
     fit = dataclasses.replace(preset, **dataclasses.asdict(holder.value))
-    settings = Settings(fit=fit, **own)
+    settings = Settings(fit=fit, **{**own, "init": tuple(own["init"])})
     check(settings)
     return settings
 
@@ -112,9 +140,11 @@ def help_page(values: flags.FlagValues) -> str:
         lines.append(f"{group}:")
         for name in names:
             flag = values[name]
-            kind = "|".join(flag.parser.enum_values) if isinstance(flag, flags.EnumFlag) else flag.flag_type()
-            default = "" if flag.default is None else f" (default {str(flag.default).lower()})"
-            text = str(flag.help).removeprefix(f"<{kind}>: ")
+            kind = (
+                "|".join(flag.parser.enum_values) if isinstance(flag, flags.EnumFlag) else flag.flag_type().split()[-1]
+            )
+            default = "" if flag.default in (None, []) else f" (default {str(flag.default).lower()})"
+            text = str(flag.help).removeprefix(f"<{kind}>: ").partition(";     repeat")[0]
             lines += _entry(f"--{name}", kind, f"{text}{default}")
             if name == "preset":
                 for preset in configs.names():

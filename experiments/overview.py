@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from body_models import joints as jn
+from experiments import pictures
 from experiments.datasets.base import Dataset
 from experiments.evaluation import Fitted
 from experiments.style import CENTRE, LEFT, RIGHT, SHADE, TRUTH
@@ -103,10 +104,11 @@ def _draw_row(axes: Axes, scene: Scene, instance: int, row: int) -> None:
     joints = np.asarray(scene.fitted.prediction.keypoints[instance])
     exists = np.asarray(clips.frame_mask[instance]) > 0
     ground = np.percentile(joints[exists][..., 1].min(-1), 10)
-    for column, (frame, (low, high)) in enumerate(zip(frames, boxes, strict=True)):
+    seen = pictures.frames(scene.dataset, instance, frames)
+    for column, (frame, (low, high), picture) in enumerate(zip(frames, boxes, seen, strict=True)):
         corner = (low + high) / 2 - side / 2
         cell = np.array([2 * column, row], float)
-        _draw_picture(axes, _picture(scene, instance, frame, corner, side), cell)
+        _draw_picture(axes, _square(picture, corner, side), cell)
 
         def place(pixels: np.ndarray, corner: np.ndarray = corner, cell: np.ndarray = cell) -> np.ndarray:
             return cell + (pixels - corner) / side
@@ -138,20 +140,13 @@ def _bounds(keypoints: np.ndarray, visible: np.ndarray, predicted: np.ndarray) -
     return points.min(0), points.max(0)
 
 
-def _picture(scene: Scene, instance: int, frame: int, corner: np.ndarray, side: float) -> np.ndarray | None:
-    """The square of the frame's picture (P, P, 3) that the cell shows, or None where there is no picture."""
-    paths = scene.dataset.frame_paths[instance] if scene.dataset.frame_paths else None
-    path = paths[frame] if paths else None
-    if path is None:
+def _square(picture: np.ndarray | None, corner: np.ndarray, side: float) -> np.ndarray | None:
+    """The square of a frame's picture, (P, P, 3), that the cell shows."""
+    if picture is None:
         return None
-    try:
-        with Image.open(path) as opened:
-            box = (corner[0], corner[1], corner[0] + side, corner[1] + side)
-            image = opened.convert("RGB")
-            extent, bilinear = Image.Transform.EXTENT, Image.Resampling.BILINEAR
-            return np.asarray(image.transform((_PIXELS, _PIXELS), extent, box, bilinear, fillcolor=SHADE))
-    except OSError:  # a damaged picture is drawn as a missing one
-        return None
+    box = (corner[0], corner[1], corner[0] + side, corner[1] + side)
+    extent, bilinear = Image.Transform.EXTENT, Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(picture).transform((_PIXELS, _PIXELS), extent, box, bilinear, fillcolor=SHADE))
 
 
 def _draw_picture(axes: Axes, picture: np.ndarray | None, cell: np.ndarray) -> None:

@@ -34,11 +34,18 @@ def shortest(dataset: Dataset) -> Dataset:
             None if own is None else tuple(own[frame] for frame in which)
             for own, which in zip(paths, chosen, strict=True)
         )
+    videos = dataset.videos
+    if videos is not None:
+        videos = tuple(
+            None if own is None else dataclasses.replace(own, frames=own.frames[which])
+            for own, which in zip(videos, chosen, strict=True)
+        )
     return dataclasses.replace(
         dataset,
         clips=clips,
         truth=truth,
         frame_paths=paths,
+        videos=videos,
         box_size=pick(dataset.box_size),
         other_poses={name: (pick(pose), pick(mask)) for name, (pose, mask) in dataset.other_poses.items()},
         source_frames=sources,

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import re
 import typing
 from pathlib import Path
 from typing import Any, Literal
@@ -51,8 +52,17 @@ class Settings:
 
     action: str
     accelerator: Accelerator = "auto"
+    videos: str | None = None
     data_dir: str | None = None
     dataset: str | None = None
+    ids: str | None = None
+    person: str = "largest"
+    pose_model: str | None = None
+    openpose: str | None = None
+    init: tuple[str, ...] = ()
+    image_size: str | None = None
+    fps: float | None = None
+    focal_length: float | None = None
     body_model: str | None = None
     vposer: str | None = None
     gmm: str | None = None
@@ -61,6 +71,8 @@ class Settings:
     output_dir: str | None = None
     max_instances: int | None = None
     resume: bool = True
+    overlay: bool = True
+    compare: bool = False
     holdout: float | None = None
     fit: FitConfig = dataclasses.field(default_factory=FitConfig)
 
@@ -75,6 +87,12 @@ def check(settings: Settings) -> None:
         raise UserError(f"--action={settings.action} is not a name; give one such as baseball_pitch")
     if not 0 <= settings.seed < _SEED_LIMIT:
         raise UserError(f"--seed={settings.seed} is out of range; give a number from 0 to {_SEED_LIMIT - 1}")
+    for flag in ("fps", "focal_length"):
+        value = getattr(settings, flag)
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"--{flag}={value} is out of range; give a number above 0")
+    if settings.videos and settings.data_dir:
+        raise UserError(f"--videos={settings.videos} and --data_dir={settings.data_dir} are both given; leave one out")
     if settings.holdout is not None and not 0 <= settings.holdout < 1:
         raise UserError(
             f"--holdout={settings.holdout} is not a share; give a number from 0 up to, but not including, 1"
@@ -87,6 +105,16 @@ def check(settings: Settings) -> None:
                     f"--preset={settings.preset} needs --{flag}, {name}, which is licensed and not included; get it from "
                     f"{source}, or use --preset=default, which needs no licensed file"
                 )
+    if settings.image_size is not None:
+        size_of(settings.image_size)
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Width and height of `--image_size`. Raises UserError: it is not of the form 1920x1080."""
+    match = re.fullmatch(r"([1-9]\d*)[xX]([1-9]\d*)", text)
+    if not match:
+        raise UserError(f"--image_size={text} is not understood; expected width x height in pixels, such as 1920x1080")
+    return int(match[1]), int(match[2])
 
 
 def check_fit(config: FitConfig) -> None:

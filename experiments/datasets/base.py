@@ -9,10 +9,11 @@ from typing import Literal
 import numpy as np
 
 from experiments.instances import Instance, pad, stack
+from experiments.pictures import Video
 from experiments.simulate import Camera
 from nemo_jax.clips import Clips, GroundTruth
 
-__all__ = ["Dataset", "DatasetError", "HeadPoint", "Instance", "pad", "stack", "visible_box_size"]
+__all__ = ["Dataset", "DatasetError", "HeadPoint", "Instance", "Video", "pad", "stack", "visible_box_size"]
 
 Array = np.ndarray
 HeadPoint = Literal["nose", "top_of_head", "head_centre"]
@@ -32,6 +33,7 @@ class Dataset:
     truth: what is true of them, or None.
     cameras: the true camera of each instance, or None.
     frame_paths: per instance None, or the picture of each frame (None where it is missing).
+    videos: per instance None, or the film that its frames are from, where they are not single pictures.
     notes: sentences for the user: what was left out, what is synthetic.
     annotated: keypoints that somebody or something measured; the others are derived or absent and are not to be scored.
     head_point: what keypoint 0 is, so that the fit can hold the right point of the body against it.
@@ -50,6 +52,7 @@ class Dataset:
     truth: GroundTruth | None = None
     cameras: tuple[Camera, ...] | None = None
     frame_paths: tuple[tuple[str | None, ...] | None, ...] | None = None
+    videos: tuple[Video | None, ...] | None = None
     notes: tuple[str, ...] = ()
     annotated: tuple[int, ...] = tuple(range(25))
     head_point: HeadPoint = "nose"

@@ -200,7 +200,7 @@ def test_expected_errors_become_exit_codes(monkeypatch, capsys):
             raise error
 
         monkeypatch.setattr(runner, "run", fail)
-        assert command.run(Settings(action="a")) == code
+        assert command.run(command.Task("fit", Settings(action="a"))) == code
         assert "Traceback" not in capsys.readouterr().err
 
     def crash(settings):
@@ -208,7 +208,7 @@ def test_expected_errors_become_exit_codes(monkeypatch, capsys):
 
     monkeypatch.setattr(runner, "run", crash)
     with pytest.raises(ValueError, match="keeps its trace"):
-        command.run(Settings(action="a"))
+        command.run(command.Task("fit", Settings(action="a")))
 
 
 def test_what_is_held_out(penn_folder, tiny_body_file):
