@@ -50,9 +50,9 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     )
     text += "starts the fit, each is scored beside it."
     flags.DEFINE_multi_string("init", [], text, flag_values=values)
-    text = "Who is followed where several are seen: largest, N for the Nth from the left, x,y for a pixel of the first "
-    text += "frame, or one of these for each clip, such as 'a=2,b=largest'."
-    string("person", "largest", text)
+    text = "Who is followed where several are seen: largest (taken when not given), N for the Nth from the left, x,y for a "
+    text += "pixel of the first frame, or one of these for each clip, such as 'a=2,b=largest'."
+    string("person", None, text)
     string(
         "pose_model", None, "MediaPipe pose model (.task) for --videos. Without it, the one that its package carries."
     )
@@ -144,7 +144,7 @@ def help_page(values: flags.FlagValues) -> str:
                 "|".join(flag.parser.enum_values) if isinstance(flag, flags.EnumFlag) else flag.flag_type().split()[-1]
             )
             default = "" if flag.default in (None, []) else f" (default {str(flag.default).lower()})"
-            text = str(flag.help).removeprefix(f"<{kind}>: ").partition(";     repeat")[0]
+            text = re.split(r";\s+repeat this option", str(flag.help).removeprefix(f"<{kind}>: "))[0]
             lines += _entry(f"--{name}", kind, f"{text}{default}")
             if name == "preset":
                 for preset in configs.names():

@@ -30,7 +30,7 @@ from experiments.chunks import Chunk, CompiledFit, Job, Position
 from experiments.datasets.base import Dataset
 from experiments.errors import UserError
 from experiments.progress import FitProgress, duration
-from experiments.settings import Settings
+from experiments.settings import Settings, size_of
 from nemo_jax import fit
 from nemo_jax.priors import Priors, published_limits
 
@@ -68,7 +68,7 @@ def run(settings: Settings, console: Console | None = None, checkpoint_seconds: 
     output = settings.output
     device = devices.choose(settings.accelerator)
     devices.keep_compiled()
-    inputs = load(settings)
+    inputs = load(settings, console)
     with results.held(output):
         return _run(settings, inputs, console, checkpoint_seconds, begun, device)
 
@@ -115,12 +115,10 @@ def _run(
     return metrics
 
 
-def load(settings: Settings) -> Inputs:
-    """Reads body and clips, hides what is to be held out, and puts the fit together."""
+def load(settings: Settings, console: Console | None = None) -> Inputs:
+    """Reads body and clips, hides what is to be held out, and puts the fit together. The console shows progress."""
     nose_body = loaders.load_body(settings.body_model)
-    dataset = datasets.load(
-        settings.action, settings.data_dir, settings.dataset, settings.max_instances, settings.seed, nose_body
-    )
+    dataset = read(settings, nose_body, console)
     if settings.fit.resample == "shortest":
         dataset = resample.shortest(dataset)
     if settings.fit.head_keypoint == "top_of_head":
@@ -153,6 +151,29 @@ def load(settings: Settings) -> Inputs:
         config=config,
     )
     return Inputs(dataset=dataset, hidden=hidden, nose_body=nose_body, job=job, notes=tuple(notes), holdout=share)
+
+
+def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Dataset:
+    """The clips that the settings name."""
+    return datasets.load(
+        settings.action,
+        settings.data_dir,
+        settings.dataset,
+        settings.max_instances,
+        settings.seed,
+        body,
+        videos=settings.videos,
+        openpose=settings.openpose,
+        init=settings.init,
+        person=settings.person,
+        pose_model=settings.pose_model,
+        ids=settings.ids,
+        image_size=size_of(settings.image_size) if settings.image_size else None,
+        fps=settings.fps,
+        focal_length=settings.focal_length,
+        cache_dir=settings.output / "detections",
+        console=console,
+    )
 
 
 def load_priors(settings: Settings) -> Priors:

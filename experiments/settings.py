@@ -56,7 +56,7 @@ class Settings:
     data_dir: str | None = None
     dataset: str | None = None
     ids: str | None = None
-    person: str = "largest"
+    person: str | None = None
     pose_model: str | None = None
     openpose: str | None = None
     init: tuple[str, ...] = ()

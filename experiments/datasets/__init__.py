@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from body_models import loaders, smpl
 from experiments.datasets import penn_action, synthetic
@@ -10,9 +16,11 @@ from experiments.datasets.base import Dataset, DatasetError
 
 __all__ = ["FORMATS", "Dataset", "DatasetError", "guess", "load"]
 
-# Formats on disk, in the order in which a folder is tried: each has `recognises(data_dir)` and `load(data_dir, action,
-# ...)`.
+# Formats on disk, in the order in which a folder is tried: each has `recognises(root)` and `load(data_dir, action,
+# max_instances, ...)`, whose further arguments say which of the options of `load` it takes.
 FORMATS = {"penn_action": penn_action}
+# Options that a format may take or not, by their flags.
+_FLAGS = ("person", "ids", "image_size", "fps", "pose_model")
 
 
 def load(
@@ -22,38 +30,64 @@ def load(
     max_instances: int | None = None,
     seed: int = 0,
     body: smpl.SMPL | None = None,
+    *,
+    videos: str | None = None,
+    openpose: str | None = None,
+    init: Sequence[str] = (),
+    person: str | None = None,
+    pose_model: str | None = None,
+    ids: str | None = None,
+    image_size: tuple[int, int] | None = None,
+    fps: float | None = None,
+    focal_length: float | None = None,
+    cache_dir: str | Path | None = None,
+    console: Any = None,
 ) -> Dataset:
-    """Reads an action from a folder, or makes the synthetic one.
+    """Reads an action from films or a folder, or makes the synthetic one.
 
     Args:
       action: what the clips show.
-      data_dir: folder of the data; None = the synthetic action.
+      data_dir: folder of the data; None = the synthetic action, where no videos are given either.
       dataset: a name in `FORMATS`, or `synthetic`; None = guessed from the folder.
       max_instances: at most so many clips; None = all.
       seed: of the synthetic action.
-      body: body of the synthetic action; None = the open body.
+      body: body of the synthetic action, of true joints and of inverse kinematics; None = the open body.
+      videos: pattern, folder or list of films, in which the person's keypoints are detected.
+      openpose: folder of OpenPose's JSON files, which replace the clips' 2D keypoints.
+      init: files or folders of 3D poses; the first starts the fit, the others are scored beside it.
+      person: who is followed where several are seen, see `experiments.tracking`; None = the largest.
+      pose_model: MediaPipe `.task` file; None = the model of its package.
+      ids: names of the clips of a folder, or `all`; None = what the format takes by itself.
+      image_size: width and height in pixels, where nothing tells.
+      fps: frames per second, where nothing tells.
+      focal_length: pixels, of the clips that do not tell.
+      cache_dir: where what was detected in films is kept; None = nowhere.
+      console: where progress is shown; None = nowhere.
 
     Raises:
-      DatasetError: with one sentence for the user.
+      DatasetError, UserError: with one sentence for the user.
     """
     if max_instances is not None and max_instances < 1:
         raise DatasetError(f"--max_instances={max_instances} leaves no clip; give 1 or more")
-    name = dataset or guess(data_dir)
-    if name == "synthetic":
-        if data_dir is not None:
-            raise DatasetError(
-                f"--dataset=synthetic reads no folder, but --data_dir={data_dir} is given; leave one of them out"
-            )
-        if action != synthetic.ACTION:
-            raise DatasetError(
-                f"--action={action} needs --data_dir: without data only the synthetic {synthetic.ACTION} can be made"
-            )
-        return synthetic.load(body or loaders.load_body(), seed, min(max_instances or 8, 8))
-    if name not in FORMATS:
-        raise DatasetError(f"--dataset={name} is not a known format; choose one of synthetic, {', '.join(FORMATS)}")
-    if data_dir is None:
-        raise DatasetError(f"--dataset={name} needs --data_dir, the folder to read")
-    return FORMATS[name].load(data_dir, action, max_instances)
+    body = body or loaders.load_body()
+    options = {"person": person, "ids": ids, "image_size": image_size, "fps": fps, "pose_model": pose_model}
+    if videos is not None:
+        options |= {"detect": openpose is None, "cache_dir": cache_dir, "console": console}
+        read = _videos(videos, action, dataset, max_instances, {**options, "body": body})
+    elif (name := dataset or guess(data_dir)) == "synthetic":
+        _refuse(name, options, ())
+        read = _synthetic(action, data_dir, max_instances, seed, body)
+    else:
+        read = _folder(name, action, data_dir, max_instances, {**options, "body": body}, openpose is not None)
+    if openpose is not None:
+        from experiments import openpose as json_files
+
+        read = json_files.apply(read, openpose, person or "largest")
+    if init:
+        from experiments import poses
+
+        read = poses.apply(read, init)
+    return _with_focal_length(read, focal_length)
 
 
 def guess(data_dir: str | None) -> str:
@@ -75,6 +109,67 @@ def guess(data_dir: str | None) -> str:
         if module.recognises(root):
             return name
     raise DatasetError(
-        f"--data_dir={data_dir} looks like none of the known formats ({', '.join(FORMATS)}); "
-        "expected Penn Action's labels/0001.mat and so on, or name the format with --dataset"
+        f"--data_dir={data_dir} looks like none of the known formats ({', '.join(FORMATS)}); see docs/data.md for what each "
+        "expects, name one with --dataset, or give films with --videos"
     )
+
+
+def _videos(pattern: str, action: str, dataset: str | None, max_instances: int | None, options: dict) -> Dataset:
+    # Not before it is needed: most runs read no film.
+    from experiments.datasets import videos
+
+    if dataset is not None:
+        raise DatasetError(
+            f"--dataset={dataset} is the format of a folder, but --videos={pattern} is given; leave it out"
+        )
+    return videos.load(pattern, action, max_instances, **_accepted("videos", videos.load, options))
+
+
+def _synthetic(action: str, data_dir: str | None, max_instances: int | None, seed: int, body: smpl.SMPL) -> Dataset:
+    if data_dir is not None:
+        raise DatasetError(
+            f"--dataset=synthetic reads no folder, but --data_dir={data_dir} is given; leave one of them out"
+        )
+    if action != synthetic.ACTION:
+        raise DatasetError(
+            f"--action={action} needs --videos or --data_dir: without data only the synthetic {synthetic.ACTION} can be made"
+        )
+    return synthetic.load(body, seed, min(max_instances or 8, 8))
+
+
+def _folder(
+    name: str, action: str, data_dir: str | None, max_instances: int | None, options: dict, has_openpose: bool
+) -> Dataset:
+    if name not in FORMATS:
+        raise DatasetError(f"--dataset={name} is not a known format; choose one of synthetic, {', '.join(FORMATS)}")
+    if data_dir is None:
+        raise DatasetError(f"--dataset={name} needs --data_dir, the folder to read")
+    read = FORMATS[name].load
+    # Who is followed is a question to the JSON files where they replace what the folder holds.
+    spoken_for = ("person",) if has_openpose else ()
+    return read(data_dir, action, max_instances, **_accepted(name, read, options, spoken_for))
+
+
+def _accepted(name: str, read: Any, options: dict[str, Any], spoken_for: Sequence[str] = ()) -> dict[str, Any]:
+    """The options that a format takes. Raises DatasetError: one is given that it does not."""
+    known = inspect.signature(read).parameters
+    rest = {option: value for option, value in options.items() if option not in known and option not in spoken_for}
+    _refuse(name, rest, tuple(known))
+    return {option: value for option, value in options.items() if option in known and value is not None}
+
+
+def _refuse(name: str, options: dict[str, Any], known: Sequence[str]) -> None:
+    for option, value in options.items():
+        if value is not None and option in _FLAGS:
+            taken = [flag for flag in _FLAGS if flag in known]
+            hint = f"; of such flags they take {', '.join('--' + o for o in taken)}" if taken else ""
+            raise DatasetError(f"--{option}={value} says nothing to clips of format {name}{hint}; leave it out")
+
+
+def _with_focal_length(dataset: Dataset, focal_length: float | None) -> Dataset:
+    if focal_length is None:
+        return dataset
+    known = np.asarray(dataset.clips.focal_length)
+    filled = np.where(np.isnan(known), np.float32(focal_length), known)
+    clips = dataclasses.replace(dataset.clips, focal_length=filled)  # pyright: ignore[reportArgumentType]
+    return dataclasses.replace(dataset, clips=clips)

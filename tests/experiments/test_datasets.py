@@ -82,7 +82,7 @@ def test_no_folder_is_the_synthetic_action():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"action": "kick"}, "--action=kick needs --data_dir"),
+        ({"action": "kick"}, "--action=kick needs --videos or --data_dir"),
         ({"dataset": "nothing"}, "--dataset=nothing is not a known format; choose one of synthetic, penn_action"),
         ({"dataset": "penn_action"}, "--dataset=penn_action needs --data_dir"),
         ({"dataset": "synthetic", "data_dir": "x"}, "--dataset=synthetic reads no folder"),
