@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from experiments.datasets.base import Dataset
+from experiments.files import replacing
 from experiments.pose_errors import given_poses
-from experiments.results import replacing
 
 FIT = "fit"
 MEAN = "mean"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from experiments import overview
 from experiments.datasets.base import Dataset
 from experiments.evaluation import Fitted
-from experiments.results import replacing
+from experiments.files import replacing
 from experiments.style import CYCLE, RC
 
 _NAMED_CURVES = 8  # more instances than this get no legend

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import logging
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,7 @@ from body_models import joints as jn
 from experiments.datasets.base import Dataset
 from experiments.errors import UserError
 from experiments.evaluation import Fitted
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; it takes the place of `path` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, as writers choose their format by it; no process number, so that a killed run's is overwritten.
-    temporary = path.with_name(f".unfinished.{path.name}")
-    yield temporary
-    os.replace(temporary, path)
+from experiments.files import replacing
 
 
 @contextlib.contextmanager

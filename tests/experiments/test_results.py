@@ -9,7 +9,7 @@ import pytest
 
 from body_models import joints as jn
 from body_models import smpl
-from experiments import results
+from experiments import files, results
 from experiments.errors import UserError
 from nemo_jax import rotations
 
@@ -19,7 +19,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     results.write_json(path, {"a": 1})
 
     def fail():
-        with results.replacing(path) as temporary:
+        with files.replacing(path) as temporary:
             temporary.write_text("half")
             raise RuntimeError
 
