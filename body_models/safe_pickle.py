@@ -5,7 +5,8 @@ to it is only *recorded* (`Call`). When the whole file has been read, the record
 of that list, which check every shape against the bytes that are there. NumPy's own rebuilding functions are not used:
 a crafted dtype state makes them read bytes as object pointers.
 
-Read are: dict, list, tuple, set, str, bytes, numbers, None; NumPy arrays and scalars of numbers, text and objects;
+Read are: dict, defaultdict, list, deque, tuple, set, str, bytes, numbers, None; NumPy arrays and scalars of numbers,
+text and objects;
 SciPy csc, csr and coo matrices (as dense arrays); chumpy arrays (as NumPy arrays); pickle protocols 0 to 5, Python 2's
 too (text as latin-1). Neither SciPy nor chumpy has to be installed. Other formats pass `builders` for their names.
 """
@@ -20,18 +21,22 @@ from typing import Any
 
 import numpy as np
 
-from body_models.pickle_calls import BadPickleError, Call, UnsafePickleError, reason, record
+from body_models.pickle_calls import BadPickleError, Call, Follower, Stream, UnsafePickleError, reason, record
 
 __all__ = [
     "BUILDERS",
     "BadPickleError",
     "Call",
+    "Follower",
     "Opaque",
     "Resolver",
+    "Stream",
     "UnsafePickleError",
     "attributes",
+    "dtype_of",
     "load",
     "loads",
+    "make_array",
 ]
 
 MAX_BYTES = 4 << 30
@@ -122,6 +127,7 @@ def loads(
     builders: Mapping[str, Builder | None] | None = None,
     persistent_load: Callable[[Any], Any] | None = None,
     max_bytes: int = MAX_BYTES,
+    followers: Mapping[str, Follower] | None = None,
 ) -> Any:
     """What the pickle `contents` holds.
 
@@ -132,13 +138,15 @@ def loads(
         `Call` and the `Resolver` that evaluates its parts, e.g. `attributes`; None allows the bare name only.
       persistent_load: turns the persistent ids of formats that have them (torch) into values.
       max_bytes: limit for all arrays together.
+      followers: read what a format (joblib) puts right behind the state of objects of a name, outside of the pickle; it
+        becomes their `Call.attached`.
 
     Raises:
       UnsafePickleError: it asks for a name outside the list.
       BadPickleError: it is no pickle, truncated, damaged or too large.
     """
     allowed = {**BUILDERS, **(builders or {})}
-    recorded = record(contents, name, allowed, persistent_load)
+    recorded = record(contents, name, allowed, persistent_load, followers)
     # Hostile or damaged bytes can make the builders raise nearly anything.
     try:
         return Resolver(allowed, max_bytes)(recorded)
@@ -162,10 +170,16 @@ def _as_bytes(data: object) -> bytes:
     return bytes(data)
 
 
-def _dtype(call: Call, resolve: Resolver) -> np.dtype:
+def dtype_of(call: Call, resolve: Resolver | None = None) -> np.dtype:
+    """The type that `numpy.dtype(code, ...)` and its state describe: numbers, text or objects.
+
+    Raises:
+      ValueError: any other type.
+    """
+    del resolve  # everything in it is plain
     code = call.args[0] if call.args else None
     match = re.fullmatch(r"[<>|=]?([?biufcSUO])\d{0,6}", code) if isinstance(code, str) else None
-    state = resolve(call.state)
+    state = call.state
     # A state is (version, byte order, base type, field names, ...).
     if match is None or (state is not None and (state[2] is not None or state[3] is not None)):
         raise ValueError(f"it has an array of type {code!r}; only plain numbers, text and objects are read")
@@ -175,7 +189,12 @@ def _dtype(call: Call, resolve: Resolver) -> np.dtype:
     return dtype.newbyteorder(state[1]) if state is not None and state[1] in ("<", ">") else dtype
 
 
-def _make_array(data: object, dtype: np.dtype, shape: Any, order: Any, resolve: Resolver) -> np.ndarray:
+def make_array(data: object, dtype: np.dtype, shape: Any, order: Any, resolve: Resolver) -> np.ndarray:
+    """The array of these contents, in the machine's byte order: bytes, or a list where the type is of objects.
+
+    Raises:
+      ValueError: they do not fit.
+    """
     shape = tuple(operator.index(n) for n in (shape if isinstance(shape, tuple | list) else (shape,)))
     if min(shape, default=0) < 0 or not isinstance(dtype, np.dtype):
         raise ValueError(f"an array has shape {shape} and type {dtype!r}")
@@ -208,19 +227,19 @@ def _array(call: Call, resolve: Resolver) -> np.ndarray:
         raise ValueError("an array comes without its contents")
     shape, dtype, is_fortran, data = call.state[-4:]
     contents = data if isinstance(data, list) else resolve(data)
-    return _make_array(contents, resolve(dtype), shape, "F" if is_fortran else "C", resolve)
+    return make_array(contents, resolve(dtype), shape, "F" if is_fortran else "C", resolve)
 
 
 def _array_from_buffer(call: Call, resolve: Resolver) -> np.ndarray:
     """Protocol 5: `_frombuffer(data, dtype, shape, order[, axis_order])`."""
     data, dtype, shape, order, *axes = call.args
-    array = _make_array(resolve(data), resolve(dtype), shape, "C" if order == "K" else order, resolve)
+    array = make_array(resolve(data), resolve(dtype), shape, "C" if order == "K" else order, resolve)
     return array.transpose(axes[0]) if order == "K" and axes and axes[0] is not None else array
 
 
 def _scalar(call: Call, resolve: Resolver) -> Any:
     dtype, data = call.args
-    return _make_array(resolve(data), resolve(dtype), (), "C", resolve)[()]
+    return make_array(resolve(data), resolve(dtype), (), "C", resolve)[()]
 
 
 def _bytes(call: Call, resolve: Resolver) -> bytes:
@@ -235,13 +254,21 @@ def _ordered_dict(call: Call, resolve: Resolver) -> dict:
     return {**dict(resolve(call.args[0]) if call.args else ()), **resolve(call.items)}
 
 
+def _default_dict(call: Call, resolve: Resolver) -> dict:
+    return resolve(call.items)
+
+
+def _deque(call: Call, resolve: Resolver) -> list:
+    return [*(resolve(call.args[0]) if call.args else ()), *resolve(call.values)]
+
+
 def _reconstructed(call: Call, resolve: Resolver) -> Any:
     """Protocols 0 and 1: `copyreg._reconstructor(cls, object, None)`, then a state."""
     cls, *_ = call.args
     if not (isinstance(cls, type) and issubclass(cls, Call)):
         raise BadPickleError("it rebuilds an object without a class")
     built = cls()
-    built.state = call.state
+    built.state, built.items, built.values, built.attached = call.state, call.items, call.values, call.attached
     return resolve(built)
 
 
@@ -292,8 +319,8 @@ def _chumpy(call: Call, resolve: Resolver) -> np.ndarray | Opaque:
 # Allowed names. None: the bare name may stand as an argument and is never built.
 BUILDERS: dict[str, Builder | None] = {
     "numpy.ndarray": None,
-    "builtins.object": None,
-    "numpy.dtype": _dtype,
+    **dict.fromkeys(["builtins.object", "builtins.dict", "builtins.list", "builtins.int", "builtins.float"]),
+    "numpy.dtype": dtype_of,
     "numpy._core.multiarray._reconstruct": _array,
     "numpy._core.multiarray.scalar": _scalar,
     "numpy._core.numeric._frombuffer": _array_from_buffer,
@@ -303,6 +330,8 @@ BUILDERS: dict[str, Builder | None] = {
     "builtins.set": lambda call, resolve: set(resolve(call.args[0])),
     "builtins.frozenset": lambda call, resolve: frozenset(resolve(call.args[0])),
     "collections.OrderedDict": _ordered_dict,
+    "collections.defaultdict": _default_dict,
+    "collections.deque": _deque,
     "copyreg._reconstructor": _reconstructed,
     **dict.fromkeys(["scipy.sparse.csc", "scipy.sparse.csr", "scipy.sparse.coo"], _sparse),
     "chumpy.ch.Ch": _chumpy,

@@ -1,0 +1,38 @@
+"""What every file of another method becomes: `Track`, one person as the method saw it through the video."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+Array = np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Track:
+    """One person's poses. M frames, in which the method saw them.
+
+    name: what the file calls the person, for messages.
+    frames (M,): their indices in the video, counted from 0, increasing.
+    pose (M, 24, 3): axis-angle in SMPL's order, the root in the camera frame (x right, y down, z forward), radians.
+    method: who made it, such as "VIBE".
+    joints_2d (M, 25, 2): the method's own projection in BODY_25 order, pixels of the whole image, NaN = unknown; or None.
+    boxes (M, 4): box of the person, x1 y1 x2 y2 pixels; or None.
+    betas (M, 10): shape coefficients, or None.
+    pelvis (M, 3): SMPL's root joint in the camera frame, metres, to about a decimetre; or None.
+    camera: focal length and principal point (f, x, y) in pixels that `pelvis` is seen with; None = the focal length is
+      the diagonal of the image, its centre the principal point.
+    num_frames: frames of the video it was made from, where the file says; None = unknown.
+    """
+
+    name: str
+    frames: Array
+    pose: Array
+    method: str
+    joints_2d: Array | None = None
+    boxes: Array | None = None
+    betas: Array | None = None
+    pelvis: Array | None = None
+    camera: tuple[float, float, float] | None = None
+    num_frames: int | None = None

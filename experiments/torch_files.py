@@ -1,0 +1,212 @@
+"""Reads what `torch.save` wrote, without PyTorch and without executing it.
+
+A checkpoint is a zip archive: `<folder>/data.pkl`, a pickle whose tensors refer to storages, and the storages' bytes in
+`<folder>/data/<key>`. Before torch 1.6 it was a sequence of pickles with the storages' bytes behind them, and a tensor in
+an ordinary pickle still carries its storage in that form. `BUILDERS` reads such tensors.
+
+Training frameworks leave objects of their own classes beside the tensors; the names of those frameworks' classes are let
+pass as records that nothing is made of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import operator
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from body_models import pickle_calls, safe_pickle
+from body_models.safe_pickle import Call, Resolver
+
+_MAX_PICKLE_BYTES = 64 << 20
+# What files from before torch 1.6 start with, and the storages of tensors in ordinary pickles: 0x1950A86A20F9469CFC6C.
+LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
+
+
+@contextlib.contextmanager
+def opened(file: Path, max_bytes: int) -> Iterator[tuple[Any, Resolver]]:
+    """What the checkpoint describes, as recorded by `pickle_calls.record`, and what makes arrays of parts of it.
+
+    The arrays are read while the context is open. All together may take `max_bytes`.
+
+    Raises:
+      ValueError: not a checkpoint, or damaged; without the file's name.
+      BadPickleError: its pickle is; this names the file.
+    """
+    try:
+        with file.open("rb") as stream:
+            if stream.read(len(LEGACY_MAGIC)) == LEGACY_MAGIC:
+                raise ValueError("it is in torch's format from before version 1.6, which is not read; save it again")
+        with zipfile.ZipFile(file) as archive:
+            yield _recorded(file, archive), Resolver(BUILDERS, max_bytes)
+    except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"not a torch checkpoint (.ckpt, .pt), or truncated ({reason}); download it again") from error
+
+
+def load(file: Path, max_bytes: int = safe_pickle.MAX_BYTES) -> Any:
+    """Everything in the checkpoint, tensors as arrays.
+
+    Raises:
+      BadPickleError: not a checkpoint, damaged, unsafe, or with tensors that are not read.
+    """
+    try:
+        with opened(file, max_bytes) as (recorded, resolve):
+            # Hostile or damaged bytes can make the builders raise nearly anything.
+            try:
+                return resolve(recorded)
+            except Exception as error:
+                raise ValueError(f"its arrays cannot be used: {pickle_calls.reason(error)}") from error
+    except safe_pickle.BadPickleError:
+        raise
+    except ValueError as error:
+        raise safe_pickle.BadPickleError(f"{file}: {error}") from error
+
+
+def _recorded(file: Path, archive: zipfile.ZipFile) -> Any:
+    entries = set(archive.namelist())
+    pickles = [entry for entry in entries if is_pickle(entry)]
+    if len(pickles) != 1:
+        raise ValueError(f"not a torch checkpoint: its archive has {len(pickles)} data.pkl where 1 was expected")
+    folder = pickles[0].removesuffix("data.pkl")
+    if archive.getinfo(pickles[0]).file_size > _MAX_PICKLE_BYTES:
+        raise ValueError(f"its {pickles[0]} unpacks to more than {_MAX_PICKLE_BYTES} bytes")
+    order = archive.read(f"{folder}byteorder") if f"{folder}byteorder" in entries else b"little"
+
+    def storage(pid: Any) -> _Storage:
+        _, kind, key, _, count = pid
+        dtype = _storage_dtype(kind)
+        if dtype is not None:
+            dtype = dtype.newbyteorder(">" if order == b"big" else "<")
+        return _InArchive(archive, f"{folder}data/{key}", dtype, operator.index(count))
+
+    return pickle_calls.record(archive.read(pickles[0]), str(file), _Names(), storage)
+
+
+def is_pickle(entry: str) -> bool:
+    """Whether this entry of an archive is a checkpoint's pickle."""
+    return entry == "data.pkl" or (entry.count("/") == 1 and entry.endswith("/data.pkl"))
+
+
+def _storage_dtype(kind: object) -> np.dtype | None:
+    return _STORAGES.get(getattr(kind, "name", ""))
+
+
+class _Storage:
+    """The numbers of tensors, read when one of them is wanted."""
+
+    def __init__(self, name: str, dtype: np.dtype | None, count: int):
+        self._name, self._dtype, self._count = name, dtype, count
+
+    def _contents(self, resolve: Resolver) -> bytes:
+        raise NotImplementedError
+
+    def read(self, resolve: Resolver) -> np.ndarray:
+        if self._dtype is None:
+            raise ValueError(f"{self._name} is of a type that is not read; numbers of 8 to 64 bits are")
+        contents = self._contents(resolve)
+        if len(contents) != self._count * self._dtype.itemsize:
+            raise ValueError(
+                f"{self._name} has {len(contents)} bytes, {self._count} numbers of type {self._dtype} were expected"
+            )
+        return np.frombuffer(contents, self._dtype)
+
+
+class _InArchive(_Storage):
+    def __init__(self, archive: zipfile.ZipFile, entry: str, dtype: np.dtype | None, count: int):
+        super().__init__(entry, dtype, count)
+        self._archive = archive
+
+    def _contents(self, resolve: Resolver) -> bytes:
+        if self._name not in self._archive.namelist():
+            raise ValueError(f"there is no {self._name[:80]!a} in it")
+        resolve.reserve(self._archive.getinfo(self._name).file_size)
+        return self._archive.read(self._name)
+
+
+class _InMemory(_Storage):
+    """Of the old format; its bytes come after all the pickles."""
+
+    contents = b""
+
+    def _contents(self, resolve: Resolver) -> bytes:
+        return self.contents
+
+
+def _storage_from_bytes(call: Call, resolve: Resolver) -> _Storage:
+    """`torch.storage._load_from_bytes(contents)`: one storage in the old format.
+
+    That is four pickles (a magic number, a version, facts about the machine, the storage as a persistent id), a fifth of
+    the keys, then for each key the count as 8 bytes and the numbers, little-endian.
+    """
+    contents = resolve(call.args[0])
+    if not isinstance(contents, bytes) or not contents.startswith(LEGACY_MAGIC):
+        raise ValueError("a tensor's storage is not in a known form")
+    resolve.reserve(len(contents))
+    stream, storages = safe_pickle.Stream(contents), {}
+
+    def storage(pid: Any) -> _Storage:
+        _, kind, key, _, count, *view = pid
+        if view and view[0] is not None:
+            raise ValueError("a tensor's storage is a view of another one, which is not read")
+        storages[key] = _InMemory("a tensor's storage", _storage_dtype(kind), operator.index(count))
+        return storages[key]
+
+    *_, found, keys = (pickle_calls.record(stream, "a tensor's storage", _Names(), storage) for _ in range(5))
+    if not isinstance(found, _InMemory) or keys != list(storages):
+        raise ValueError("a tensor's storage is not in a known form")
+    found.contents = stream.getvalue()[stream.tell() + 8 :]
+    return found
+
+
+def _tensor(call: Call, resolve: Resolver) -> np.ndarray:
+    """`_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks[, metadata])`."""
+    storage, offset, size, stride, *_ = call.args
+    if isinstance(storage, Call):
+        storage = resolve(storage)
+    if not isinstance(storage, _Storage):
+        raise ValueError(f"a tensor's storage is a {type(storage).__name__}")
+    numbers = storage.read(resolve)
+    offset, shape = operator.index(offset), tuple(operator.index(n) for n in size)
+    steps = tuple(operator.index(n) for n in stride)
+    end = offset + sum((n - 1) * step for n, step in zip(shape, steps, strict=True)) + 1 if math.prod(shape) else 0
+    if min((offset, *shape, *steps)) < 0 or end > numbers.size:
+        raise ValueError(f"a tensor of shape {shape} and strides {steps} does not fit its {numbers.size} numbers")
+    if not math.prod(shape):
+        return np.zeros(shape, numbers.dtype)
+    resolve.reserve(math.prod(shape) * numbers.itemsize)
+    view = np.lib.stride_tricks.as_strided(numbers[offset:], shape, tuple(step * numbers.itemsize for step in steps))
+    return np.array(view, numbers.dtype.newbyteorder("="))
+
+
+class _Names:
+    """Names that a checkpoint may mention: all of the packages that training scripts save objects of."""
+
+    def __contains__(self, name: str) -> bool:
+        return name in BUILDERS or name in _PLAIN_TYPES or name.startswith(_FRAMEWORKS)
+
+
+_FRAMEWORKS = (
+    "torch.", "pytorch_lightning.", "lightning.", "human_body_prior.", "omegaconf.", "dotmap.", "configer.", "yacs.",
+    "argparse.", "collections.", "pathlib.", "typing.",
+)  # fmt: skip
+_PLAIN_TYPES = tuple(f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "str", "tuple"))
+_STORAGES = {
+    f"torch.{name}Storage": np.dtype(dtype)
+    for name, dtype in {
+        "Float": "<f4", "Double": "<f8", "Half": "<f2", "Long": "<i8", "Int": "<i4", "Short": "<i2",
+        "Byte": "u1", "Char": "i1", "Bool": "?",
+    }.items()
+}  # fmt: skip
+BUILDERS: dict[str, safe_pickle.Builder | None] = {
+    **safe_pickle.BUILDERS,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": lambda call, resolve: resolve(call.args[0]),
+    "torch.storage._load_from_bytes": _storage_from_bytes,
+}
