@@ -23,6 +23,7 @@ from experiments import (
     prior_files,
     resample,
     results,
+    saved,
     summary,
 )
 from experiments.checkpoints import Checkpoints, Snapshot, identity_of
@@ -92,6 +93,7 @@ def _run(
     threshold = float(job.config.confidence_threshold)
     numbers, each = evaluation.evaluate(dataset, fitted, inputs.nose_body, inputs.hidden, threshold)
     results.write_motions(output / "motion", dataset, fitted, settings.body_model or "open_body")
+    saved.write(output, dataset, fitted.params)
     results.write_history(output / "history.npz", end.history)
     results.write_json(output / "instances.json", each)
     comparison.write_csv(output / "evaluation.csv", dataset, each)
