@@ -1,5 +1,8 @@
 """Poses that other methods of human mesh recovery wrote, as initial estimates and as rows of the evaluation."""
 
+from experiments.poses.formats import read
+from experiments.poses.initial import apply
+from experiments.poses.match import lay
 from experiments.poses.track import Track
 
-__all__ = ["Track"]
+__all__ = ["Track", "apply", "lay", "read"]

@@ -1,0 +1,261 @@
+"""The dictionaries that methods of human mesh recovery write, recognised by their keys, as `Track`s.
+
+How each one's root relates to the camera. All of them predict SMPL's `global_orient` for a camera that looks along +z
+with x right and y down, which is how their meshes are projected into the image, so it is taken as it is.
+- VIBE (and TCMR, MAED and others that write the same file), PARE, 4D-Humans / PHALP see a crop through a weak-perspective
+  camera: their root is relative to the ray through the crop, off the camera's axes by the angle between the two (at most
+  about half the field of view). It is not corrected: without the focal length it cannot be.
+- TRAM, WHAM (`pose`, not `pose_world`) and GVHMR (`smpl_params_incam`, not `smpl_params_global`) take the whole image's
+  camera into account: their root is in its axes.
+GVHMR's body is SMPL-X's: 21 joints besides the root, which are SMPL's first 21, so that the hands stay as they rest.
+
+Sources of keys and shapes: the demo programs of the methods' public repositories (mkocabas/VIBE `demo.py`, mkocabas/PARE
+`pare/core/tester.py`, brjathu/PHALP `phalp/trackers/PHALP.py`, yohanshin/WHAM `demo.py`, zju3dv/GVHMR
+`hmr4d/model/gvhmr/gvhmr_pl_demo.py`, yufu-wang/tram `lib/models/hmr_vimo.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from body_models import joints as jn
+from experiments.datasets.base import DatasetError
+from experiments.poses import generic, pickles
+from experiments.poses.pose_arrays import as_array, axis_angle, checked, joined
+from experiments.poses.track import Track
+
+Array = np.ndarray
+
+# The files that the methods write into a folder of their own for each video.
+OUTPUT_FILES = ("vibe_output.pkl", "pare_output.pkl", "wham_output.pkl", "hmr4d_results.pt")
+TRAM_FILES = "hps_track_*.npy"
+# SMPL's and SMPL-X's root joint at rest for the mean neutral shape, metres: what `transl` does not count.
+_PELVIS_SMPL = np.array([-0.002, -0.223, 0.028])
+_PELVIS_SMPLX = np.array([0.003, -0.351, 0.012])
+
+
+def read(path: str | os.PathLike) -> list[Track]:
+    """Everybody in a method's output.
+
+    Args:
+      path: the file of one video; or the folder that the method made for it, such as VIBE's with `vibe_output.pkl` or
+        TRAM's with `hps/hps_track_0.npy` and so on, one file per person.
+
+    Raises:
+      DatasetError: no such file, none of the known formats, damaged, hostile, or nobody in it. One sentence.
+    """
+    path = Path(path)
+    tracks = [track for file in _files(path) for track in _read_file(file)]
+    tracks = [track for track in tracks if len(track.frames)]
+    if not tracks:
+        raise DatasetError(
+            f"{path}: there is nobody in it, or no pose that is finite; run the method again on this video"
+        )
+    return tracks
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        if not path.exists():
+            raise DatasetError(f"{path}: there is no such file; check the path")
+        return [path]
+    outputs = [[file] for name in OUTPUT_FILES for file in path.glob(f"**/{name}")]
+    outputs += [sorted(folder.glob(TRAM_FILES)) for folder in {file.parent for file in path.glob(f"**/{TRAM_FILES}")}]
+    if len(outputs) != 1:
+        raise DatasetError(
+            f"{path}: this folder has {len(outputs)} outputs of a method in it ({', '.join(OUTPUT_FILES)}, {TRAM_FILES}), "
+            "1 was expected; name the output of one video"
+        )
+    return outputs[0]
+
+
+def _read_file(file: Path) -> list[Track]:
+    try:
+        contents = pickles.load(file)
+    except pickles.BadPickleError as error:
+        raise DatasetError(str(error)) from error
+    try:
+        return [checked(track) for track in tracks_of(contents, _tram_camera(file))]
+    except ValueError as error:
+        raise DatasetError(f"{file}: {error}") from error
+
+
+def tracks_of(contents: object, camera: tuple[float, float, float] | None = None) -> list[Track]:
+    """The people in what a method's file holds, unchecked (see `checked`).
+
+    Args:
+      contents: as read from the file.
+      camera: focal length and principal point in pixels, where another file says them (TRAM).
+
+    Raises:
+      ValueError: of none of the known formats, or with arrays that do not fit.
+    """
+    if not isinstance(contents, Mapping):
+        raise ValueError(f"it holds a {type(contents).__name__}; every known method writes a dictionary")
+    if not contents:
+        return []
+    if "smpl_params_incam" in contents:
+        return [_gvhmr(contents)]
+    if "pred_rotmat" in contents:
+        return [_tram(contents, camera)]
+    inside = [value for value in contents.values() if isinstance(value, Mapping)]
+    if len(inside) == len(contents):
+        if all("tid" in value and "smpl" in value for value in inside):
+            return _phalp(contents)
+        if all("frame_ids" in value or "frame_id" in value for value in inside):
+            return [_person(f"person {key}", value) for key, value in contents.items()]
+    if ("pose" in contents or "pred_pose" in contents) and {"frame_ids", "bboxes"} <= set(contents):
+        return [_person("the person", contents)]
+    if generic.recognises(contents):
+        return [generic.track(contents)]
+    keys = ", ".join(ascii(str(key)[:40]).strip("'") for key in list(contents)[:8])
+    raise ValueError(
+        f"it is no output of VIBE, PARE, 4D-Humans, WHAM, GVHMR or TRAM and has no poses of its own; found {keys}"
+        f"{', ...' if len(contents) > 8 else ''}; expected one of these, or an npz with poses (docs/data.md)"
+    )
+
+
+def _person(name: str, person: Mapping[str, Any]) -> Track:
+    """One entry of VIBE's, PARE's or WHAM's file: {person id: {...}}.
+
+    pose (M, 72) or (M, 24, 3, 3), betas (M, 10), frame_ids (M,); VIBE and PARE: bboxes (M, 4), centre and size, and the
+    projected joints (M, 49, 2), of which the first 25 are BODY_25: `joints2d_img_coord` of VIBE, `smpl_joints2d` of PARE.
+    WHAM: trans (M, 3), pose_world and trans_world, which are not in the camera.
+    """
+    betas = person.get("betas", person.get("pred_shape"))
+    if "poses_root_cam" in person:  # WHAM called as a library
+        pose = joined(person["poses_root_cam"], person["poses_body"], ("poses_root_cam", "poses_body"))
+        return Track(name, person["frame_id"], pose, "WHAM", betas=betas)
+    key = "pose" if "pose" in person else "pred_pose"
+    if key not in person:
+        raise ValueError(f"{name} has no pose; found {', '.join(map(str, list(person)[:8]))}")
+    pose = axis_angle(person[key], f"{key} of {name}")
+    if "pose_world" in person or "trans_world" in person:
+        pelvis = as_array(person["trans"], "trans") + _PELVIS_SMPL if "trans" in person else None
+        return Track(name, person["frame_ids"], pose, "WHAM", betas=betas, pelvis=pelvis)
+    return Track(
+        name,
+        person["frame_ids"],
+        pose,
+        "PARE" if "smpl_joints2d" in person else "VIBE",
+        joints_2d=_body_25(person),
+        boxes=_centred_boxes(person.get("bboxes")),
+        betas=betas,
+    )
+
+
+def _body_25(person: Mapping[str, Any]) -> Array | None:
+    """(M, 25, 2). `joints2d` is of the tracker and usually None, or 21 joints of another order, which are not used."""
+    for key in ("smpl_joints2d", "joints2d_img_coord", "joints2d"):
+        joints = person.get(key)
+        if joints is not None and np.ndim(joints) == 3 and np.shape(joints)[1] == 49:
+            return as_array(joints, key)[:, : jn.NUM_KEYPOINTS, :2]
+    return None
+
+
+def _centred_boxes(boxes: Any) -> Array | None:
+    """x1 y1 x2 y2 of boxes given as centre, width and height; the size is of a square around the person."""
+    if boxes is None:
+        return None
+    boxes = as_array(boxes, "bboxes")
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"its bboxes have shape {boxes.shape}; expected (frames, 4): centre, width and height")
+    return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
+
+
+def _phalp(contents: Mapping[Any, Any]) -> list[Track]:
+    """4D-Humans: {picture: {time, tid, smpl, bbox, tracked_time, ...}}, lists with an entry for each person in view.
+
+    smpl is {global_orient (1, 3, 3), body_pose (23, 3, 3), betas (10,)}; bbox is corner, width and height, pixels; where
+    tracked_time is above 0 the person was not detected and the entry repeats an older one or is a guess: left out.
+    """
+    people: dict[Any, list[tuple[int, Mapping[str, Any], Any]]] = {}
+    for index, picture in enumerate(contents.values()):
+        unseen = picture.get("tracked_time") or [0] * len(picture["tid"])
+        for key in ("smpl", "bbox"):
+            if len(picture.get(key, ())) != len(picture["tid"]):
+                raise ValueError(f"picture {index} has {len(picture['tid'])} tid and {len(picture.get(key, ()))} {key}")
+        for person, smpl, box, age in zip(picture["tid"], picture["smpl"], picture["bbox"], unseen, strict=True):
+            if not age > 0:
+                people.setdefault(int(person), []).append((int(picture.get("time", index)), smpl, box))
+    return [_phalp_person(person, seen) for person, seen in people.items()]
+
+
+def _phalp_person(person: int, seen: list[tuple[int, Mapping[str, Any], Any]]) -> Track:
+    frames, smpl, boxes = zip(*seen, strict=True)
+    parts = {}
+    for key in ("global_orient", "body_pose"):
+        if any(key not in entry for entry in smpl):
+            raise ValueError(f"person {person} has no {key} in its smpl")
+        parts[key] = np.stack([as_array(entry[key], key) for entry in smpl])
+    corner = np.stack([as_array(box, "bbox") for box in boxes])
+    return Track(
+        f"person {person}",
+        np.array(frames),
+        joined(parts["global_orient"], parts["body_pose"], ("global_orient", "body_pose")),
+        "4D-Humans",
+        boxes=np.concatenate([corner[:, :2], corner[:, :2] + corner[:, 2:]], axis=1),
+        betas=np.stack([as_array(entry["betas"], "betas") for entry in smpl]) if "betas" in smpl[0] else None,
+    )
+
+
+def _gvhmr(contents: Mapping[str, Any]) -> Track:
+    """GVHMR: {smpl_params_incam: {global_orient (F, 3), body_pose (F, 63), betas (F, 10), transl (F, 3)}, K_fullimg
+    (F, 3, 3), ...}, one person, one row for each frame of the video.
+    """
+    incam = contents["smpl_params_incam"]
+    for key in ("global_orient", "body_pose"):
+        if not isinstance(incam, Mapping) or key not in incam:
+            raise ValueError(f"its smpl_params_incam has no {key}")
+    pose = joined(incam["global_orient"], incam["body_pose"], ("global_orient", "body_pose"))
+    camera = pelvis = None
+    if "transl" in incam and "K_fullimg" in contents:
+        pelvis = as_array(incam["transl"], "transl") + _PELVIS_SMPLX
+        intrinsics = as_array(contents["K_fullimg"], "K_fullimg").reshape(-1, 3, 3)[0]
+        camera = float(intrinsics[0, 0]), float(intrinsics[0, 2]), float(intrinsics[1, 2])
+    count = len(pose)
+    return Track(
+        "the person",
+        np.arange(count),
+        pose,
+        "GVHMR",
+        betas=incam.get("betas"),
+        pelvis=pelvis,
+        camera=camera,
+        num_frames=count,
+    )
+
+
+def _tram(contents: Mapping[str, Any], camera: tuple[float, float, float] | None) -> Track:
+    """TRAM: one person a file, {pred_rotmat (M, 24, 3, 3), pred_shape (M, 10), pred_trans (M, 1, 3), frame (M,)}."""
+    if "frame" not in contents:
+        raise ValueError("it has pred_rotmat but no frame, the numbers of its frames")
+    pelvis = None
+    if camera is not None and "pred_trans" in contents:
+        pelvis = as_array(contents["pred_trans"], "pred_trans").reshape(-1, 3) + _PELVIS_SMPL
+    return Track(
+        "the person",
+        contents["frame"],
+        axis_angle(contents["pred_rotmat"], "pred_rotmat"),
+        "TRAM",
+        betas=contents.get("pred_shape"),
+        pelvis=pelvis,
+        camera=camera,
+    )
+
+
+def _tram_camera(file: Path) -> tuple[float, float, float] | None:
+    """Focal length and principal point in the `camera.npy` that TRAM writes beside its folder `hps`."""
+    beside = file.parent.parent / "camera.npy"
+    if not file.match(TRAM_FILES) or not beside.is_file():
+        return None
+    contents = pickles.load(beside)
+    if not isinstance(contents, Mapping) or not {"img_focal", "img_center"} <= set(contents):
+        raise ValueError(f"{beside} beside it has no img_focal and img_center")
+    focal, centre = np.ravel(as_array(contents["img_focal"], "img_focal")), np.ravel(contents["img_center"])
+    return float(focal[0]), float(centre[0]), float(centre[1])
