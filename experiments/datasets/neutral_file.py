@@ -7,7 +7,7 @@ import difflib
 import typing
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -84,15 +84,19 @@ class FileError(ValueError):
     """A file that cannot be used; the message says why and does not name the file."""
 
 
-def read(path: Path) -> dict[str, Array]:
-    """The arrays of a file, as stored, unchecked. Raises FileError: it is not a `.npz` of plain arrays."""
+def read(path: Path, wanted: Collection[str] | None = None) -> dict[str, Array]:
+    """The arrays of a file, as stored, unchecked; only those wanted, where that is said.
+
+    Raises:
+      FileError: it is not a `.npz` file, or one of the arrays is none of plain values.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(info.file_size for info in archive.infolist())
         if size > _MOST_BYTES:
             raise FileError(f"it unpacks to {size} bytes, which no instance needs")
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
+            arrays = {key: archive[key] for key in archive.files if wanted is None or key in wanted}
     except FileError:
         raise
     # What a damaged archive, a damaged array in it, or an array of Python objects makes of NumPy's reader.

@@ -7,7 +7,6 @@ Every instance is the pitch of `experiments.pitch` with its own timing, style an
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -16,8 +15,8 @@ from scipy.spatial.transform import Rotation
 from body_models import joints as jn
 from body_models import smpl
 from experiments import pitch, simulate
-from experiments.datasets.base import Dataset, DatasetError, pad, stack, visible_box_size
-from nemo_jax.clips import GroundTruth
+from experiments.datasets import simulated
+from experiments.datasets.base import Dataset, DatasetError
 
 Array = np.ndarray
 ACTION = "baseball_pitch"
@@ -67,27 +66,12 @@ def load(
         rng = np.random.default_rng([seed, number])
         seen.append(simulate.observe(rng, body, draw_pitch(rng, body, style), observations))
 
-    clips = stack([s.instance for s in seen])
-    truth: dict[str, Any] = {
-        "pose": pad([s.motion.pose for s in seen]),
-        "translation": pad([s.motion.translation for s in seen]),
-        "betas": np.stack([s.motion.betas for s in seen]).astype(np.float32),
-        "joints": pad([s.joints for s in seen]),
-    }
     note = (
         f"The {num_instances} clips are synthetic: a key-framed right-handed pitch with simulated cameras, detections and "
         "initial poses; no person was filmed."
     )
-    return Dataset(
-        clips=clips,
-        names=tuple(f"pitch_{number}" for number in range(num_instances)),
-        action=ACTION,
-        box_size=visible_box_size(np.asarray(clips.keypoints), np.asarray(clips.confidence)),
-        truth=GroundTruth(**truth),
-        cameras=tuple(s.camera for s in seen),
-        notes=(note,),
-        synthetic=True,
-    )
+    names = [f"pitch_{number}" for number in range(num_instances)]
+    return simulated.dataset(seen, names, ACTION, note, body.num_betas)
 
 
 def draw_pitch(rng: np.random.Generator, body: smpl.SMPL, style: StyleModel) -> simulate.Motion:

@@ -1,0 +1,70 @@
+"""What the command lines of all commands say: entries of a help page, comments as help, sentences for bad flags."""
+
+import dataclasses
+import difflib
+import inspect
+import re
+import textwrap
+from collections.abc import Iterable
+from typing import Any
+
+from absl import flags
+
+HELP = ("--help", "-help", "-h", "-?", "--helpfull", "--helpshort")
+
+
+def entry(flag: str, kind: str, text: str, width: int = 100, column: int = 34) -> list[str]:
+    """Lines of one flag: its name and kind, then the text, wrapped in a column of its own."""
+    head = f"  {flag}={kind}" if flag else ""
+    body = textwrap.wrap(text, width - column) or [""]
+    if len(head) >= column:
+        return [head] + [" " * column + line for line in body if line]
+    return [head.ljust(column) + body[0]] + [" " * column + line for line in body[1:]]
+
+
+def flag_entry(flag: flags.Flag) -> list[str]:
+    """Lines of a defined flag: its kind, help and default."""
+    kind = "|".join(flag.parser.enum_values) if isinstance(flag, flags.EnumFlag) else flag.flag_type().split()[-1]
+    default = "" if flag.default in (None, []) else f" (default {str(flag.default).lower()})"
+    text = re.split(r";\s+repeat this option", str(flag.help).removeprefix(f"<{kind}>: "))[0]
+    return entry(f"--{flag.name}", kind, f"{text}{default}")
+
+
+def field_comments(config: type) -> dict[str, dict[str, str]]:
+    """Section -> field -> comment, as the source of a dataclass has them; without source, one section without comments."""
+    try:
+        source = inspect.getsource(config)
+    except OSError:
+        return {"": {field.name: "" for field in dataclasses.fields(config)}}
+    sections: dict[str, dict[str, str]] = {}
+    section = ""
+    for line in source.splitlines():
+        if header := re.match(r"\s+# -+ (.*?) -+$", line):
+            section = header[1]
+        elif field := re.match(r"    (\w+): [^#]*(?:# (.*))?$", line):
+            sections.setdefault(section, {})[field[1]] = field[2] or ""
+    return sections
+
+
+def sentence(error: flags.Error, values: flags.FlagValues, known: Iterable[str]) -> str:
+    """What is wrong with a command line, with the nearest of the known names where a flag is unknown."""
+    if isinstance(error, flags.UnrecognizedFlagError):
+        return f"--{error.flagname} is not a flag; {near(error.flagname, known)}"
+    match = re.match(r"flag --([\w.]+)=(.*?): (.*)$", str(error), re.DOTALL)
+    if match and match[1] in values:
+        return f"--{match[1]}={match[2]} is not understood; expected {_expected(values[match[1]])}"
+    return " ".join(str(error).split())
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """`did you mean --seed`, or where to look."""
+    found = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean --{found[0]}" if found else "see --help for all of them"
+
+
+def _expected(flag: flags.Flag) -> str:
+    parser: Any = flag.parser
+    if isinstance(flag, flags.EnumFlag):
+        return f"one of {', '.join(parser.enum_values)}"
+    kinds = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+    return kinds.get(flag.flag_type(), parser.syntactic_help or f"a {flag.flag_type()}")
