@@ -88,7 +88,7 @@ def joined(root: Any, body: Any, names: tuple[str, str]) -> Array:
 
 def _rotation_vectors(matrices: Array, name: str) -> Array:
     """Axis-angle (..., 3) of the rotations nearest to the matrices (..., 3, 3); NaN where they are not finite."""
-    finite = np.isfinite(matrices).all(axis=(-1, -2), keepdims=True)
+    finite = np.all(np.isfinite(matrices), axis=(-1, -2), keepdims=True)
     matrices = np.where(finite, matrices, np.eye(3))
     error = np.abs(np.swapaxes(matrices, -1, -2) @ matrices - np.eye(3)).max(initial=0.0)
     determinants = np.linalg.det(matrices)
