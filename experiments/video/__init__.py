@@ -1,0 +1,1 @@
+"""From films to people: frames, their times, the people in them, and their keypoints."""
