@@ -64,11 +64,12 @@ def find(motion: str | Path, action: str) -> list[Path]:
     )
 
 
-def read(path: Path, body: smpl.SMPL) -> Motion:
-    """The motion of a file, y up, at its own frame rate.
+def read(path: Path, body: smpl.SMPL) -> tuple[Motion, list[str]]:
+    """The motion of a file, y up, at its own frame rate, and sentences about what of it is not used.
 
-    A file that says `up_axis` y, as this project's results do, is taken as it stands. SMPL-H's and SMPL-X's fingers, jaw and
-    eyes are left out: joints 22 and 23 are 0. Shape coefficients beyond the body's are left out; the gender is not used.
+    SMPL-H's and SMPL-X's fingers, jaw and eyes are left out: joints 22 and 23 are 0. The shape is the file's where the body
+    has SMPL's mesh, else the mean: other bodies have other shape directions. The gender is not used. This project's own
+    results say `up_axis` y, so that they are not turned, and `body_model`, so that their shape is taken as it is.
 
     Args:
       path: of the file.
@@ -77,7 +78,7 @@ def read(path: Path, body: smpl.SMPL) -> Motion:
     Raises:
       FileError: not a motion; says which key, what was found and what was expected.
     """
-    wanted = ("poses", "trans", "betas", *_RATES, "up_axis")
+    wanted = ("poses", "trans", "betas", *_RATES, "up_axis", "body_model")
     arrays = neutral_file.read(path, wanted)
     rates = [key for key in _RATES if key in arrays]
     missing = [key for key in ("poses", "trans", "betas") if key not in arrays] + [_RATES[0]] * (not rates)
@@ -95,10 +96,17 @@ def read(path: Path, body: smpl.SMPL) -> Motion:
     up = str(arrays.get("up_axis", "z"))
     if up not in ("y", "z"):
         raise FileError(f"up_axis is {up!r}, expected y or z")
-    pose, betas = joint_poses(poses), betas[: body.num_betas]
+    pose, betas, notes = joint_poses(poses), betas[: body.num_betas], []
+    if body.num_vertices != jn.SMPL_NUM_VERTICES and "body_model" not in arrays:
+        if betas.any():
+            notes.append(
+                "People have the body's mean shape: the motion's own is in SMPL's shape directions, which this body lacks; "
+                "--body_model= takes an SMPL file"
+            )
+        betas = np.zeros(body.num_betas)
     if up == "z":
         pose, translation = y_up(pose, translation, rest_pelvis(body, betas))
-    return Motion(pose=pose, translation=translation, betas=betas, fps=float(rate.item()))
+    return Motion(pose=pose, translation=translation, betas=betas, fps=float(rate.item())), notes
 
 
 def joint_poses(poses: Array) -> Array:

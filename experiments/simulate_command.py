@@ -215,12 +215,12 @@ def run(settings: SimulateSettings) -> None:
 
     devices.choose("cpu")
     devices.keep_compiled()
-    dataset, left_out = make(settings, loaders.load_body(settings.body_model))
+    dataset, notes = make(settings, loaders.load_body(settings.body_model))
     paths = neutral.write(dataset, settings.output_dir)
     for path, line in zip(paths, _descriptions(dataset), strict=True):
         print(f"{path}: {line}")
-    for reason in left_out:
-        print(f"Note: left out {reason}.")
+    for note in notes:
+        print(f"Note: {note}.")
     arguments = {"action": settings.action, "data_dir": settings.output_dir, "body_model": settings.body_model}
     fit = shlex.join([f"--{name}={value}" for name, value in arguments.items() if value is not None])
     print(f"\nFit them:\n  python run.py {fit}")
@@ -228,19 +228,22 @@ def run(settings: SimulateSettings) -> None:
 
 
 def make(settings: SimulateSettings, body: smpl.SMPL) -> tuple[Dataset, list[str]]:
-    """The clips of all motions, and why some were left out. What is drawn for a clip depends on the seed, on the motion's
-    name and on the view's number, and not on what else there is.
+    """The clips of all motions, and sentences on what was left out.
+
+    What is drawn for a clip depends on the seed, the motion's
+    name and the view's number, and not on what else there is.
 
     Raises:
       UserError: no motion of the action. DatasetError: none that can be used.
     """
-    seen, names, left_out = [], [], []
+    seen, names, left_out, notes = [], [], [], []
     for path in amass.find(settings.motion, settings.action)[: settings.max_instances]:
         try:
-            motion = amass.read(path, body)
+            motion, own_notes = amass.read(path, body)
         except FileError as error:
             left_out.append(f"{path} ({error})")
             continue
+        notes += own_notes
         fps = settings.fps or min(motion.fps, FPS)
         motion = motion if fps == motion.fps else amass.resample(motion, fps)
         for view in range(settings.views):
@@ -258,7 +261,10 @@ def make(settings: SimulateSettings, body: smpl.SMPL) -> tuple[Dataset, list[str
         f"The {len(seen)} clips are synthetic: recorded motion with simulated cameras, detections and initial poses; no "
         "camera filmed it."
     )
-    return simulated.dataset(seen, names, settings.action, note, body.num_betas), left_out
+    return simulated.dataset(seen, names, settings.action, note, body.num_betas), [
+        *(f"Left out {reason}" for reason in left_out),
+        *dict.fromkeys(notes),
+    ]
 
 
 def _descriptions(dataset: Dataset) -> list[str]:

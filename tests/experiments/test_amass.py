@@ -1,5 +1,6 @@
 """Motion files: every width that AMASS has, z up to y up to the last joint, frame rates, sentences for what is wrong."""
 
+import dataclasses
 import re
 
 import jax.numpy as jnp
@@ -46,8 +47,11 @@ def body_points(body, pose, translation, betas):
 
 
 def test_every_point_of_the_body_is_turned_upright(tiny_body, tmp_path):
-    arrays = motion(trans=np.random.default_rng(1).normal(0, 2, (5, 3)), betas=np.linspace(-2, 2, 10))
-    read = amass.read(save(tmp_path / "a.npz", **arrays), tiny_body)
+    # Of a body of its own, so that its shape counts and moves the pelvis.
+    arrays = motion(
+        trans=np.random.default_rng(1).normal(0, 2, (5, 3)), betas=np.linspace(-2, 2, 10), body_model="tiny"
+    )
+    read = amass.read(save(tmp_path / "a.npz", **arrays), tiny_body)[0]
     before = body_points(tiny_body, arrays["poses"].reshape(5, 24, 3), arrays["trans"], arrays["betas"])
     after = body_points(tiny_body, read.pose, read.translation, arrays["betas"])
     # What was up (z) is up (y); x stays; a right-handed turn sends y to -z.
@@ -60,7 +64,7 @@ def test_a_body_that_stands_in_amass_stands_here(tiny_body, tmp_path):
     poses = np.zeros((1, 72))
     poses[0, 0] = np.pi / 2
     path = save(tmp_path / "a.npz", **motion(poses=poses, trans=np.array([[0, 0, 0.9]]), betas=np.zeros(10)))
-    read = amass.read(path, tiny_body)
+    read, _ = amass.read(path, tiny_body)
     np.testing.assert_allclose(read.pose, 0, atol=1e-7)
     rest = np.asarray(tiny_body.joint_template)
     np.testing.assert_allclose(read.translation[0, 1], 0.9 + rest[0, 2] - rest[0, 1], atol=1e-6)
@@ -69,7 +73,7 @@ def test_a_body_that_stands_in_amass_stands_here(tiny_body, tmp_path):
 @pytest.mark.parametrize("width", [66, 72, 156, 165])
 def test_widths(width, tiny_body, tmp_path):
     arrays = motion(width=width, up_axis="y")
-    pose = amass.read(save(tmp_path / "a.npz", **arrays), tiny_body).pose
+    pose = amass.read(save(tmp_path / "a.npz", **arrays), tiny_body)[0].pose
     assert pose.shape == (5, 24, 3)
     np.testing.assert_array_equal(pose[:, :22].reshape(5, 66), arrays["poses"][:, :66])
     np.testing.assert_array_equal(
@@ -82,16 +86,30 @@ def test_what_a_file_may_hold_besides(tiny_body, tmp_path):
     arrays = motion(
         width=165, mocap_framerate=None, mocap_frame_rate=np.array([120.0]), markers_latent_vids=np.array({"a": 1})
     )
-    read = amass.read(save(tmp_path / "a.npz", **arrays), tiny_body)
+    read = amass.read(save(tmp_path / "a.npz", **arrays), tiny_body)[0]
     assert read.fps == 120
-    assert len(read.betas) == tiny_body.num_betas == 10
-    np.testing.assert_array_equal(read.betas, arrays["betas"][:10])
-    assert amass.read(save(tmp_path / "b.npz", **motion(betas=np.ones(4))), tiny_body).betas.tolist() == [1] * 4
+    assert len(read.pose) == 5
+
+
+def test_shapes_are_used_on_the_mesh_that_they_are_of(tiny_body, tmp_path):
+    path = save(tmp_path / "a.npz", **motion())
+    read, (note,) = amass.read(path, tiny_body)
+    assert read.betas.tolist() == [0] * 10
+    assert "mean shape" in note
+    # A body that has as many vertices as SMPL is taken for it.
+    mesh = dataclasses.replace(tiny_body.mesh, template=jnp.zeros((6890, 3)))
+    read, notes = amass.read(path, dataclasses.replace(tiny_body, mesh=mesh))
+    np.testing.assert_array_equal(read.betas, motion()["betas"][:10])
+    assert notes == []
+    read, notes = amass.read(save(tmp_path / "b.npz", **motion(betas=np.ones(4), body_model="mine")), tiny_body)
+    assert read.betas.tolist() == [1] * 4
+    assert notes == []
+    assert amass.read(save(tmp_path / "c.npz", **motion(betas=np.zeros(16))), tiny_body)[1] == []
 
 
 def test_results_of_a_fit_stand_already(tiny_body, tmp_path):
     arrays = motion(up_axis="y")
-    read = amass.read(save(tmp_path / "a.npz", **arrays), tiny_body)
+    read = amass.read(save(tmp_path / "a.npz", **arrays), tiny_body)[0]
     np.testing.assert_array_equal(read.translation, arrays["trans"])
     np.testing.assert_array_equal(read.pose.reshape(5, 72), arrays["poses"])
 
