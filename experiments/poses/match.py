@@ -12,10 +12,10 @@ from experiments.poses.track import Track
 
 Array = np.ndarray
 
-# Costs of the search for the person, in diagonals of the person's box: of saying that nobody in the file is the person in
-# a frame, and of going from one track to another (half of it to go to nobody or back).
-_NOBODY = 0.5
-_CHANGE = 0.5
+# Costs of the search for the person, in diagonals of the person's box: of a frame in which the track is not seen or is
+# farther off than this, and of going over to another track.
+_NOBODY = 1 / 3
+_CHANGE = 1 / 3
 # Of the wrong clip, from where on the median distance of the nearest person to the keypoints says so.
 _OTHER_CLIP = 1.0
 _HIPS = [jn.BODY_25_NAMES.index(name) for name in ("mid_hip", "left_hip", "right_hip")]
@@ -30,10 +30,11 @@ def lay(
 ) -> tuple[Array, Array, list[str]]:
     """The poses of the person whom the keypoints show, laid on the frames of the clip.
 
-    The person is the one nearest to the keypoints over time: the sequence of tracks, or of nobody, that is cheapest in
-    total, where a frame costs the track's distance to the keypoints in diagonals of their box, nobody half a diagonal,
-    and going over to another track half a diagonal. A person whose track breaks off and goes on under another name is so
-    put together again, and frames where only others are seen are left out. A track's distance is the mean distance of
+    The person is the one nearest to the keypoints over time: the sequence of tracks that is cheapest in total, where a
+    frame costs the track's distance to the keypoints in diagonals of their box, at most a third of a diagonal, as much as
+    a frame in which the track is not seen, and going over to another track costs a third too. A person whose track breaks
+    off and goes on under another name is so put together again. Frames in which the person is not seen, or farther off
+    than that, are left out. A track's distance is the mean distance of
     its projected joints to the visible keypoints; else that of the keypoints outside its box, and half of that between
     the centres; else that of its pelvis to the hips. Where no track says where it is, the longest is taken.
 
@@ -160,27 +161,24 @@ def _check_place(distances: Array, sizes: Array, name: str) -> None:
 
 
 def _cheapest(costs: Array, present: Array) -> Array:
-    """Which track (F,) is the person in each frame, -1 = none of them: the path of least cost through (P, F) costs."""
-    num_tracks, count = costs.shape
+    """Which track (F,) is the person in each frame, -1 = none: the path of least cost through costs (P, F)."""
     known = np.isfinite(costs)
     # In a frame in which a track does not say where it is, it is taken to be as far off as usual.
     usual = [np.median(row[k]) if k.any() else _NOBODY for row, k in zip(costs, known, strict=True)]
     step = np.where(known, costs, np.where(present, np.array(usual)[:, None], np.inf))
-    step = np.concatenate([step, np.full((1, count), _NOBODY)])
     # In a frame that says nothing, such as one without keypoints, only the frames around it count.
     blind = ~known.any(0)
-    step[:-1, blind] = np.where(present[:, blind], 0.0, np.inf)
-    step[-1, blind] = 0.0
-    change = np.full((num_tracks + 1, num_tracks + 1), _CHANGE)
-    change[-1], change[:, -1] = _CHANGE / 2, _CHANGE / 2
-    np.fill_diagonal(change, 0.0)
-    total, came_from = step[:, 0], np.zeros((count, num_tracks + 1), int)
-    for frame in range(1, count):
-        ways = total[:, None] + change
-        came_from[frame] = ways.argmin(0)
-        total = ways.min(0) + step[:, frame]
-    path = np.empty(count, int)
-    path[-1] = total.argmin()
-    for frame in range(count - 1, 0, -1):
-        path[frame - 1] = came_from[frame, path[frame]]
-    return np.where(path == num_tracks, -1, path)
+    usable = present & (blind | (step <= _NOBODY))
+    step = np.where(blind, 0.0, np.minimum(step, _NOBODY))
+
+    total, came_from = step[:, 0], []
+    for frame in range(1, costs.shape[1]):
+        best = int(total.argmin())
+        change = total[best] + _CHANGE < total
+        came_from.append(np.where(change, best, np.arange(len(total))))
+        total = np.minimum(total, total[best] + _CHANGE) + step[:, frame]
+    path = [int(total.argmin())]
+    for previous in reversed(came_from):
+        path.append(int(previous[path[-1]]))
+    path = np.array(path[::-1])
+    return np.where(usable[path, np.arange(len(path))], path, -1)

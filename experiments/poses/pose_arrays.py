@@ -76,13 +76,14 @@ def joined(root: Any, body: Any, names: tuple[str, str]) -> Array:
       ValueError: as in `axis_angle`, or the two do not fit each other.
     """
     root, body = as_array(root, names[0]), as_array(body, names[1])
+    found = f"its {names[0]} has shape {root.shape} and its {names[1]} {body.shape}"
     if body.ndim == 2 and body.shape[1] % 3 == 0:
         body = body.reshape(len(body), -1, 3)
     if body.ndim in (3, 4) and root.size == body[:, :1].size and len(root) == len(body):
         return axis_angle(np.concatenate([root.reshape(body[:, :1].shape), body], axis=1), " with ".join(names))
     raise ValueError(
-        f"its {names[0]} has shape {root.shape} and its {names[1]} {body.shape}; expected (frames, 3) and "
-        "(frames, 69 or 63), or matrices (frames, 1, 3, 3) and (frames, 23 or 21, 3, 3)"
+        f"{found}; expected (frames, 3) and (frames, 69 or 63), or matrices (frames, 1, 3, 3) and "
+        "(frames, 23 or 21, 3, 3)"
     )
 
 

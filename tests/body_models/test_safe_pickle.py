@@ -137,6 +137,34 @@ def test_ordered_dict():
     assert loads(pickle.dumps(collections.OrderedDict(b=np.float64(1), a=2))) == {"b": 1.0, "a": 2}
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_containers_of_the_collections_module(protocol):
+    value = collections.defaultdict(dict, {1: {"a": 2}})
+    assert_same(loads(pickle.dumps(value, protocol)), {1: {"a": 2}})
+    assert_same(loads(pickle.dumps(collections.deque([1, np.ones(2)], maxlen=5), protocol)), [1, np.ones(2)])
+    assert_same(loads(pickle.dumps(collections.deque(["a"]), protocol)), ["a"])
+
+
+class Raw:
+    """Its state is followed in the file by bytes that are no pickle."""
+
+    def __init__(self, size):
+        self.size = size
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_a_format_puts_behind_an_object(protocol):
+    name = f"{Raw.__module__}.Raw"
+    builders = {name: lambda call, resolve: call.attached}
+    followers = {name: lambda call, stream: stream.read(call.state["size"])}
+    # Framed pickles end a frame before such bytes, short ones have no frame.
+    contents = pickle.dumps(Raw(3), protocol)
+    assert loads(contents[:-1] + b"...", builders=builders, followers={}) is None
+    if protocol < 4:
+        assert loads(contents[:-1] + b"raw.", builders=builders, followers=followers) == b"raw"
+        refuse(contents[:-1] + b"ra", "truncated", builders=builders, followers=followers)
+
+
 class Runs:
     """Pickles as a call to any function."""
 

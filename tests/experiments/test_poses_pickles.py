@@ -7,7 +7,6 @@ import io
 import lzma
 import os
 import pickle
-import struct
 import zipfile
 import zlib
 
@@ -212,7 +211,9 @@ class TestTorch:
         refuse(written(tmp_path, good.replace(b"94029", b"94028", 1)), "known form")
         assert good.count(b"FloatStorage") == 1
         refuse(written(tmp_path, good.replace(b"FloatStorage", b"LongxStorage")), "type")
-        hostile = prior_formats.Called(pose_files._from_bytes, (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.cos\nsystem\n.",))
+        hostile = prior_formats.Called(
+            pose_files._from_bytes, (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.cos\nsystem\n.",)
+        )
         tensor = prior_formats.tensor(hostile, 0, (1,), (1,))
         refuse(written(tmp_path, prior_formats.dumps({"a": tensor}, 2, python2=False)), "system")
 
