@@ -109,7 +109,7 @@ def axis_angles(rotation: Array) -> Array:
 def write(folder: Path, dataset: Dataset, params: Params) -> None:
     """Leaves in a results folder what `load` needs besides `config.json`."""
     arrays = {_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]}
-    neutral.write(dataset, folder / CLIPS)
+    neutral.write(dataset, folder / CLIPS, replace=True)
     with files.replacing(folder / PARAMS) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
 

@@ -34,28 +34,35 @@ def recognises(data_dir: str | Path) -> bool:
     return bool(_instances(root)) or any(_instances(folder) for folder in root.iterdir() if folder.is_dir())
 
 
-def write(dataset: Dataset, folder: str | Path) -> list[Path]:
+def write(dataset: Dataset, folder: str | Path, replace: bool = False) -> list[Path]:
     """Writes every instance to `<folder>/<action>/<name>.npz` and returns these paths; files of the same names are replaced.
 
+    Args:
+      dataset: what to write.
+      folder: where, made if it is not there.
+      replace: delete other instances in the action's folder, which would be read as part of this dataset.
+
     Raises:
-      DatasetError: a name that cannot be a file's, a folder that cannot be written, or one that holds other instances,
-        which would be read as part of this dataset.
+      DatasetError: a name that cannot be a file's, a folder that cannot be written, or, without `replace`, one that holds
+        other instances.
     """
     for name in (dataset.action, *dataset.names):
         if not _is_file_name(name):
             raise DatasetError(f"{name!r} cannot name a file; rename the action or the instance")
     home = Path(folder) / dataset.action
     paths = [home / f"{name}.npz" for name in dataset.names]
-    strangers = [path.name for path in _instances(home) if path not in paths]
-    if strangers:
+    strangers = [path for path in _instances(home) if path not in paths]
+    if strangers and not replace:
         raise DatasetError(
-            f"{home} already holds other instances ({_listed(strangers)}), which would be read along with the new ones; "
+            f"{home} already holds other instances ({_listed([path.name for path in strangers])}), which would be read along with the new ones; "
             "delete them or choose another folder"
         )
     try:
         for number, path in enumerate(paths):
             with replacing(path) as temporary, temporary.open("wb") as file:
                 np.savez_compressed(file, **_arrays(dataset, number, path))
+        for path in strangers:
+            path.unlink()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DatasetError(f"{error.filename or home} cannot be written ({reason}); choose another folder") from error

@@ -390,6 +390,8 @@ def test_a_folder_holds_one_dataset(tiny_dataset, tmp_path):
     with pytest.raises(DatasetError, match=r"already holds other instances \(old\.npz\)"):
         neutral.write(tiny_dataset, tmp_path)
     assert [path.name for path in home.iterdir()] == ["old.npz"]
+    neutral.write(tiny_dataset, tmp_path, replace=True)
+    assert_equal(tiny_dataset, neutral.load(tmp_path, tiny_dataset.action))
     (tmp_path / "file").write_text("x")
     with pytest.raises(DatasetError, match=r"cannot be written \(.*\); choose another folder"):
         neutral.write(tiny_dataset, tmp_path / "file")
