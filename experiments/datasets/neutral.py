@@ -53,9 +53,10 @@ def write(dataset: Dataset, folder: str | Path, replace: bool = False) -> list[P
     paths = [home / f"{name}.npz" for name in dataset.names]
     strangers = [path for path in _instances(home) if path not in paths]
     if strangers and not replace:
+        found = _listed([path.name for path in strangers])
         raise DatasetError(
-            f"{home} already holds other instances ({_listed([path.name for path in strangers])}), which would be read along with the new ones; "
-            "delete them or choose another folder"
+            f"{home} already holds other instances ({found}), which would be read along with the new ones; delete them or "
+            "choose another folder"
         )
     try:
         for number, path in enumerate(paths):
