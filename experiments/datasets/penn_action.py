@@ -1,4 +1,9 @@
-"""Penn Action annotations: `labels/NNNN.mat`, and `frames/NNNN/*.jpg` where the pictures are there too.
+"""Penn Action: `labels/NNNN.mat`, and what is there of `frames/NNNN/*.jpg`, `openpose/NNNN` and `vibe_results/NNNN`.
+
+`openpose/NNNN/*.json`: where a clip has them, its 2D keypoints are OpenPose's and not the annotators', as in the paper.
+`vibe_results/NNNN/vibe_output.pkl`: its initial poses, those of the person nearest to the annotated joints.
+
+Of the paper's five actions the paper's own clips are taken (`penn_ids`), a quarter or so of each; `ids` chooses others.
 
 Source: Zhang, Zhu, Derpanis, From Actemes to Action, ICCV 2013. A label file holds `x`, `y` (F, 13) pixels,
 `visibility` (F, 13), `dimensions` (height, width, F), `bbox` (F or fewer, 4), `action` and `pose`, the direction of the
@@ -28,7 +33,10 @@ import numpy as np
 import scipy.io
 
 from body_models import joints as jn
+from experiments import openpose, tracking
+from experiments.datasets import layouts, penn_ids
 from experiments.datasets.base import Dataset, DatasetError, Instance, pad, stack, visible_box_size
+from experiments.datasets.footage import BrokenClipError, Footage
 
 Array = np.ndarray
 
@@ -41,7 +49,6 @@ BODY_25_OF_PENN = (0, 2, 5, 3, 6, 4, 7, 9, 12, 10, 13, 11, 14)
 MIDPOINTS = {1: (2, 5), 8: (9, 12)}
 FPS = 30.0
 _NUM_PENN_JOINTS = len(BODY_25_OF_PENN)
-_MOST_NAMED = 5  # files named one by one in a note
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,28 +75,39 @@ def recognises(data_dir: str | Path) -> bool:
     return any(_label_files(root / "labels")) or any(_label_files(root))
 
 
-def load(data_dir: str | Path, action: str, max_instances: int | None = None) -> Dataset:
+def load(
+    data_dir: str | Path,
+    action: str,
+    max_instances: int | None = None,
+    *,
+    person: str = tracking.LARGEST,
+    ids: str | None = None,
+) -> Dataset:
     """Reads the clips of one action.
 
     Args:
       data_dir: the folder that holds `labels`, or the label folder itself.
       action: as in the files, such as `baseball_pitch`; `tennis_swing` is the paper's name of `tennis_forehand`.
       max_instances: the first so many clips, by name; None = all.
+      person: who is followed where OpenPose saw several, as `--person`.
+      ids: names of clips, separated by commas; `all`; None = those of the paper if the folder has any of them, else all.
 
     Raises:
-      DatasetError: no such folder, no label files, none of the action, none that can be read.
+      DatasetError: no such folder, no label files, none of the action, none that can be read. UserError: `person` fits
+        nobody.
     """
-    labels, frames = _folders(Path(data_dir))
+    root = Path(data_dir)
+    labels = _label_folder(root)
+    home = labels.parent if labels == root else root
     wanted = ALIASES.get(action, action)
-    found, present, broken, invisible = [], set(), [], []
-    for path in sorted(_label_files(labels)):
+    paths, present, broken = _of_action(labels, wanted)
+    paths, notes = _chosen(paths, labels, action, ids)
+    tracking.check_names(person, [path.stem for path in paths])
+    found, invisible = [], []
+    for path in paths:
         if max_instances is not None and len(found) >= max_instances:
             break
         try:
-            file_action = _action(path)
-            present.add(file_action)
-            if file_action != wanted:
-                continue
             label = _read(path)
         except _BrokenLabelError as error:
             broken.append(f"{path.name} ({error})")
@@ -98,39 +116,97 @@ def load(data_dir: str | Path, action: str, max_instances: int | None = None) ->
     if not found:
         raise DatasetError(_why_nothing(labels, action, present, broken, invisible))
 
-    clips = stack([Instance(f.keypoints, f.confidence, f.image_size, fps=FPS) for f in found])
-    frame_paths, notes = _pictures(found, frames)
+    shown, more = _pictures(found, home / "frames")
+    notes += more
     if broken:
-        notes.append(f"Left out, because unreadable: {_list(broken)}.")
+        notes.append(f"Left out, because unreadable: {layouts.listed(broken)}.")
     if invisible:
-        notes.append(f"Left out, because no joint is visible in them: {_list([f.name for f in invisible])}.")
+        names = layouts.listed([label.name for label in invisible])
+        notes.append(f"Left out, because no joint is visible in them: {names}.")
     for label in found:
         if label.bad_coordinates:
             notes.append(
                 f"{label.name}.mat has {label.bad_coordinates} visible joints without finite coordinates; "
                 "they count as not seen."
             )
+    instances, detected, more = _instances(found, shown, home, person)
+    notes += more
+    clips = stack(instances)
     if len(found) == 1:
         notes.append(f"Only one clip of {action}: its motion is fitted from a single view, with nothing to share.")
     return Dataset(
         clips=clips,
-        names=tuple(f.name for f in found),
+        names=tuple(label.name for label in found),
         action=action,
-        box_size=pad([f.box_size for f in found]),
-        frame_paths=frame_paths,
+        box_size=pad([label.box_size for label in found]),
+        frame_paths=tuple(own.paths for own in shown),
         notes=tuple(notes),
-        annotated=tuple(sorted(BODY_25_OF_PENN)),
+        annotated=openpose.annotated(np.asarray(clips.confidence)) if detected else tuple(sorted(BODY_25_OF_PENN)),
         head_point="nose",
-        view=tuple(f.view for f in found),
+        view=tuple(label.view for label in found),
     )
+
+
+def _of_action(labels: Path, wanted: str) -> tuple[list[Path], set[str], list[str]]:
+    """Label files of the action by name, all actions that there are, and the files that do not say theirs."""
+    own, present, broken = [], set(), []
+    for path in sorted(_label_files(labels)):
+        try:
+            file_action = _action(path)
+        except _BrokenLabelError as error:
+            broken.append(f"{path.name} ({error})")
+            continue
+        present.add(file_action)
+        if file_action == wanted:
+            own.append(path)
+    return own, present, broken
+
+
+def _chosen(paths: list[Path], labels: Path, action: str, ids: str | None) -> tuple[list[Path], list[str]]:
+    """The files that are asked for, and notes. Raises DatasetError: one is not there."""
+    if ids is not None and paths:
+        names = layouts.choose([path.stem for path in paths], action, ids, labels)
+        return [path for path in paths if path.stem in names], []
+    known = penn_ids.of_paper(ALIASES.get(action, action))
+    chosen = [path for path in paths if path.stem in known]
+    if not chosen or len(chosen) == len(paths):
+        return paths, []
+    note = f"The {len(chosen)} clips of {action} in the paper's experiment are used; the folder has "
+    return chosen, [note + f"{len(paths) - len(chosen)} more, which --ids=all takes too."]
+
+
+def _instances(
+    found: list[_Label], shown: list[Footage], home: Path, person: str
+) -> tuple[list[Instance], bool, list[str]]:
+    """The clips, whether any of them has OpenPose's keypoints, and notes."""
+    instances, notes, detected = [], [], 0
+    has_json, has_poses = (home / "openpose").is_dir(), (home / "vibe_results").is_dir()
+    for label, own in zip(found, shown, strict=True):
+        keypoints, confidence, pose, mask = label.keypoints, label.confidence, None, None
+        if has_json:
+            try:
+                folder = home / "openpose" / label.name
+                keypoints, confidence, more = layouts.read_openpose(label.name, folder, own, person)
+                notes += more
+                detected += 1
+            except BrokenClipError as error:
+                notes.append(f"{label.name}: the annotated joints stand for OpenPose's: {error}.")
+        if has_poses:
+            place = home / "vibe_results" / label.name
+            known = (label.keypoints, label.confidence, label.image_size)
+            pose, mask, more = layouts.initial_poses(label.name, place, *known)
+            notes += more
+        instances.append(Instance(keypoints, confidence, label.image_size, pose, mask, fps=FPS))
+    if detected:
+        notes.append(f"The 2D keypoints of {detected} of {len(found)} clips are OpenPose's, not the annotators'.")
+    return instances, bool(detected), notes
 
 
 def _label_files(folder: Path) -> list[Path]:
     return [path for path in folder.glob("*.mat") if re.fullmatch(r"\d+\.mat", path.name)]
 
 
-def _folders(root: Path) -> tuple[Path, Path]:
-    """The folders of the labels and of the frames."""
+def _label_folder(root: Path) -> Path:
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
         raise DatasetError(
@@ -141,23 +217,18 @@ def _folders(root: Path) -> tuple[Path, Path]:
         raise DatasetError(
             f"--data_dir={root} holds no label files; expected Penn Action's labels/0001.mat and so on in it"
         )
-    return labels, (root if labels != root else root.parent) / "frames"
+    return labels
 
 
 def _why_nothing(labels: Path, action: str, present: set[str], broken: list[str], invisible: list[_Label]) -> str:
     if invisible:
-        names = _list([label.name for label in invisible])
+        names = layouts.listed([label.name for label in invisible])
         return f"no joint is visible in any clip of {action} in {labels} ({names}); nothing can be fitted"
     if not present:
-        return f"none of the label files in {labels} can be read: {_list(broken)}"
-    unreadable = f" (unreadable: {_list(broken)})" if broken else ""
+        return f"none of the label files in {labels} can be read: {layouts.listed(broken)}"
+    unreadable = f" (unreadable: {layouts.listed(broken)})" if broken else ""
     actions = ", ".join(sorted(present))
     return f"--action={action} has no usable clip in {labels}{unreadable}, which holds {actions}; name one of these"
-
-
-def _list(items: list[str]) -> str:
-    more = len(items) - _MOST_NAMED
-    return ", ".join(items[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _load_mat(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
@@ -240,9 +311,9 @@ def _box_size(mat: dict[str, Array], keypoints: Array, confidence: Array) -> Arr
     return size
 
 
-def _pictures(found: list[_Label], frames: Path) -> tuple[tuple[tuple[str | None, ...] | None, ...], list[str]]:
-    """Picture paths per instance, and notes on those whose number of pictures is not their number of frames."""
-    paths, notes = [], []
+def _pictures(found: list[_Label], frames: Path) -> tuple[list[Footage], list[str]]:
+    """Pictures of each clip, and notes on those whose number of pictures is not their number of frames."""
+    shown, notes = [], []
     for label in found:
         pictures = sorted(str(path) for path in (frames / label.name).glob("*.jpg"))
         count = len(label.keypoints)
@@ -251,5 +322,6 @@ def _pictures(found: list[_Label], frames: Path) -> tuple[tuple[tuple[str | None
                 f"{frames / label.name} has {len(pictures)} pictures for {count} annotated frames; they are paired in order."
             )
         row = (*pictures, *[None] * count)[:count]
-        paths.append(row if pictures else None)
-    return tuple(paths), notes
+        width, height = label.image_size
+        shown.append(Footage(count, (int(width), int(height)), row if pictures else None))
+    return shown, notes

@@ -1,17 +1,21 @@
 """Penn Action: trees written here in the published layout, sound and broken, and the real files where they are."""
 
 import os
+import shutil
 from pathlib import Path
 
 import jax.numpy as jnp
+import joblib
 import numpy as np
 import pytest
 import scipy.io
 
 from body_models import loaders, smpl
-from experiments.datasets import penn_action
+from experiments.datasets import neutral, penn_action, penn_ids
 from experiments.datasets.base import DatasetError
+from experiments.errors import UserError
 from nemo_jax import clips as clips_lib
+from tests.experiments import prior_formats, published_layouts
 
 HEAD, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_WRIST = 0, 1, 2, 5  # columns of the files
 
@@ -199,6 +203,119 @@ def test_nothing_usable_is_one_sentence(tmp_path):
 
 
 @pytest.fixture(scope="module")
+def made(tiny_body):
+    return published_layouts.clips(tiny_body, numbers=(0, 1, 2))
+
+
+@pytest.fixture(scope="module")
+def complete(made, tmp_path_factory):
+    """Labels, pictures, OpenPose's files and VIBE's, in a folder with spaces and other letters; not to be changed."""
+    root = tmp_path_factory.mktemp("penn") / "Läufe und Würfe 野球"
+    return published_layouts.penn(root, ["0001", "0002", "0003"], made)
+
+
+@pytest.fixture
+def own_copy(complete, tmp_path):
+    return shutil.copytree(complete, tmp_path / "penn")
+
+
+def test_openpose_replaces_the_annotations_and_vibe_starts_the_fit(complete, made):
+    data = penn_action.load(complete, "baseball_pitch")
+    clips_lib.check(data.clips)
+    assert data.annotated == tuple(range(25))
+    assert data.notes == ("The 2D keypoints of 3 of 3 clips are OpenPose's, not the annotators'.",)
+    for n, clip in enumerate(made):
+        frames = len(clip.joints)
+        np.testing.assert_allclose(data.clips.keypoints[n, :frames], clip.observed.keypoints, atol=1e-3)
+        np.testing.assert_allclose(data.clips.confidence[n, :frames], clip.observed.confidence, atol=1e-6)
+        np.testing.assert_array_equal(data.clips.init_mask[n, :frames], clip.observed.init_mask)
+        np.testing.assert_allclose(data.clips.init_pose[n, :frames], clip.observed.init_pose, atol=1e-5)
+        assert data.frame_paths[n][-1].endswith(f"0{n + 1}/{frames:06d}.jpg")
+        np.testing.assert_allclose(data.box_size[n, :frames], np.hypot(190, 390), rtol=1e-6)  # the annotators' box
+
+
+def test_a_complete_tree_equals_the_same_clips_in_the_neutral_format(complete, tmp_path):
+    data = penn_action.load(complete, "baseball_pitch")
+    neutral.write(data, tmp_path)
+    published_layouts.assert_same(data, neutral.load(tmp_path, "baseball_pitch"))
+
+
+def test_only_vibe_leaves_the_annotations(own_copy, made):
+    shutil.rmtree(own_copy / "openpose")
+    data = penn_action.load(own_copy, "baseball_pitch")
+    assert data.notes == ()
+    assert data.annotated == tuple(sorted(penn_action.BODY_25_OF_PENN))
+    np.testing.assert_array_equal(data.clips.init_mask.any(1), True)
+    head = data.clips.keypoints[1, : len(made[1].joints), 0]
+    np.testing.assert_allclose(head, made[1].true_pixels[:, 0], atol=1e-3)
+
+
+def test_clips_without_openpose_or_vibe_keep_what_they_have(own_copy, made):
+    shutil.rmtree(own_copy / "openpose" / "0002")
+    joblib.dump({}, own_copy / "vibe_results" / "0003" / "vibe_output.pkl")  # VIBE found nobody
+    data = penn_action.load(own_copy, "baseball_pitch")
+    assert data.names == ("0001", "0002", "0003")
+    frames = len(made[1].joints)
+    elbow = penn_action.BODY_25_OF_PENN[3]
+    np.testing.assert_allclose(data.clips.keypoints[1, :frames, elbow], made[1].true_pixels[:, elbow], atol=1e-3)
+    np.testing.assert_array_equal(data.clips.confidence[1, :frames, 1], 0)  # the annotators know no neck
+    np.testing.assert_array_equal(data.clips.init_mask.any(1), [True, True, False])
+    without_json, without_poses, detected = data.notes
+    assert without_json.startswith("0002: the annotated joints stand for OpenPose's: there is no folder ")
+    assert without_poses.startswith("0003 has no initial poses: ")
+    assert detected.startswith("The 2D keypoints of 2 of 3 clips")
+
+
+def test_json_of_another_clip_and_hostile_poses(own_copy, made):
+    folder = own_copy / "openpose" / "0001"
+    shutil.copy(folder / "000001_keypoints.json", folder / "000900_keypoints.json")
+    (own_copy / "vibe_results" / "0002" / "vibe_output.pkl").write_bytes(prior_formats.dumps(prior_formats.Evil()))
+    data = penn_action.load(own_copy, "baseball_pitch")
+    assert data.names == ("0001", "0002", "0003")
+    json_note, poses_note, _ = data.notes
+    assert f"numbered 1 to 900, where the clip has {len(made[0].joints)}" in json_note
+    assert poses_note.startswith("0002 has no initial poses: ") and "os.system" in poses_note
+
+
+def test_the_papers_clips_are_taken_of_the_papers_actions(tmp_path):
+    labels = {f"v{name}": _label() for name in ("0008", "0009", "0010", "0051")}
+    root = _write(tmp_path, **labels, v0003=_label(action="golf_swing"), v0004=_label(action="golf_swing"))
+
+    def names(action="baseball_pitch", **which):
+        return penn_action.load(root, action, **which).names
+
+    assert names() == ("0008", "0010")
+    (note,) = penn_action.load(root, "baseball_pitch").notes
+    assert note.startswith("The 2 clips of baseball_pitch in the paper's experiment are used; the folder has 2 more")
+    assert names(ids="all") == ("0008", "0009", "0010", "0051")
+    assert names(ids="0051, 0009") == ("0009", "0051")
+    assert names(ids="all", max_instances=2) == ("0008", "0009")
+    assert names("golf_swing") == ("0003", "0004")  # none of the paper's is there
+    with pytest.raises(DatasetError, match=r"--ids=0003: there is no 0003 of baseball_pitch in .*0008, 0009"):
+        names(ids="0003")
+    with pytest.raises(UserError, match="names 0009, which is no clip here"):
+        names(person="0009=2")
+
+
+@pytest.mark.parametrize(
+    ("action", "count", "some", "others"),
+    [
+        ("baseball_pitch", 43, ("0001", "0027", "0050"), ("0009", "0026", "0051")),
+        ("baseball_swing", 46, ("0168", "0183", "0217"), ("0170", "0184", "0201")),
+        ("golf_swing", 49, ("0789", "0838"), ("0788", "0817")),
+        ("tennis_serve", 47, ("2141", "2190"), ("2142", "2144")),
+        ("tennis_forehand", 43, ("1984", "2033"), ("1985", "2015", "2027")),
+        ("bowl", 0, (), ("0001",)),
+    ],
+)
+def test_the_papers_lists(action, count, some, others):
+    names = penn_ids.of_paper(action)
+    assert len(names) == count
+    assert names.issuperset(some)
+    assert names.isdisjoint(others)
+
+
+@pytest.fixture(scope="module")
 def real():
     root = os.environ.get("NEMO_DATA_DIR")
     if not root or not Path(root, "penn_action").is_dir():
@@ -213,6 +330,7 @@ ACTIONS = {"baseball_pitch": 43, "baseball_swing": 46, "golf_swing": 49, "tennis
 def test_real_actions_load_whole(real, action, count):
     data = penn_action.load(real, action)
     assert len(data.names) == count
+    assert set(data.names) == penn_ids.of_paper(penn_action.ALIASES.get(action, action))
     assert not data.notes
     frames = data.clips.frame_mask > 0
     assert (data.box_size[frames] >= 0).all()
