@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,8 @@ class Frame:
 
     def _turn(self) -> Array:
         """The matrix (2, 2) of -1, 0 and 1 that takes stored to shown directions, x right and y down."""
-        for data in self.decoded.side_data:
+        side_data: Any = self.decoded.side_data
+        for data in side_data:
             if data.type.name == "DISPLAYMATRIX":
                 # Rows a b u, c d v, x y w of ISO 14496-12, 6.2.2: x' = a x + c y, y' = b x + d y.
                 a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(float)
@@ -143,7 +144,7 @@ def timestamps(path: str | Path) -> Array:
     return np.array(times)
 
 
-def walk(path: str | Path) -> Iterator[Frame]:
+def walk(path: str | Path) -> Generator[Frame, None, None]:
     """The frames in the order in which they are shown; their pictures are made only where somebody asks.
 
     Raises:
@@ -157,8 +158,7 @@ def walk(path: str | Path) -> Iterator[Frame]:
         pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
         for frame in _good_frames(container, stream, damage):
             pts = frame.dts if frame.pts is None else frame.pts
-            known = pts is not None and frame.time_base is not None
-            times.append(float(pts * frame.time_base) if known else float("nan"))
+            times.append(float("nan") if pts is None or frame.time_base is None else float(pts * frame.time_base))
             yield Frame(len(times) - 1, times[-1], frame, pixel_aspect)
         claimed = _claimed_frames(container, stream, times)
     count = len(times)
