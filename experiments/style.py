@@ -4,6 +4,7 @@ from typing import Any
 
 LEFT, RIGHT, CENTRE, TRUTH = "#0072B2", "#D55E00", "#222222", "#9A9A9A"
 SHADE = "#DDDDDD"
+FIT, INITIAL = "#56B4E9", "#E69F00"
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8C6D1F")
 RC: dict[Any, Any] = {
     "font.size": 11,
