@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from experiments.datasets import neutral_file
+from experiments.datasets import layouts, neutral_file
 from experiments.datasets.base import Dataset, DatasetError, HeadPoint, Instance, Video, pad, stack, visible_box_size
 from experiments.datasets.neutral_file import FileError
 from experiments.files import replacing
@@ -25,7 +25,6 @@ Array = np.ndarray
 Arrays = Mapping[str, Array]
 FPS = 30.0  # of files that do not say theirs
 NUM_BETAS = 10  # of files whose truth has no shape
-_MOST_NAMED = 5  # files named one by one in a note
 
 
 def recognises(data_dir: str | Path) -> bool:
@@ -53,7 +52,7 @@ def write(dataset: Dataset, folder: str | Path, replace: bool = False) -> list[P
     paths = [home / f"{name}.npz" for name in dataset.names]
     strangers = [path for path in _instances(home) if path not in paths]
     if strangers and not replace:
-        found = _listed([path.name for path in strangers])
+        found = layouts.listed([path.name for path in strangers])
         raise DatasetError(
             f"{home} already holds other instances ({found}), which would be read along with the new ones; delete them or "
             "choose another folder"
@@ -136,13 +135,14 @@ def _pictures_of(dataset: Dataset, n: int, path: Path) -> dict[str, Any]:
     return arrays
 
 
-def load(data_dir: str | Path, action: str, max_instances: int | None = None) -> Dataset:
+def load(data_dir: str | Path, action: str, max_instances: int | None = None, *, ids: str | None = None) -> Dataset:
     """Reads the instances of one action.
 
     Args:
       data_dir: the folder of the files, or the one that holds a folder of them named like the action.
       action: of files that say theirs, these are taken; those that do not are of every action, or of their folder's.
       max_instances: the first so many, by `order` and then by name; None = all.
+      ids: names of instances, or what stands in them behind the action's dot, separated by commas; None = all.
 
     Raises:
       DatasetError: no such folder, no files, none of the action, none that can be used.
@@ -163,8 +163,9 @@ def load(data_dir: str | Path, action: str, max_instances: int | None = None) ->
             broken.append(f"{path} ({error})")
     if not found:
         raise DatasetError(_why_nothing(root, action, broken, others))
-    found.sort(key=lambda item: (float(item[1].get("order", np.inf)), _natural(str(item[1]["name"]))))
-    found, odd = _agreeing(found[:max_instances])
+    found.sort(key=lambda item: (float(item[1].get("order", np.inf)), layouts.natural(str(item[1]["name"]))))
+    chosen = layouts.choose([str(arrays["name"]) for _, arrays in found], action, ids, folder)
+    found, odd = _agreeing([item for item in found if str(item[1]["name"]) in chosen][:max_instances])
     return _dataset(found, action, broken + odd)
 
 
@@ -175,7 +176,7 @@ def _dataset(found: list[tuple[Path, dict[str, Array]]], action: str, broken: li
     common = tuple(k for k in annotated[0] if all(k in each for each in annotated))
     notes = list(dict.fromkeys(str(note) for row in rows for note in row.get("notes", ())))
     if broken:
-        notes.append(f"Left out, because unusable: {_listed(broken)}.")
+        notes.append(f"Left out, because unusable: {layouts.listed(broken)}.")
     for path, row in found:
         notes += [f"{path}: {doubt}" for doubt in _doubts(row)]
     if any(each != common for each in annotated):
@@ -332,7 +333,7 @@ def _why_nothing(root: Path, action: str, broken: list[str], others: set[str]) -
         return f"--data_dir={root} is {found}, not a folder; give the folder that holds the instances"
     others |= {folder.name for folder in root.iterdir() if folder.is_dir() and _instances(folder)}
     if broken:
-        return f"--action={action} has no usable instance: {_listed(broken)}"
+        return f"--action={action} has no usable instance: {layouts.listed(broken)}"
     if others:
         return f"--action={action} is not in {root}, which holds {', '.join(sorted(others))}; name one of these"
     return f"--data_dir={root} holds no .npz files; expected {action}/<instance>.npz or <instance>.npz in it"
@@ -347,11 +348,6 @@ def _is_file_name(name: str) -> bool:
     return bool(name) and not name.startswith(".") and not re.search(r"[/\\\0]", name)
 
 
-def _natural(name: str) -> tuple[Any, ...]:
-    """Sorts kick.2 before kick.10."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name))
-
-
 def _relative(target: str, folder: Path) -> str:
     try:
         return os.path.relpath(target, folder)
@@ -361,8 +357,3 @@ def _relative(target: str, folder: Path) -> str:
 
 def _absolute(target: str, folder: Path) -> str:
     return os.path.normpath(folder / target)
-
-
-def _listed(items: list[str]) -> str:
-    more = len(items) - _MOST_NAMED
-    return ", ".join(items[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from body_models import joints as jn
+from experiments.datasets import layouts
 from experiments.datasets.base import HeadPoint
 
 Array = np.ndarray
@@ -77,7 +78,6 @@ _TOGETHER = (
 )
 _DTYPES: dict[Kind, str] = {"numbers": "fiub", "whole numbers": "iu", "text": "U", "true or false": "b"}
 _MOST_BYTES = 4 << 30
-_MOST_NAMED = 6
 
 
 class FileError(ValueError):
@@ -167,7 +167,7 @@ def _check_names(arrays: Mapping[str, Array]) -> None:
             hint = f"did you mean {near[0]}" if near else "docs/data.md lists all of them"
             raise FileError(f"{key} is not a key of the neutral format; {hint}")
     if missing:
-        raise FileError(f"it has no {' and no '.join(missing)}; found {_listed(list(arrays)) or 'nothing'}")
+        raise FileError(f"it has no {' and no '.join(missing)}; found {layouts.listed(list(arrays)) or 'nothing'}")
     for needed, optional in _TOGETHER:
         given = [key for key in (*needed, *optional) if key in arrays]
         absent = [key for key in needed if key not in arrays]
@@ -274,8 +274,3 @@ def _check_camera(arrays: Mapping[str, Array]) -> None:
         raise FileError(
             "world_from_camera is not a rotation: its columns must be right-handed, of length 1, perpendicular"
         )
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -211,6 +211,9 @@ def test_actions_share_a_folder(tmp_path):
     save(tmp_path / "d.npz", **minimal(5))
     assert neutral.load(tmp_path, "kick").names == ("kick one", "a", "d")
     assert neutral.load(tmp_path, "kick", 1).names == ("kick one",)
+    assert neutral.load(tmp_path, "kick", ids="d,a").names == ("a", "d")
+    with pytest.raises(DatasetError, match=r"--ids=b: there is no b of kick in .*, which has a, d, kick one"):
+        neutral.load(tmp_path, "kick", ids="b")
     assert neutral.load(tmp_path, "bow").names == ("b", "d")
     # A folder of the action's own goes first; in it the key need not be.
     save(tmp_path / "bow" / "x.10.npz", **minimal(6))
