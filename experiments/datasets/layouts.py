@@ -63,7 +63,12 @@ def read_clip(
     """
     shown = footage.read(frames)
     keypoints, confidence, notes = read_openpose(name, json_folder, shown, person)
-    pose, mask, more = initial_poses(name, vibe, keypoints, confidence, shown.image_size)
+    pose, mask = None, None
+    try:
+        pose, mask, more = initial_poses(vibe, keypoints, confidence, shown.image_size)
+        notes += more
+    except BrokenClipError as error:
+        notes.append(f"{name} has no initial poses: {error}.")
     instance = Instance(
         keypoints=keypoints,
         confidence=confidence,
@@ -72,7 +77,7 @@ def read_clip(
         init_mask=mask,
         fps=shown.fps or fps or FPS,
     )
-    return Clip(name, instance, shown, tuple(notes + more))
+    return Clip(name, instance, shown, tuple(notes))
 
 
 def read_openpose(name: str, folder: Path, shown: Footage, person: str) -> tuple[Array, Array, list[str]]:
@@ -92,20 +97,22 @@ def read_openpose(name: str, folder: Path, shown: Footage, person: str) -> tuple
 
 
 def initial_poses(
-    name: str, place: Path, keypoints: Array, confidence: Array, image_size: tuple[float, float]
-) -> tuple[Array | None, Array | None, list[str]]:
-    """Poses (F, 24, 3) and mask (F,) of the person of a clip, or None and None; and notes.
+    place: Path, keypoints: Array, confidence: Array, image_size: tuple[float, float]
+) -> tuple[Array, Array, list[str]]:
+    """Poses (F, 24, 3) and mask (F,) of the person of a clip, and notes.
 
     Args:
-      name: of the clip.
       place: VIBE's file, or its folder of one video.
       keypoints, confidence: (F, 25, 2) and (F, 25), of the person.
       image_size: width and height, pixels.
+
+    Raises:
+      BrokenClipError: nothing is there, it cannot be read, or it is not of this person.
     """
     try:
         pose, mask, notes = poses.lay(poses.read(place), keypoints, confidence, image_size, str(place))
     except DatasetError as error:
-        return None, None, [f"{name} has no initial poses: {error}."]
+        raise BrokenClipError(str(error)) from error
     # A frame or two without a pose are nothing unusual, and a set has dozens of clips.
     return pose, mask, notes if np.mean(mask) < _ENOUGH else []
 

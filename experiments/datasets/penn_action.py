@@ -179,7 +179,7 @@ def _instances(
     found: list[_Label], shown: list[Footage], home: Path, person: str
 ) -> tuple[list[Instance], bool, list[str]]:
     """The clips, whether any of them has OpenPose's keypoints, and notes."""
-    instances, notes, detected = [], [], 0
+    instances, notes, undetected, unposed = [], [], [], []
     has_json, has_poses = (home / "openpose").is_dir(), (home / "vibe_results").is_dir()
     for label, own in zip(found, shown, strict=True):
         keypoints, confidence, pose, mask = label.keypoints, label.confidence, None, None
@@ -188,17 +188,24 @@ def _instances(
                 folder = home / "openpose" / label.name
                 keypoints, confidence, more = layouts.read_openpose(label.name, folder, own, person)
                 notes += more
-                detected += 1
             except BrokenClipError as error:
-                notes.append(f"{label.name}: the annotated joints stand for OpenPose's: {error}.")
+                undetected.append(f"{label.name} ({error})")
         if has_poses:
             place = home / "vibe_results" / label.name
             known = (label.keypoints, label.confidence, label.image_size)
-            pose, mask, more = layouts.initial_poses(label.name, place, *known)
-            notes += more
+            try:
+                pose, mask, more = layouts.initial_poses(place, *known)
+                notes += more
+            except BrokenClipError as error:
+                unposed.append(f"{label.name} ({error})")
         instances.append(Instance(keypoints, confidence, label.image_size, pose, mask, fps=FPS))
+    detected = len(found) - len(undetected) if has_json else 0
     if detected:
         notes.append(f"The 2D keypoints of {detected} of {len(found)} clips are OpenPose's, not the annotators'.")
+    if undetected:
+        notes.append(f"The annotated joints stand for OpenPose's: {layouts.listed(undetected)}.")
+    if unposed:
+        notes.append(f"Without initial poses: {layouts.listed(unposed)}.")
     return instances, bool(detected), notes
 
 

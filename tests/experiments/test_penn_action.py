@@ -260,9 +260,9 @@ def test_clips_without_openpose_or_vibe_keep_what_they_have(own_copy, made):
     np.testing.assert_allclose(data.clips.keypoints[1, :frames, elbow], made[1].true_pixels[:, elbow], atol=1e-3)
     np.testing.assert_array_equal(data.clips.confidence[1, :frames, 1], 0)  # the annotators know no neck
     np.testing.assert_array_equal(data.clips.init_mask.any(1), [True, True, False])
-    without_json, without_poses, detected = data.notes
-    assert without_json.startswith("0002: the annotated joints stand for OpenPose's: there is no folder ")
-    assert without_poses.startswith("0003 has no initial poses: ")
+    detected, without_json, without_poses = data.notes
+    assert without_json.startswith("The annotated joints stand for OpenPose's: 0002 (there is no folder ")
+    assert without_poses.startswith("Without initial poses: 0003 (")
     assert detected.startswith("The 2D keypoints of 2 of 3 clips")
 
 
@@ -272,9 +272,10 @@ def test_json_of_another_clip_and_hostile_poses(own_copy, made):
     (own_copy / "vibe_results" / "0002" / "vibe_output.pkl").write_bytes(prior_formats.dumps(prior_formats.Evil()))
     data = penn_action.load(own_copy, "baseball_pitch")
     assert data.names == ("0001", "0002", "0003")
-    json_note, poses_note, _ = data.notes
+    _, json_note, poses_note = data.notes
     assert f"numbered 1 to 900, where the clip has {len(made[0].joints)}" in json_note
-    assert poses_note.startswith("0002 has no initial poses: ") and "os.system" in poses_note
+    assert poses_note.startswith("Without initial poses: 0002 (")
+    assert "os.system" in poses_note
 
 
 def test_the_papers_clips_are_taken_of_the_papers_actions(tmp_path):
