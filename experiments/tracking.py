@@ -25,10 +25,12 @@ LARGEST = "largest"
 _TOLERANCE = 0.4  # farthest a body may be from where it was expected one frame after it was seen
 _TOLERANCE_GROWTH = 0.1  # more, for each frame without it
 _TOLERANCE_LIMIT = 1.5
+_STEEPNESS = 4.5  # logarithm of how much likelier a body is just where expected than at the tolerance
+_WORTH_LITTLE = 1e-6  # of a match that is tolerated but less likely than none
 _SCALE_WEIGHT = 0.3  # distance that a change of size by a factor of 2 counts as
 _UNSHARED_WEIGHT = 0.2  # distance that having no keypoint in common would count as: prefers a body to a part of it
 _COAST = 0.9  # share of its velocity that an unseen body keeps from frame to frame
-_SMOOTHING = 0.5  # weight of the newest displacement in the velocity
+_SMOOTHING = 0.3  # weight of the newest displacement in the velocity
 _PATIENCE = 10  # a track is given up when unseen for so many frames more than it was seen
 _GHOST_SHARE = 0.05  # a track in a smaller share of the frames is nobody, where people are counted
 _PIXEL = re.compile(r"(\d+(?:\.\d+)?)\s*,\s*(\d+(?:\.\d+)?)")
@@ -119,9 +121,11 @@ def _assign(tracks: list[Track], frame: int, points: Array) -> dict[int, Track]:
     """Row of `points` (P, K, 2) -> the track that it continues."""
     gap = np.array([frame - track.last for track in tracks])
     tolerance = np.minimum(_TOLERANCE + _TOLERANCE_GROWTH * (gap - 1), _TOLERANCE_LIMIT)
-    # A match is worth 1 where somebody is just where expected and 0 at the tolerance, less where the track is old.
-    worth = (1 - _distance(tracks, gap, points) / tolerance[:, None]) / gap[:, None]
-    worth = np.maximum(worth, 0.0)
+    # The logarithm of a density that falls exponentially with the distance, over as much ground as is tolerated: an old
+    # track may match far away, and for that counts less nearby. 0 at the tolerance of a track just seen.
+    nearness = 1 - _distance(tracks, gap, points) / tolerance[:, None]
+    worth = _STEEPNESS * nearness - 2 * np.log(tolerance[:, None] / _TOLERANCE)
+    worth = np.where(nearness > 0, np.maximum(worth, _WORTH_LITTLE), 0.0)
     rows, columns = linear_sum_assignment(worth, maximize=True)
     return {int(p): tracks[t] for t, p in zip(rows, columns, strict=True) if worth[t, p] > 0}
 

@@ -94,6 +94,17 @@ def test_two_of_one_size_keep_their_directions(hidden):
         np.testing.assert_allclose(centres(people, tracking.follow(people, person))[seen], expected)
 
 
+def test_one_who_reappears_is_not_taken_for_the_other_who_is_missed():
+    # The one behind is hidden for 11 frames but one, in which the detector misses the one in front.
+    people, expected = [], []
+    for t in range(-20, 21):
+        front, behind = figure(400 + 6 * t, height=200), figure(400 - 6 * t, height=165)
+        seen = [behind] if t == 2 else [front] if abs(t) <= 5 else [behind, front]
+        people.append(frame(*seen))
+        expected.append(-1 if t == 2 else len(seen) - 1)
+    np.testing.assert_array_equal(tracking.follow(people), expected)
+
+
 def test_a_gap_is_bridged_and_nobody_else_fills_it():
     # The person turns around while unseen, so comes back 0.7 sizes from where the last velocity pointed.
     people = []
