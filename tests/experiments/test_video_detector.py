@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from experiments.errors import UserError
-from experiments.video import detections, frames, keypoints, models, quiet
+from experiments.video import detections, frames, keypoints, models
 
 # MediaPipe's own use of protobuf; pytest takes back the filter that the landmarker sets.
 pytestmark = pytest.mark.filterwarnings("ignore:SymbolDatabase.GetPrototype")
@@ -129,7 +129,7 @@ def test_it_says_nothing():
 @needs_clips
 @pytest.mark.parametrize("clip", range(4))
 def test_real_films(landmarker, clip):
-    """The person is found in every frame of a stretch, with a body of plausible size; the pitcher is 110 to 160 pixels high."""
+    """The person is found in every frame of a stretch, as high in pixels and as large in metres as is plausible."""
     watcher = detections.Watcher(landmarker)
     begun = time.perf_counter()
     people = [watcher.people(picture) for picture in frames.decode(CLIPS / f"baseball_pitch.{clip}.mp4", range(40, 60))]

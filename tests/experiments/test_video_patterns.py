@@ -52,7 +52,7 @@ def test_no_match_is_one_sentence(pattern):
 
 
 def test_one_part_without_match(folder):
-    with pytest.raises(UserError, match="--videos=other.mp4 matches no file"):
+    with pytest.raises(UserError, match=r"--videos=other\.mp4 matches no file"):
         patterns.files(f"{folder}/clip2.mp4,other.mp4")
 
 
