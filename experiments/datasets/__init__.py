@@ -11,14 +11,21 @@ from typing import Any
 import numpy as np
 
 from body_models import loaders, smpl
-from experiments.datasets import penn_action, synthetic
+from experiments.datasets import custom_video, nemo_mocap, neutral, openpose_folders, penn_action, synthetic
 from experiments.datasets.base import Dataset, DatasetError
+from experiments.video import patterns
 
 __all__ = ["FORMATS", "Dataset", "DatasetError", "guess", "load"]
 
 # Formats on disk, in the order in which a folder is tried: each has `recognises(root)` and `load(data_dir, action,
 # max_instances, ...)`, whose further arguments say which of the options of `load` it takes.
-FORMATS = {"penn_action": penn_action}
+FORMATS = {
+    "nemo_mocap": nemo_mocap,
+    "custom_video": custom_video,
+    "penn_action": penn_action,
+    "openpose": openpose_folders,
+    "neutral": neutral,
+}
 # Options that a format may take or not, by their flags.
 _FLAGS = ("person", "ids", "image_size", "fps", "pose_model")
 
@@ -108,6 +115,8 @@ def guess(data_dir: str | None) -> str:
     for name, module in FORMATS.items():
         if module.recognises(root):
             return name
+    if any(path.suffix.lower() in patterns.SUFFIXES for path in root.iterdir()):
+        raise DatasetError(f"--data_dir={data_dir} holds films; give them with --videos={data_dir}")
     raise DatasetError(
         f"--data_dir={data_dir} looks like none of the known formats ({', '.join(FORMATS)}); see docs/data.md for what each "
         "expects, name one with --dataset, or give films with --videos"

@@ -1,5 +1,7 @@
 """Choosing a dataset, padding, boxes and held-out keypoints."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -83,7 +85,10 @@ def test_no_folder_is_the_synthetic_action():
     ("arguments", "message"),
     [
         ({"action": "kick"}, "--action=kick needs --videos or --data_dir"),
-        ({"dataset": "nothing"}, "--dataset=nothing is not a known format; choose one of synthetic, penn_action"),
+        (
+            {"dataset": "nothing"},
+            "--dataset=nothing is not a known format; choose one of synthetic, nemo_mocap, custom_video, penn_action",
+        ),
         ({"dataset": "penn_action"}, "--dataset=penn_action needs --data_dir"),
         ({"dataset": "synthetic", "data_dir": "x"}, "--dataset=synthetic reads no folder"),
         ({"data_dir": "absent"}, "--data_dir=absent: there is no such folder"),
@@ -100,6 +105,39 @@ def test_bad_choices_are_one_sentence(arguments, message, tmp_path, monkeypatch)
 def test_folders_that_are_not_data(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    for name, message in (("empty", "empty folder"), ("file", "is a file"), (".", "none of the known formats")):
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "A clip.MP4").touch()
+    for name, message in (
+        ("empty", "empty folder"),
+        ("file", "is a file"),
+        (".", "none of the known formats"),
+        ("films", "give them with --videos="),
+    ):
         with pytest.raises(datasets.DatasetError, match=message):
             datasets.guess(str(tmp_path / name))
+
+
+def test_a_flag_that_says_nothing_to_a_format_is_refused(tmp_path):
+    (tmp_path / "clip.frames").mkdir()
+    with pytest.raises(
+        datasets.DatasetError, match=r"--pose_model=m.task says nothing .* custom_video.* --person, --ids, --fps"
+    ):
+        datasets.load("clip", str(tmp_path), "custom_video", pose_model="m.task")
+    with pytest.raises(datasets.DatasetError, match="--ids=1 says nothing"):
+        datasets.load("baseball_pitch", ids="1")
+
+
+def test_a_given_focal_length_fills_unknown_ones():
+    data = datasets.load("baseball_pitch", max_instances=2)
+    known = np.asarray(data.clips.focal_length)
+    given = datasets.load("baseball_pitch", max_instances=2, focal_length=1234.0)
+    np.testing.assert_array_equal(given.clips.focal_length, np.where(np.isnan(known), 1234.0, known))
+    assert np.asarray(datasets._with_focal_length(_unknown(data), 1234.0).clips.focal_length).tolist() == [
+        1234.0,
+        1234.0,
+    ]
+
+
+def _unknown(data):
+    clips = dataclasses.replace(data.clips, focal_length=np.full(2, np.nan, np.float32))
+    return dataclasses.replace(data, clips=clips)

@@ -12,7 +12,7 @@ from equal_datasets import assert_equal
 from scipy.spatial.transform import Rotation
 
 from body_models import loaders
-from experiments import amass, datasets, runner, simulate_command
+from experiments import amass, runner, simulate_command
 from experiments.datasets import neutral
 from experiments.datasets.base import DatasetError
 from experiments.errors import UserError
@@ -307,7 +307,6 @@ def test_recorded_actions(action, tmp_path):
 @pytest.mark.slow
 def test_a_recorded_action_is_fitted(tmp_path, monkeypatch):
     """Simulated, read back and fitted for a few hundred steps, the poses are nearer to the truth than they began."""
-    monkeypatch.setitem(datasets.FORMATS, "neutral", neutral)
     settings = simulate_command.SimulateSettings("punch_left", str(MOCAP), output_dir=str(tmp_path / "clips"))
     simulate_command.run(settings)
     steps = {"warmup_steps": 100, "camera_steps": 50, "joint_steps": 300, "hidden": 128, "batch_size": 128}
