@@ -15,6 +15,7 @@ A frame without a file, without people, or whose file is broken is a missing fra
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def apply(dataset: Dataset, folder: str | Path, person: str = tracking.LARGEST) 
     keypoints, confidence = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32)
     used, lacking, unusable, notes = [], [], [], list(dataset.notes)
     for n, name in enumerate(dataset.names):
-        place, prefix = _find(root, name, only=len(dataset.names) == 1)
+        place, prefix = _find(root, _names(dataset, n), only=len(dataset.names) == 1)
         if place is None:
             lacking.append(name)
             continue
@@ -176,18 +177,32 @@ def clip_name(name: str) -> str:
     )
 
 
-def _find(root: Path, name: str, only: bool) -> tuple[Path | None, str | None]:
-    """Where the JSON of a clip is: folder or file, and the prefix in a folder of several clips."""
+def _find(root: Path, names: Sequence[str], only: bool) -> tuple[Path | None, str | None]:
+    """Where the JSON of a clip of these names is: folder or file, and the prefix in a folder of several clips."""
     if root.is_file():
         return root, None
+    # Composed letters, as systems differ in how they write them in the names of files.
+    entries = {_composed(path.name): path for path in sorted(root.iterdir())}
     for suffix in _SUFFIXES:
-        place = root / f"{name}{suffix}"
-        if (place.is_file() and suffix == ".json") or (place.is_dir() and files.holds_frames(place)):
-            return place, None
+        for name in names:
+            place = entries.get(_composed(f"{name}{suffix}"))
+            if place and (place.is_file() if suffix == ".json" else files.holds_frames(place)):
+                return place, None
     here = files.prefixes(root)
-    if f"{name}_" in here:
-        return root, f"{name}_"
+    for prefix in here:
+        if _composed(prefix) in [_composed(f"{name}_") for name in names]:
+            return root, prefix
     return (root, None) if only and here else (None, None)
+
+
+def _names(dataset: Dataset, n: int) -> list[str]:
+    """What the JSON of instance n may be called: its name, or its film's."""
+    video = dataset.videos[n] if dataset.videos else None
+    return [dataset.names[n], *([Path(video.path).stem, Path(video.path).name] if video else [])]
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _of_instance(

@@ -316,6 +316,17 @@ def test_apply_finds_the_files_of_all_clips_in_one_folder(tmp_path):
     np.testing.assert_array_equal(after.clips.keypoints[:, 0, 0, 1], [50, 80])
 
 
+def test_apply_finds_clips_by_their_films_and_in_any_spelling(tmp_path):
+    # Names of films are made fit for files of any system; decomposed letters are what some systems write.
+    names = ["a_ b", "pitch \u00e4", "c"]
+    films = [Video(f"x/{name}", np.arange(2)) for name in ("a: b.mp4", "pitch a\u0308.mov", "c.mp4")]
+    write(tmp_path / "a: b", walk(2, y=60.0))
+    write(tmp_path / "pitch a\u0308_openpose", walk(2, y=70.0))
+    write(tmp_path / "c.mp4.op", walk(2, y=80.0))
+    after = openpose.apply(dataset([2, 2, 2], names, videos=tuple(films)), tmp_path)
+    np.testing.assert_array_equal(after.clips.keypoints[:, 0, 0, 1], [60, 70, 80])
+
+
 def test_apply_takes_the_only_clip_under_any_name(tmp_path):
     write(tmp_path, walk(3), "something")
     assert openpose.apply(dataset([3]), tmp_path).clips.confidence.all()
