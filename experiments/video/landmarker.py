@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments.errors import UserError
 from experiments.video import quiet
-from experiments.video.models import Model
+from experiments.video.models import INSTALL, Model
 from experiments.video.people import Person, Region
 
 if typing.TYPE_CHECKING:
@@ -38,7 +38,7 @@ class MediaPipe:
     """A `people.Landmarker`; a context, as it holds native resources."""
 
     def __init__(self, model: Model):
-        """Loads the model. Raises UserError: it cannot be loaded."""
+        """Loads the model. Raises UserError: it, or MediaPipe, cannot be loaded."""
         with quiet.without(_CHATTER):
             # Of MediaPipe's own use of protobuf.
             warnings.filterwarnings("ignore", r"SymbolDatabase\.GetPrototype\(\)", UserWarning)
@@ -49,6 +49,8 @@ class MediaPipe:
                 model = _normalising(model)
                 self._finder = _finder(model)
                 self._looker = _looker(model)
+            except UserError:
+                raise
             except Exception as error:  # a damaged model makes the libraries raise anything at all
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 raise UserError(
@@ -106,8 +108,17 @@ class MediaPipe:
 
 
 def _part(name: str) -> Any:
-    """A module of MediaPipe, which is no more than optional, and not typed."""
-    return importlib.import_module(f"mediapipe.{name}")
+    """A module of MediaPipe, which is no more than optional, and not typed.
+
+    Raises:
+      UserError: it cannot be imported, as where a system library of OpenCV's is missing.
+    """
+    try:
+        return importlib.import_module(f"mediapipe.{name}")
+    except (ImportError, OSError) as error:
+        raise UserError(
+            f"the package mediapipe is installed but cannot be imported ({error}); install what it misses, or {INSTALL}"
+        ) from error
 
 
 def _landmarks(points: Any, width: int, height: int) -> Array:

@@ -16,7 +16,7 @@ _IN_THE_PACKAGE = {
     DETECTOR: "modules/pose_detection/pose_detection.tflite",
     LANDMARKS: "modules/pose_landmark/pose_landmark_full.tflite",
 }
-_INSTALL = "install it with `python -m pip install -r requirements-video.txt`"
+INSTALL = "install it with `python -m pip install -r requirements-video.txt`"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ def load(path: str | None = None) -> Model:
     """
     package = _package()
     if package is None:
-        raise UserError(f"finding people in videos needs the package mediapipe, which is not installed; {_INSTALL}")
+        raise UserError(f"finding people in videos needs the package mediapipe, which is not installed; {INSTALL}")
     return _of_package(package) if path is None else _of_task(Path(path))
 
 
@@ -74,7 +74,7 @@ def _of_package(package: Path) -> Model:
     for name, place in _IN_THE_PACKAGE.items():
         file = package / place
         if not file.is_file():
-            raise UserError(f"the installed mediapipe carries no pose model ({file} is missing); {_INSTALL}")
+            raise UserError(f"the installed mediapipe carries no pose model ({file} is missing); {INSTALL}")
         parts[name] = file.read_bytes()
     return Model(parts[DETECTOR], parts[LANDMARKS])
 

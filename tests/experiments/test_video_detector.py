@@ -42,6 +42,19 @@ def test_missing_package_is_one_sentence(monkeypatch):
         models.load()
 
 
+def test_a_package_that_cannot_be_imported_is_one_sentence(monkeypatch):
+    from experiments.video import landmarker
+
+    def fail(name):
+        raise ImportError("libGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(landmarker.importlib, "import_module", fail)
+    with pytest.raises(
+        UserError, match=r"^the package mediapipe .* cannot be imported \(libGL.* file\); .*requirements-video"
+    ):
+        landmarker.MediaPipe(models.Model(b"", b""))
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
