@@ -150,7 +150,8 @@ def load(data_dir: str | Path, action: str, max_instances: int | None = None, *,
     root = Path(data_dir)
     folder = root / action if _instances(root / action) else root
     found: list[tuple[Path, dict[str, Array]]] = []
-    broken, others = [], set()
+    broken: dict[str, list[str]] = {}  # reason -> files
+    others = set()
     for path in _instances(folder):
         try:
             arrays = neutral_file.read(path)
@@ -160,13 +161,13 @@ def load(data_dir: str | Path, action: str, max_instances: int | None = None, *,
                 continue
             found.append((path, _named(path, neutral_file.check(arrays), found)))
         except FileError as error:
-            broken.append(f"{path} ({error})")
+            broken.setdefault(str(error), []).append(str(path))
     if not found:
-        raise DatasetError(_why_nothing(root, action, broken, others))
+        raise DatasetError(_why_nothing(root, action, _reasons(broken), others))
     found.sort(key=lambda item: (float(item[1].get("order", np.inf)), layouts.natural(str(item[1]["name"]))))
     chosen = layouts.choose([str(arrays["name"]) for _, arrays in found], action, ids, folder)
     found, odd = _agreeing([item for item in found if str(item[1]["name"]) in chosen][:max_instances])
-    return _dataset(found, action, broken + odd)
+    return _dataset(found, action, _reasons(broken) + odd)
 
 
 def _dataset(found: list[tuple[Path, dict[str, Array]]], action: str, broken: list[str]) -> Dataset:
@@ -337,6 +338,10 @@ def _why_nothing(root: Path, action: str, broken: list[str], others: set[str]) -
     if others:
         return f"--action={action} is not in {root}, which holds {', '.join(sorted(others))}; name one of these"
     return f"--data_dir={root} holds no .npz files; expected {action}/<instance>.npz or <instance>.npz in it"
+
+
+def _reasons(broken: dict[str, list[str]]) -> list[str]:
+    return [f"{layouts.listed(files)} ({reason})" for reason, files in broken.items()]
 
 
 def _instances(folder: Path) -> list[Path]:

@@ -346,6 +346,14 @@ def test_files_that_are_no_npz(content, tmp_path):
         neutral.load(tmp_path, "a")
 
 
+def test_files_with_one_fault_are_listed_together(tmp_path):
+    for number in range(8):
+        save(tmp_path / f"{number}.npz", poses=np.zeros((3, 72)), trans=np.zeros((3, 3)))
+    with pytest.raises(DatasetError, match=r"4\.npz and 3 more \(it holds a motion") as error:
+        neutral.load(tmp_path, "kick")
+    assert str(error.value).count("it holds a motion") == 1
+
+
 def test_files_that_disagree(tmp_path):
     save(tmp_path / "a.npz", **minimal(), head_point="head_centre")
     save(tmp_path / "b.npz", **minimal())
