@@ -65,7 +65,8 @@ def load(
     names = layouts.choose([name for name, _, _ in places], action, ids, base)
     tracking.check_names(person, names)
     places = [place for place in places if place[0] in names]
-    clips, broken, guessed = [], [], []
+    clips, guessed = [], []
+    unusable: dict[str, list[str]] = {}  # names by what is wrong with them
     for name, place, prefix in places:
         if max_instances is not None and len(clips) >= max_instances:
             break
@@ -73,10 +74,11 @@ def load(
             shown = _footage(base, name, place)
             clips.append(_clip(name, place, prefix, shown, image_size, fps, tracking.choice_for(person, name)))
         except (BrokenClipError, DatasetError) as error:
-            broken.append(f"{name} ({error})")
+            unusable.setdefault(str(error), []).append(name)
             continue
         if not (fps or (shown and shown.fps)):
             guessed.append(name)
+    broken = [f"{layouts.listed(names)} ({reason})" for reason, names in unusable.items()]
     if not clips:
         raise DatasetError(f"no clip in {base} can be used: {layouts.listed(broken)}")
     notes = []

@@ -66,7 +66,7 @@ def test_clips_that_cannot_be_used_are_left_out(tmp_path):
     assert "b (none of the 2 frames" in left_out and "d (nobody is seen" in left_out
     assert "JSON for 5 frames, numbered 0 to 4, where the clip has 4;" in left_out
     with pytest.raises(
-        DatasetError, match=r"no clip in .* can be used: a \(no film or pictures .* give --image_size=1920x"
+        DatasetError, match=r"no clip in .* can be used: a, b, d \(no film or pictures .* give --image_size=1920x"
     ):
         openpose_folders.load(tmp_path, "kick")
 
