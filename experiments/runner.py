@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib.metadata
+import shutil
 import time
 from typing import Any
 
@@ -31,6 +32,7 @@ from experiments.chunks import Chunk, CompiledFit, Job, Position
 from experiments.datasets.base import Dataset
 from experiments.errors import UserError
 from experiments.progress import FitProgress, duration
+from experiments.render import overlay
 from experiments.settings import Settings, size_of
 from nemo_jax import fit
 from nemo_jax.priors import Priors, published_limits
@@ -99,6 +101,11 @@ def _run(
     comparison.write_csv(output / "evaluation.csv", dataset, each)
     results.write_config(output / "config.json", dataclasses.replace(settings, fit=job.config), versions())
     figures.write_all(output, dataset, fitted, end.history, inputs.hidden, threshold)
+    if settings.overlay:
+        overlay.write_all(output, dataset, fitted, inputs.nose_body, console, settings.compare)
+    else:
+        # Those of an older fit would show something else.
+        shutil.rmtree(output / "overlay", ignore_errors=True)
     metrics = {
         **numbers,
         "num_instances": len(dataset.names),
