@@ -1,0 +1,80 @@
+"""A mesh on a skeleton of joints: what a skinned, animated file is made of, whatever its format."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from body_models import joints as jn
+from experiments.export.clip import Clip
+
+Array = np.ndarray
+MAX_INFLUENCES = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Rig:
+    """J joints, V vertices, F triangles, T key frames.
+
+    names, parents (J,): of the joints, a parent before its children, -1 for a root. rest_joints (J, 3), vertices (V, 3),
+    normals (V, 3): at rest, metres, y up. faces (F, 3). influences, weights (V, 4): the joints that move each vertex and how
+    much, largest first, sums 1. times (T,): seconds. rotations (T, J, 3, 3): of each joint against its parent.
+    moving: the joint that is also moved, to places (T, 3) against its parent.
+    """
+
+    names: tuple[str, ...]
+    parents: Array
+    rest_joints: Array
+    vertices: Array
+    normals: Array
+    faces: Array
+    influences: Array
+    weights: Array
+    times: Array
+    rotations: Array
+    moving: int
+    places: Array
+
+
+def of_clip(clip: Clip) -> Rig:
+    """The instance's own shape on SMPL's skeleton. At rest it stands on the ground.
+
+    Pose correctives are left out, as files of this kind blend joints and nothing else.
+    """
+    floor = np.array([0, clip.rest_vertices[:, 1].min(), 0])
+    vertices, faces = clip.rest_vertices - floor, np.asarray(clip.body.faces)
+    influences, weights = strongest(np.asarray(clip.body.mesh.rotation_weights, float))
+    return Rig(
+        names=tuple(jn.SMPL_JOINTS),
+        parents=jn.PARENTS,
+        rest_joints=clip.rest_joints - floor,
+        vertices=vertices,
+        normals=vertex_normals(vertices, faces),
+        faces=faces,
+        influences=influences,
+        weights=weights,
+        times=clip.times,
+        rotations=clip.rotations,
+        moving=0,
+        places=clip.joints[:, 0],
+    )
+
+
+def strongest(weights: Array) -> tuple[Array, Array]:
+    """The four strongest joints (V, 4) of each vertex and their weights, scaled to sum to 1, of weights (V, J)."""
+    order = np.argsort(-weights, axis=1, kind="stable")[:, :MAX_INFLUENCES]
+    kept = np.take_along_axis(weights, order, 1)
+    # glTF wants joint 0 where nothing weighs.
+    return np.where(kept > 0, order, 0), kept / kept.sum(1, keepdims=True)
+
+
+def vertex_normals(vertices: Array, faces: Array) -> Array:
+    """Unit normals (V, 3), each face counting by its area; straight up where no face is."""
+    first, second, third = (vertices[faces[:, corner]] for corner in range(3))
+    area = np.cross(second - first, third - first)
+    total = np.zeros_like(vertices)
+    for corner in range(3):
+        np.add.at(total, faces[:, corner], area)
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.where(length > 0, total / np.maximum(length, 1e-30), [0.0, 1.0, 0.0])
