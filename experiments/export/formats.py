@@ -8,9 +8,11 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from experiments import files
 from experiments.errors import UserError
-from experiments.export import amass_npz, bvh, clip, fbx_ready, glb, table, trc
+from experiments.export import amass_npz, bvh, clip, fbx_ready, glb, rig, table, trc
 from experiments.export.clip import Clip
 from experiments.saved import Saved
 
@@ -85,9 +87,9 @@ def export(
         rates = ", ".join(f"{rate:g}" for rate in dict.fromkeys(motion.fps for _, motion in written))
         count = f"{len(written)} file{'s' * (len(written) != 1)}"
         report(f"{name}: {count} in {folder / name}, {rates} frames per second, {up or form.up} up")
-        if name == "amass":
-            for line in _amass_notes([motion for _, motion in written]):
-                report(f"  {line}")
+        notes = _NOTES.get(name, lambda clips: [])
+        for line in notes([motion for _, motion in written]):
+            report(f"  {line}")
     return paths
 
 
@@ -132,3 +134,14 @@ def _amass_notes(clips: Sequence[Clip]) -> list[str]:
             f"In the add-on of Blender set the target rate to {min(odd):g}, or the motion plays at a wrong speed."
         )
     return notes
+
+
+def _skin_notes(clips: Sequence[Clip]) -> list[str]:
+    share = rig.dropped(np.asarray(clips[0].body.mesh.rotation_weights, float))
+    if share < _NEGLIGIBLE:
+        return []
+    return [f"Up to {share:.0%} of the weight of a vertex is left out: files of this kind have four joints for each."]
+
+
+_NEGLIGIBLE = 0.005
+_NOTES = {"amass": _amass_notes, "glb": _skin_notes, "fbx-ready": _skin_notes}

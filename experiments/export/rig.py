@@ -69,6 +69,11 @@ def strongest(weights: Array) -> tuple[Array, Array]:
     return np.where(kept > 0, order, 0), kept / kept.sum(1, keepdims=True)
 
 
+def dropped(weights: Array) -> float:
+    """The largest share of a vertex's weights (V, J) that `strongest` leaves out."""
+    return float(1 - np.sort(weights, axis=1)[:, -MAX_INFLUENCES:].sum(1).min())
+
+
 def vertex_normals(vertices: Array, faces: Array) -> Array:
     """Unit normals (V, 3), each face counting by its area; straight up where no face is."""
     first, second, third = (vertices[faces[:, corner]] for corner in range(3))
