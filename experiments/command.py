@@ -15,8 +15,9 @@ BAD_INPUT, INTERRUPTED = 2, 130
 # What may stand after `run.py`: the module whose `parse(argv)` makes settings, and the one whose `run(settings)` obeys.
 # Without a word it is `fit`.
 COMMANDS = {
-    "fit": ("experiments.flags", "experiments.runner"),
+    "fit": ("experiments.flags", "experiments.many"),
     "simulate": ("experiments.simulate_command", "experiments.simulate_command"),
+    "export": ("experiments.export_command", "experiments.export_command"),
 }
 
 
