@@ -1,0 +1,334 @@
+// The page: its state, its controls, and what of the scene they show. `window.nemo` lets others look in.
+
+const STEP = 0.01; // of phase, by an arrow key
+const MOST_AT_FIRST = 12;
+const VEILED = 0.55;
+
+class Page {
+  constructor(data) {
+    this.data = data;
+    this.clips = new Clips(data);
+    this.field = new Field(data.field, this.clips.codes[0].length);
+    this.body = new Body(data.body);
+    this.films = new FilmCameras(data.cameras, data.ground);
+    this.keypoints = unpack(data.keypoints);
+    this.visible = unpack(data.visible);
+    this.others = { initial: given(data.initial), truth: given(data.truth) };
+    this.people = this.clips.names.map((_, n) => this.clips.person(n));
+    this.rooms = this.people.map((person) => this.room(person));
+    this.state = {
+      playing: !window.matchMedia("(prefers-reduced-motion: reduce)").matches,
+      speed: 1,
+      sync: "phase",
+      phase: 0,
+      time: 0,
+      layout: this.clips.count > 1 ? "cells" : "overlaid",
+      shown: this.clips.names.map((_, n) => n < MOST_AT_FIRST),
+      fit: true,
+      initial: false,
+      truth: false,
+      cameras: false,
+      own: false,
+      between: false,
+      from: 0,
+      to: Math.min(1, this.clips.count - 1),
+      share: 0.5,
+      point: null, // on the map of codes; null = between the two instances
+    };
+    this.drawn = 0;
+    this.renderer = new Renderer(element("scene"), this.body);
+    const [x, , z] = data.across;
+    this.orbit = new Orbit(element("stage"), Math.atan2(-z, x), () => this.change());
+    this.controls = new Controls(this);
+    this.change();
+  }
+
+  /** The room that a person's hips take: middle and half size, metres. */
+  room(person) {
+    const root = this.body.restJoints(person.betas);
+    const places = Array.from({ length: 17 }, (_, i) => {
+      const { translation } = this.motion(person, i / 16);
+      return add(translation, [root[0], root[1] - person.ground, root[2]]);
+    });
+    const ends = (axis) => [Math.min(...places.map((p) => p[axis])), Math.max(...places.map((p) => p[axis]))];
+    return [0, 1, 2].map(ends);
+  }
+
+  /** The field's motion for a person, on the person's own side. */
+  motion(person, phase) {
+    const motion = this.field.at(phase, person.code);
+    return person.mirrored ? mirrorMotion(motion, this.body.twins) : motion;
+  }
+
+  set(values) {
+    Object.assign(this.state, values);
+    this.change();
+  }
+
+  /** Switches between phase and clip time without moving the first person shown. */
+  setSync(sync) {
+    const { state } = this;
+    if (sync === state.sync) return;
+    const leader = this.visiblePeople()[0] ?? this.people[0];
+    const now = this.moment(leader);
+    this.set({ sync, phase: now.phase, time: now.raw * leader.duration });
+  }
+
+  change() {
+    this.dirty = true;
+  }
+
+  /** Seconds that the clock of the present mode takes from end to end. */
+  length() {
+    const durations = this.visiblePeople().map((person) => person.duration).sort((a, b) => a - b);
+    if (!durations.length) return 1;
+    const chosen = this.state.sync === "phase" ? Math.floor(durations.length / 2) : durations.length - 1;
+    return Math.max(durations[chosen], 1e-3);
+  }
+
+  advance(seconds) {
+    const { state } = this;
+    const length = this.length();
+    const step = seconds * state.speed;
+    if (state.sync === "phase") state.phase = (state.phase + step / length) % 1;
+    else state.time = (state.time + step) % length;
+    this.change();
+  }
+
+  /** Moves by hand: a step of phase, or a frame. */
+  step(count) {
+    const { state } = this;
+    const fps = Math.max(...this.clips.fps);
+    this.set({
+      playing: false,
+      phase: state.sync === "phase" ? clamp(state.phase + count * STEP, 0, 1) : state.phase,
+      time: state.sync === "time" ? clamp(state.time + count / fps, 0, this.length()) : state.time,
+    });
+  }
+
+  /** Phase, raw phase and whether the clip is over, of a person now. */
+  moment(person) {
+    const { state } = this;
+    if (state.sync === "phase") return { phase: state.phase, raw: person.rawAt(state.phase), over: false };
+    const raw = clamp(person.duration > 0 ? state.time / person.duration : 0, 0, 1);
+    return { phase: person.phaseAt(raw), raw, over: state.time > person.duration + 1e-6 };
+  }
+
+  visiblePeople() {
+    const shown = this.people.filter((_, n) => this.state.shown[n]);
+    return this.state.between ? [...shown, this.betweenPerson()] : shown;
+  }
+
+  betweenPerson() {
+    const { from, to, share, point } = this.state;
+    const weights = this.people.map(() => 0);
+    weights[from] += 1 - share;
+    weights[to] += share;
+    const person = point ? this.clips.personAt(point) : this.clips.blend(weights);
+    return { ...person, name: "between" };
+  }
+
+  colour(person) {
+    return person.instance === null ? this.data.other_colours.between : this.data.colours[person.instance];
+  }
+
+  /** What is drawn of a person now: posed bodies in their colours. */
+  bodiesOf(person) {
+    const { state, clips } = this;
+    const { phase, raw } = this.moment(person);
+    const motion = this.motion(person, phase);
+    const pose = this.body.pose(motion, person.betas, -person.ground);
+    const out = [];
+    if (state.fit || person.instance === null) out.push({ pose, colour: rgb(this.colour(person)), alpha: 1 });
+    if (person.instance === null) return { bodies: out, joints: pose.joints };
+    const n = person.instance;
+    const frame = Math.round(raw * (clips.frames[n] - 1));
+    for (const kind of ["initial", "truth"]) {
+      const source = this.others[kind];
+      if (!state[kind] || !source) continue;
+      const row = n * source.frames + frame;
+      if (!source.mask[row]) continue;
+      const rotations = rotationsOf(source.pose, row * JOINTS * 3);
+      const translation = source.translation ? source.translation.subarray(3 * row, 3 * row + 3) : motion.translation;
+      const betas = source.betas ? source.betas.subarray(n * this.body.numShapes, (n + 1) * this.body.numShapes) : person.betas;
+      const other = this.body.pose({ rotations, translation }, betas, -person.ground);
+      out.push({ pose: other, colour: rgb(this.data.other_colours[kind]), alpha: out.length ? VEILED : 1 });
+    }
+    return { bodies: out, joints: pose.joints };
+  }
+
+  /** Middle and radius of the ball that holds these people, with their cameras where those are shown. */
+  frame(people) {
+    const rooms = people.map((person) => (person.instance === null ? this.room(person) : this.rooms[person.instance]));
+    const ends = [0, 1, 2].map((axis) => [
+      Math.min(...rooms.map((room) => room[axis][0])), Math.max(...rooms.map((room) => room[axis][1])),
+    ]);
+    const centre = ends.map(([low, high]) => (low + high) / 2);
+    const radius = 1.12 + Math.hypot(...[0, 2].map((axis) => (ends[axis][1] - ends[axis][0]) / 2));
+    return { centre: [centre[0], centre[1] - 0.06, centre[2]], radius };
+  }
+
+  draw() {
+    const { state } = this;
+    const { context, width, height } = paper(element("marks"));
+    const people = this.visiblePeople();
+    const groups = state.layout === "cells" || state.own ? people.map((person) => [person]) : [people];
+    const boxes = arrange(groups.length, width, height);
+    const frames = groups.map((group) => (group.length ? this.frame(group) : { centre: [0, 0.9, 0], radius: 1.5 }));
+    const radius = Math.max(...frames.map((frame) => frame.radius), 1);
+    const cells = groups.map((group, i) => {
+      const [, , w, h] = boxes[i];
+      const own = state.own && group[0]?.instance !== null && group.length === 1;
+      const camera = own
+        ? this.films.camera(group[0].instance, this.shownPart(group[0].instance), w, h)
+        : this.orbit.camera(frames[i].centre, radius, w, h);
+      const posed = group.map((person) => this.bodiesOf(person));
+      const lines = state.cameras && !own ? group.flatMap((person) => this.cameraLines(person, frames[i].centre)) : [];
+      return { box: boxes[i], camera, bodies: posed.flatMap((each) => each.bodies), lines, ground: true, own };
+    });
+    this.renderer.draw(cells.length ? cells : [this.emptyCell(width, height)]);
+    cells.forEach((cell, i) => this.label(context, cell, groups[i]));
+    if (!people.length) {
+      context.textAlign = "center";
+      context.fillStyle = SOFT;
+      context.fillText("Choose an instance to show.", width / 2, height / 2);
+    }
+    this.controls.refresh(people);
+    this.drawn += 1;
+  }
+
+  emptyCell(width, height) {
+    const camera = this.orbit.camera([0, 0.9, 0], 1.5, width, height);
+    return { box: [0, 0, width, height], camera, bodies: [], lines: [], ground: true };
+  }
+
+  label(context, cell, group) {
+    const [x, y, w, h] = cell.box;
+    if (this.state.layout === "cells" || this.state.own) {
+      context.strokeStyle = "#e3e6e9";
+      context.strokeRect(x + 0.5, y + 0.5, w - 1, h - 1);
+      const [person] = group;
+      const { raw, over } = this.moment(person);
+      const number = person.instance === null ? "" : String(person.instance + 1);
+      const note = over ? "ended" : `${(raw * person.duration).toFixed(2)} s`;
+      if (cell.own) drawJoints(context, cell.box, this.jointsOf(person, raw, cell), this.data.limbs);
+      cellLabel(context, cell.box, { name: person.name, number, colour: this.colour(person), note });
+    }
+    if (!this.state.cameras || cell.own) return;
+    for (const { instance } of group) {
+      if (instance === null) continue;
+      const [cx, cy, , cw] = project(cell.camera.viewProjection, this.films.place(instance));
+      if (cw <= 0.1) continue;
+      const at = [x + (w * (1 + cx / cw)) / 2, y + (h * (1 - cy / cw)) / 2];
+      if (at[0] > x && at[0] < x + w - 30 && at[1] > y + 30 && at[1] < y + h)
+        chip(context, at[0] + 5, at[1] - 12, String(instance + 1), this.data.colours[instance]);
+    }
+  }
+
+  cameraLines({ instance }, centre) {
+    if (instance === null) return [];
+    const away = Math.hypot(...add(this.films.place(instance), centre, -1));
+    const colour = rgb(this.data.colours[instance]);
+    return this.films.frustum(instance, clamp(0.12 * away, 0.25, 1.2)).map(([from, to]) => [from, to, colour]);
+  }
+
+  /** Far enough back to see the shown cameras, or home again. */
+  frameCameras(on) {
+    const people = this.visiblePeople().filter((person) => person.instance !== null);
+    if (!on || !people.length) return this.orbit.reset({ azimuth: this.orbit.azimuth });
+    const { centre, radius } = this.frame(people);
+    const away = people.map(({ instance }) => Math.hypot(...add(this.films.place(instance), centre, -1)));
+    return this.orbit.reset({ azimuth: this.orbit.azimuth, elevation: 0.5, zoom: (1.08 * Math.max(...away)) / radius });
+  }
+
+  /** The part of the image in which an instance's joints are, with a margin: [left, top, right, bottom]. */
+  shownPart(n) {
+    const frames = this.visible.length / this.clips.count;
+    let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
+    for (let i = n * frames; i < (n + 1) * frames; i++) {
+      if (!this.visible[i]) continue;
+      const [x, y] = [this.keypoints[2 * i], this.keypoints[2 * i + 1]];
+      [left, right, top, bottom] = [Math.min(left, x), Math.max(right, x), Math.min(top, y), Math.max(bottom, y)];
+    }
+    if (left > right) return [0, 0, ...this.data.cameras.image_size[n]];
+    const margin = 0.12 * Math.max(right - left, bottom - top, 20);
+    return [left - margin, top - 1.5 * margin, right + margin, bottom + margin];
+  }
+
+  jointsOf(person, raw, cell) {
+    const count = this.data.keypoints.shape[2];
+    const frame = Math.round(raw * (this.clips.frames[person.instance] - 1));
+    const row = (person.instance * this.data.keypoints.shape[1] + frame) * count;
+    return Array.from({ length: count }, (_, k) => {
+      const [x, y] = cell.camera.place([this.keypoints[2 * (row + k)], this.keypoints[2 * (row + k) + 1]]);
+      return [cell.box[0] + x, cell.box[1] + y, this.visible[row + k]];
+    });
+  }
+
+  /** Starts the clock; it draws only what changed. */
+  run() {
+    let before = performance.now();
+    const tick = (now) => {
+      requestAnimationFrame(tick);
+      if (this.state.playing) this.advance(Math.min((now - before) / 1000, 0.25));
+      before = now;
+      if (!this.dirty) return;
+      this.dirty = false;
+      this.draw();
+    };
+    requestAnimationFrame(tick);
+    new ResizeObserver(() => this.change()).observe(element("stage"));
+    const canvas = element("scene");
+    canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
+    canvas.addEventListener("webglcontextrestored", () => {
+      this.renderer.load();
+      this.change();
+    });
+  }
+}
+
+function element(id) {
+  return document.getElementById(id);
+}
+
+function rgb(hex) {
+  return [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255);
+}
+
+function given(packed) {
+  if (!packed) return null;
+  const values = Object.fromEntries(Object.entries(packed).map(([key, value]) => [key, unpack(value)]));
+  return { ...values, frames: packed.pose.shape[1] };
+}
+
+/** Boxes [x, y, width, height] of a grid in which cells are as large as they can be. */
+function arrange(count, width, height) {
+  const sizes = Array.from({ length: Math.max(count, 1) }, (_, i) => {
+    const rowCount = Math.ceil(count / (i + 1));
+    return { columns: i + 1, rowCount, side: Math.min(width / (i + 1), (0.8 * height) / rowCount) };
+  });
+  const { columns, rowCount } = sizes.reduce((best, size) => (size.side > best.side + 1e-9 ? size : best));
+  return Array.from({ length: count }, (_, i) => {
+    const [column, row] = [i % columns, Math.floor(i / columns)];
+    return [(column * width) / columns, (row * height) / rowCount, width / columns, height / rowCount];
+  });
+}
+
+function start() {
+  const fail = (error) => {
+    element("problem").hidden = false;
+    element("problem").textContent = error.message;
+  };
+  window.addEventListener("error", (event) => fail(event.error ?? event));
+  const page = new Page(JSON.parse(element("data").textContent));
+  page.run();
+  window.nemo = {
+    /** A copy of the page's state, and how many pictures it has drawn. */
+    get state() {
+      return { ...structuredClone(page.state), drawn: page.drawn };
+    },
+    set: (values) => page.set(values),
+    field: (phase, code) => page.field.at(phase, code),
+    page,
+  };
+}
