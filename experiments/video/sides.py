@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from experiments.video.landmarks import LANDMARKS
+
 Array = np.ndarray
 
-# MediaPipe's landmarks that come in pairs, left and right.
-_LEFT = np.array([1, 2, 3, 7, 9, *range(11, 33, 2)])
-_RIGHT = np.array([4, 5, 6, 8, 10, *range(12, 33, 2)])
-MIRROR = np.arange(33)
-MIRROR[_LEFT], MIRROR[_RIGHT] = _RIGHT, _LEFT
-
+_TWIN = {"left": "right", "right": "left"}
+# The landmark on the other side of each, itself for the nose.
+MIRROR = np.array([LANDMARKS.index("_".join(_TWIN.get(word, word) for word in name.split("_"))) for name in LANDMARKS])
 # What changes sides together: everything, or the legs below the hips.
 _WHOLE, _LEGS = np.arange(33), np.arange(25, 33)
 # What tells: shoulders to wrists, hips to ankles.
