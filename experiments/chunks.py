@@ -4,12 +4,13 @@ A chunk is one compiled scan over a fixed number of steps. Chunks start at multi
 so an interrupted fit that goes on from a chunk's end runs the very programs that an uninterrupted one would have run.
 """
 
+import copy
 import dataclasses
 import functools
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import smpl
+from experiments import devices
 from nemo_jax import fit
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
@@ -46,14 +48,43 @@ class Shapes(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
+class Functions:
+    """The parts of a fit, jitted: `fit.start`; of a stage its begin, its end, and (problem, carry, step numbers) -> carry,
+    losses."""
+
+    start: Callable[..., Any]
+    begin: Callable[[fit.Stage], Any]
+    end: Callable[[fit.Stage], Any]
+    steps: Callable[[fit.Stage], Any]
+
+
+def of_one(stage: fit.Stage):
+    """The steps of a stage of one fit."""
+
+    def chunk(problem: fit.Problem, carry: Any, steps: Array) -> tuple[Any, dict[str, Array]]:
+        return fit.run_steps(problem, stage, carry, steps)
+
+    return chunk
+
+
+ONE_FIT = Functions(
+    start=jax.jit(fit.start),
+    begin=lambda stage: jax.jit(stage.begin),
+    end=lambda stage: jax.jit(stage.end),
+    steps=lambda stage: jax.jit(of_one(stage)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
 class Job:
-    """What is to be fitted: the arguments of `fit.fit`."""
+    """What is to be fitted: the arguments of `fit.fit`, or, with functions of their own, those of several fits at once."""
 
     key: Array
     clips: Clips
     body: smpl.SMPL
     priors: Priors
     config: FitConfig
+    functions: Functions = ONE_FIT
 
     @property
     def arguments(self) -> tuple[Array, Clips, smpl.SMPL, Priors, FitConfig]:
@@ -65,12 +96,12 @@ class Job:
 
     @functools.cached_property
     def shapes(self) -> Shapes:
-        problem, state = jax.eval_shape(fit.start, *self.arguments)
+        problem, state = jax.eval_shape(self.functions.start, *self.arguments)
         states, carries = [], []
         for stage in self.stages:
             states.append(state)
-            carries.append(jax.eval_shape(stage.begin, problem, state))
-            state = jax.eval_shape(stage.end, problem, carries[-1])
+            carries.append(jax.eval_shape(self.functions.begin(stage), problem, state))
+            state = jax.eval_shape(self.functions.end(stage), problem, carries[-1])
         return Shapes(problem, tuple(states), tuple(carries), state)
 
     def carry_at(self, position: Position) -> Any:
@@ -79,14 +110,18 @@ class Job:
 
 
 class Chunk(NamedTuple):
-    """After a chunk of `stage`: the losses (length,) of each term from step number `first` on, and where the fit stands
-    now, with its carry there."""
+    """After a chunk of `stage`: the losses (length,) of each term from step number `first` on, (M, length) where M fits run
+    at once, and where the fit stands now, with its carry there."""
 
     stage: fit.Stage
     first: int
     losses: dict[str, np.ndarray]
     position: Position
     carry: Any
+
+    @property
+    def length(self) -> int:
+        return next(iter(self.losses.values())).shape[-1]
 
 
 def chunk_length(steps: int, parts: int = _CHUNKS_PER_STAGE) -> int:
@@ -102,19 +137,33 @@ class CompiledFit:
     def __init__(self, job: Job, position: Position):
         begun = time.perf_counter()
         self.job = job
-        shapes = job.shapes
-        lowered: dict[Any, Any] = {"start": jax.jit(fit.start).lower(*job.arguments)}
+        shapes, functions = job.shapes, job.functions
+        lowered: dict[Any, Any] = {"start": functions.start.lower(*job.arguments)}
         for number, (stage, state, carry) in enumerate(zip(job.stages, shapes.states, shapes.carries, strict=True)):
             if number >= position.stage:
-                lowered[number, "begin"] = jax.jit(stage.begin).lower(shapes.problem, state)
-                lowered[number, "end"] = jax.jit(stage.end).lower(shapes.problem, carry)
+                lowered[number, "begin"] = functions.begin(stage).lower(shapes.problem, state)
+                lowered[number, "end"] = functions.end(stage).lower(shapes.problem, carry)
                 for length in _lengths(stage):
-                    lowered[number, length] = _jitted_chunk(stage).lower(shapes.problem, carry, _index(length))
+                    lowered[number, length] = functions.steps(stage).lower(shapes.problem, carry, _index(length))
+        options = devices.compiler_options()
         # Compiling leaves Python, so that threads share the cores.
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            programs = pool.map(lambda low: low.compile(), lowered.values())
+            programs = pool.map(lambda low: low.compile(compiler_options=options), lowered.values())
             self._programs = dict(zip(lowered, programs, strict=True))
         self.seconds = time.perf_counter() - begun
+
+    def of(self, job: Job) -> "CompiledFit":
+        """The same programs for another job of the same shapes."""
+        other = copy.copy(self)
+        other.job = job
+        return other
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the hungriest of the programs needs on one device; 0 where the device does not tell."""
+        analyses = [program.memory_analysis() for program in self._programs.values()]
+        parts = ("temp_size_in_bytes", "argument_size_in_bytes", "output_size_in_bytes")
+        return max(sum(getattr(each, part) for part in parts) if each else 0 for each in analyses)
 
     def start(self) -> tuple[fit.Problem, fit.FitState]:
         """The problem and the first state."""
@@ -150,13 +199,6 @@ def _lengths(stage: fit.Stage) -> tuple[int, ...]:
     length = chunk_length(stage.steps)
     remainder = stage.steps % length
     return (length, remainder) if remainder else (length,)
-
-
-def _jitted_chunk(stage: fit.Stage):
-    def chunk(problem: fit.Problem, carry: Any, steps: Array) -> tuple[Any, dict[str, Array]]:
-        return fit.run_steps(problem, stage, carry, steps)
-
-    return jax.jit(chunk)
 
 
 def _index(length: int) -> jax.ShapeDtypeStruct:

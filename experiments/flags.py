@@ -23,6 +23,7 @@ Fits one motion field to several videos of the same action: 2D keypoints in, 3D 
   python run.py --action=baseball_pitch                        a synthetic pitch, no data needed
   python run.py --action=my_action --videos='clips/*.mp4'      your own videos
   python run.py --action=tennis_serve --data_dir=penn_action   clips on disk
+  python run.py --action=all --data_dir=penn_action            all its actions at once (docs/scale.md)
   python run.py simulate --help                                clips made from recorded motion
 """
 _HELP = ("--help", "-help", "-h", "-?", "--helpfull", "--helpshort")
@@ -37,7 +38,10 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     def string(name: str, default: str | None, text: str) -> None:
         flags.DEFINE_string(name, default, text, flag_values=values)
 
-    string("action", None, "What the clips show, such as baseball_pitch. Required.")
+    text = (
+        "What the clips show, such as baseball_pitch. Required. Several are fitted at once: a,b,c, or all of a folder."
+    )
+    string("action", None, text)
     string("videos", None, "Films of the action, such as 'clips/*.mp4' or a folder; one person is found in each.")
     string("data_dir", None, "Folder of the clips. Without it or --videos, the synthetic baseball_pitch is made.")
     string("dataset", None, "Format of the folder; guessed when not given.")
@@ -82,9 +86,26 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
         "Continue an interrupted fit in the output folder; --resume=false starts over.",
         flag_values=values,
     )
-    flags.DEFINE_boolean("overlay", True, "Write films of the fitted body over the clips.", flag_values=values)
+    text = "Write films of the fitted body over the clips; of several fits only if asked for."
+    flags.DEFINE_boolean("overlay", True, text, flag_values=values)
     text = "Draw the initial estimate beside the fit in those films."
     flags.DEFINE_boolean("compare", False, text, flag_values=values)
+    _define_many(values)
+
+
+def _define_many(values: flags.FlagValues) -> None:
+    def whole(name: str, default: int | None, text: str) -> None:
+        flags.DEFINE_integer(name, default, text, flag_values=values)
+
+    whole("num_seeds", 1, "Fit with so many seeds, from --seed on.")
+    text = "A field of the fit and its values, such as 'fit.lr_field=1e-4,3e-4'. May be given several times: all "
+    text += "combinations are fitted."
+    flags.DEFINE_multi_string("sweep", [], text, flag_values=values)
+    whole("fits_per_batch", None, "Fits in one program. Not given: as many as the memory of the devices takes.")
+    text = "Host and port of the first of several processes; found by itself on SLURM, Cloud TPU, GKE and MPI."
+    flags.DEFINE_string("coordinator_address", None, text, flag_values=values)
+    whole("num_processes", None, "How many processes share the fits; 1 = look for no others.")
+    whole("process_id", None, "Which of them this is, from 0.")
 
 
 GROUPS = {
@@ -94,6 +115,8 @@ GROUPS = {
     ),
     "Fit": ("preset", "seed", "body_model", "vposer", "gmm", "accelerator"),
     "Results": ("output_dir", "resume", "overlay", "compare"),
+    "Many fits": ("num_seeds", "sweep", "fits_per_batch"),
+    "Several machines": ("coordinator_address", "num_processes", "process_id"),
 }  # fmt: skip
 
 
@@ -128,7 +151,10 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> Settin
         raise UserError("--action is missing; name what the clips show, such as --action=baseball_pitch")
     own: dict[str, Any] = {name: values[name].value for group in GROUPS.values() for name in group}
     fit = dataclasses.replace(preset, **dataclasses.asdict(holder.value))
-    settings = Settings(fit=fit, **{**own, "init": tuple(own["init"])})
+    settings = Settings(fit=fit, **{**own, "init": tuple(own["init"]), "sweep": tuple(own["sweep"])})
+    if settings.many and values["overlay"].using_default_value:
+        # Drawing takes longer than fitting; nobody looks at all the films of a sweep.
+        settings = dataclasses.replace(settings, overlay=False)
     check(settings)
     return settings
 

@@ -5,6 +5,7 @@ import dataclasses
 import importlib.metadata
 import shutil
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -35,6 +36,7 @@ from experiments.progress import FitProgress, duration
 from experiments.render import overlay
 from experiments.settings import Settings, size_of
 from nemo_jax import fit
+from nemo_jax.model import Assets
 from nemo_jax.priors import Priors, published_limits
 
 _HEAD_KEYPOINT = {"nose": jn.NOSE, "top_of_head": jn.TOP_OF_HEAD, "head_centre": jn.HEAD_CENTRE}
@@ -79,14 +81,31 @@ def run(settings: Settings, console: Console | None = None, checkpoint_seconds: 
 def _run(
     settings: Settings, inputs: Inputs, console: Console, checkpoint_seconds: float, begun: float, device: str
 ) -> dict[str, Any]:
-    output, dataset, job = settings.output, inputs.dataset, inputs.job
-    num_frames = int(np.asarray(dataset.clips.frame_mask).sum())
-    console.print(f"{dataset.action}: {len(dataset.names)} clips, {num_frames} frames; {device}")
+    dataset = inputs.dataset
+    console.print(f"{dataset.action}: {len(dataset.names)} clips, {_num_frames(dataset)} frames; {device}")
     for note in inputs.notes:
         console.print(f"Note: {note}")
 
     problem, end = run_fit(inputs, settings, console, checkpoint_seconds, begun)
-    fitted = evaluation.predict(end.carry.params, problem.assets, inputs.nose_body, job.config, job.clips)
+    return finish(settings, inputs, problem.assets, end, console, begun, device)
+
+
+def finish(
+    settings: Settings, inputs: Inputs, assets: Assets, end: Snapshot, console: Console, begun: float, device: str
+) -> dict[str, Any]:
+    """Scores a finished fit and writes all its results.
+
+    Args:
+      settings: of this fit. inputs: what it read. assets: what it was given. end: the fit's end.
+      console: where the closing table goes.
+      begun: when the run that finished it began, on `time.perf_counter`'s clock; `end.seconds` tells of earlier runs.
+      device: what it ran on, in words.
+
+    Returns:
+      The metrics, as `metrics.json` has them.
+    """
+    output, dataset, job = settings.output, inputs.dataset, inputs.job
+    fitted = evaluation.predict(end.carry.params, assets, inputs.nose_body, job.config, job.clips)
     mirrored = [name for name, flag in zip(dataset.names, fitted.params.mirrored, strict=True) if flag > 0.5]
     if mirrored:
         console.print(
@@ -109,7 +128,7 @@ def _run(
     metrics = {
         **numbers,
         "num_instances": len(dataset.names),
-        "num_frames": num_frames,
+        "num_frames": _num_frames(dataset),
         "num_mirrored": len(mirrored),
         "synthetic": dataset.synthetic,
         # Of all runs, where a fit was interrupted.
@@ -124,10 +143,35 @@ def _run(
     return metrics
 
 
-def load(settings: Settings, console: Console | None = None) -> Inputs:
-    """Reads body and clips, hides what is to be held out, and puts the fit together. The console shows progress."""
-    nose_body = loaders.load_body(settings.body_model)
-    dataset = read(settings, nose_body, console)
+def _num_frames(dataset: Dataset) -> int:
+    return int(np.asarray(dataset.clips.frame_mask).sum())
+
+
+class Shelf:
+    """What was read stands here, so that several fits read it once and share it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Any, Any] = {}
+
+    def get(self, key: tuple[Any, ...], read: Callable[[], Any]) -> Any:
+        """What `read` returns, or returned when this key was first asked for."""
+        if key not in self._kept:
+            self._kept[key] = read()
+        return self._kept[key]
+
+
+def load(settings: Settings, console: Console | None = None, shelf: Shelf | None = None) -> Inputs:
+    """Reads body and clips, hides what is to be held out, and puts the fit together.
+
+    Args:
+      settings: of one fit. console: shows progress. shelf: of several fits that have all in common but action, seed and
+        fields of the fit.
+    """
+    shelf = shelf or Shelf()
+    nose_body = shelf.get(("body", "nose"), lambda: loaders.load_body(settings.body_model))
+    # Only what is made up depends on the seed.
+    seed = settings.seed if settings.data_dir is None and settings.videos is None else None
+    dataset = shelf.get(("clips", settings.action, seed), lambda: read(settings, nose_body, console))
     if settings.fit.resample == "shortest":
         dataset = resample.shortest(dataset)
     if settings.fit.head_keypoint == "top_of_head":
@@ -137,7 +181,8 @@ def load(settings: Settings, console: Console | None = None) -> Inputs:
     if dataset.head_point != "nose":
         if nose_body.has_extra_joints:
             ids = [_HEAD_KEYPOINT[dataset.head_point], *jn.BODY_25[1:]]
-            body = loaders.load_body(settings.body_model, keypoint_ids=ids)
+            point = ("body", dataset.head_point)
+            body = shelf.get(point, lambda: loaders.load_body(settings.body_model, keypoint_ids=ids))
         else:
             dataset = _without_head(dataset)
             notes.append(
@@ -156,7 +201,7 @@ def load(settings: Settings, console: Console | None = None) -> Inputs:
         key=jax.random.key(settings.seed),
         clips=jax.tree.map(jnp.asarray, clips),
         body=body,
-        priors=load_priors(settings),
+        priors=shelf.get(("priors", settings.fit.prior_set), lambda: load_priors(settings)),
         config=config,
     )
     return Inputs(dataset=dataset, hidden=hidden, nose_body=nose_body, job=job, notes=tuple(notes), holdout=share)
@@ -199,9 +244,7 @@ def run_fit(
 ) -> tuple[fit.Problem, Snapshot]:
     """Fits, from the last checkpoint in the output folder on, and returns the problem and the end of the fit."""
     job = inputs.job
-    about = {"action": settings.action, "seed": settings.seed, "holdout": inputs.holdout}
-    identity = identity_of(job, about, inputs.dataset.names)
-    with Checkpoints(settings.output / "checkpoints", job, identity) as checkpoints:
+    with checkpoints_of(settings, inputs) as checkpoints:
         if not settings.resume:
             checkpoints.clear()
         found = checkpoints.latest()
@@ -232,15 +275,23 @@ def run_fit(
                 progress.chunk(chunk)
                 now = time.perf_counter()
                 times = {"before": spent["before"] + now - begun, "fit": spent["fit"] + now - fit_begun}
-                at = dataclasses.replace(_after(at, chunk), seconds={**spent, **times})
-                stage_ends = chunk.first + _length(chunk) == chunk.stage.steps
+                at = dataclasses.replace(after(at, chunk), seconds={**spent, **times})
+                stage_ends = chunk.first + chunk.length == chunk.stage.steps
                 if stage_ends or now - saved >= checkpoint_seconds:
                     checkpoints.save(at)
                     saved = now
     return problem, dataclasses.replace(at, seconds={**at.seconds, "before": spent["before"]})
 
 
-def _after(before: Snapshot, chunk: Chunk) -> Snapshot:
+def checkpoints_of(settings: Settings, inputs: Inputs) -> Checkpoints:
+    """The checkpoints of a fit, in its results folder."""
+    about = {"action": settings.action, "seed": settings.seed, "holdout": inputs.holdout}
+    return Checkpoints(
+        settings.output / "checkpoints", inputs.job, identity_of(inputs.job, about, inputs.dataset.names)
+    )
+
+
+def after(before: Snapshot, chunk: Chunk) -> Snapshot:
     """The snapshot after a chunk. Raises UserError: its losses are not finite."""
     terms = {term: values.copy() for term, values in before.history.get(chunk.stage.name, {}).items()}
     for term, values in chunk.losses.items():
@@ -251,13 +302,9 @@ def _after(before: Snapshot, chunk: Chunk) -> Snapshot:
                 "lower the learning rates, such as --fit.lr_field, and add --resume=false"
             )
         terms.setdefault(term, np.full(chunk.stage.steps, np.nan, np.float32))
-        terms[term][chunk.first : chunk.first + _length(chunk)] = values
+        terms[term][chunk.first : chunk.first + chunk.length] = values
     history = {**before.history, chunk.stage.name: terms}
     return dataclasses.replace(before, position=chunk.position, carry=chunk.carry, history=history)
-
-
-def _length(chunk: Chunk) -> int:
-    return len(next(iter(chunk.losses.values())))
 
 
 def _holdout_share(dataset: Dataset) -> float:

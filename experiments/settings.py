@@ -14,7 +14,8 @@ from nemo_jax.field import KERNELS
 from nemo_jax.losses import KEYPOINT_LOSSES
 
 Accelerator = Literal["auto", "cpu", "gpu", "tpu"]
-_SEED_LIMIT = 2**32
+SEED_LIMIT = 2**32
+ALL = "all"  # as an action: every one of the folder
 # Fields that may be zero or negative; every other number of a configuration must be positive.
 _FREE = ("log_scale",)
 _MAY_BE_ZERO_PREFIXES = (
@@ -48,7 +49,12 @@ _LICENSED = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Everything the command line says. `holdout` None: 0.1 for annotations without ground truth, else 0."""
+    """Everything the command line says.
+
+    action: of several fits, their actions with commas between them, or `all`. holdout: None = 0.1 for annotations without
+    ground truth, else 0. fits_per_batch: None = as many as the device takes. The last three: how processes of several
+    machines find each other, see `experiments.distributed`.
+    """
 
     action: str
     accelerator: Accelerator = "auto"
@@ -74,7 +80,18 @@ class Settings:
     overlay: bool = True
     compare: bool = False
     holdout: float | None = None
+    num_seeds: int = 1
+    sweep: tuple[str, ...] = ()
+    fits_per_batch: int | None = None
+    coordinator_address: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
     fit: FitConfig = dataclasses.field(default_factory=FitConfig)
+
+    @property
+    def many(self) -> bool:
+        """Whether several fits are asked for."""
+        return self.num_seeds > 1 or bool(self.sweep) or "," in self.action or self.action == ALL
 
     @property
     def output(self) -> Path:
@@ -83,10 +100,15 @@ class Settings:
 
 def check(settings: Settings) -> None:
     """Raises UserError: a value that no run could use."""
-    if not settings.action or "/" in settings.action or settings.action in (".", ".."):
-        raise UserError(f"--action={settings.action} is not a name; give one such as baseball_pitch")
-    if not 0 <= settings.seed < _SEED_LIMIT:
-        raise UserError(f"--seed={settings.seed} is out of range; give a number from 0 to {_SEED_LIMIT - 1}")
+    for action in settings.action.split(","):
+        if not action.strip() or "/" in action or action in (".", ".."):
+            raise UserError(f"--action={settings.action} is not a name; give one such as baseball_pitch")
+    for flag, least in (("num_seeds", 1), ("fits_per_batch", 1), ("num_processes", 1), ("process_id", 0)):
+        value = getattr(settings, flag)
+        if value is not None and value < least:
+            raise UserError(f"--{flag}={value} is out of range; give {least} or more")
+    if not 0 <= settings.seed < SEED_LIMIT:
+        raise UserError(f"--seed={settings.seed} is out of range; give a number from 0 to {SEED_LIMIT - 1}")
     for flag in ("fps", "focal_length"):
         value = getattr(settings, flag)
         if value is not None and not 0 < value < math.inf:

@@ -15,10 +15,10 @@ from experiments.datasets import custom_video, nemo_mocap, neutral, openpose_fol
 from experiments.datasets.base import Dataset, DatasetError
 from experiments.video import patterns
 
-__all__ = ["FORMATS", "Dataset", "DatasetError", "guess", "load"]
+__all__ = ["FORMATS", "Dataset", "DatasetError", "actions", "guess", "load"]
 
-# Formats on disk, in the order in which a folder is tried: each has `recognises(root)` and `load(data_dir, action,
-# max_instances, ...)`, whose further arguments say which of the options of `load` it takes.
+# Formats on disk, in the order in which a folder is tried: each has `recognises(root)`, `actions(data_dir)` and
+# `load(data_dir, action, max_instances, ...)`, whose further arguments say which of the options of `load` it takes.
 FORMATS = {
     "nemo_mocap": nemo_mocap,
     "custom_video": custom_video,
@@ -97,6 +97,24 @@ def load(
     return _with_focal_length(read, focal_length)
 
 
+def actions(data_dir: str | None = None, dataset: str | None = None) -> list[str]:
+    """All actions of a folder, sorted; without a folder, the synthetic one.
+
+    Raises:
+      DatasetError: as `guess`, or the folder has no action that its format can name.
+    """
+    name = dataset or guess(data_dir)
+    if name == "synthetic":
+        return [synthetic.ACTION]
+    module = _format(name, data_dir)
+    if not Path(str(data_dir)).is_dir():
+        guess(data_dir)
+    found = module.actions(data_dir)
+    if not found:
+        raise DatasetError(f"--data_dir={data_dir} of format {name} does not say what its clips show; name the action")
+    return found
+
+
 def guess(data_dir: str | None) -> str:
     """The format of a folder.
 
@@ -149,14 +167,18 @@ def _synthetic(action: str, data_dir: str | None, max_instances: int | None, see
 def _folder(
     name: str, action: str, data_dir: str | None, max_instances: int | None, options: dict, has_openpose: bool
 ) -> Dataset:
+    read = _format(name, data_dir).load
+    # Who is followed is a question to the JSON files where they replace what the folder holds.
+    spoken_for = ("person",) if has_openpose else ()
+    return read(data_dir, action, max_instances, **_accepted(name, read, options, spoken_for))
+
+
+def _format(name: str, data_dir: str | None) -> Any:
     if name not in FORMATS:
         raise DatasetError(f"--dataset={name} is not a known format; choose one of synthetic, {', '.join(FORMATS)}")
     if data_dir is None:
         raise DatasetError(f"--dataset={name} needs --data_dir, the folder to read")
-    read = FORMATS[name].load
-    # Who is followed is a question to the JSON files where they replace what the folder holds.
-    spoken_for = ("person",) if has_openpose else ()
-    return read(data_dir, action, max_instances, **_accepted(name, read, options, spoken_for))
+    return FORMATS[name]
 
 
 def _accepted(name: str, read: Any, options: dict[str, Any], spoken_for: Sequence[str] = ()) -> dict[str, Any]:

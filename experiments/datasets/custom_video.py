@@ -35,6 +35,12 @@ def recognises(data_dir: str | Path) -> bool:
     return any(_clip_names(folder) for folder in _places(Path(data_dir)))
 
 
+def actions(data_dir: str | Path) -> list[str]:
+    """The actions that the clips' names have before the last dot."""
+    names = [name for folder in _places(Path(data_dir)) for name in _clip_names(folder)]
+    return sorted({name.rpartition(".")[0] for name in names if "." in name})
+
+
 def load(
     data_dir: str | Path,
     action: str,

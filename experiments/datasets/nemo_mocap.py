@@ -55,6 +55,11 @@ def recognises(data_dir: str | Path) -> bool:
     return bool(_actions(_base(Path(data_dir))))
 
 
+def actions(data_dir: str | Path) -> list[str]:
+    """The actions that there are folders of."""
+    return _actions(_base(Path(data_dir)))
+
+
 def load(
     data_dir: str | Path,
     action: str,

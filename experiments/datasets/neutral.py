@@ -6,6 +6,7 @@ reads back, bit for bit.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -31,6 +32,18 @@ def recognises(data_dir: str | Path) -> bool:
     """Whether the folder looks like the format: `.npz` files in it or in its subfolders."""
     root = Path(data_dir)
     return bool(_instances(root)) or any(_instances(folder) for folder in root.iterdir() if folder.is_dir())
+
+
+def actions(data_dir: str | Path) -> list[str]:
+    """The actions that there are: those that the files say, else the names of their folders."""
+    root = Path(data_dir)
+    found = set()
+    for folder in (root, *sorted(p for p in root.iterdir() if p.is_dir())):
+        for path in _instances(folder):
+            # Files that cannot be read are named when their action is.
+            with contextlib.suppress(FileError):
+                found.add(neutral_file.text(neutral_file.read(path, ("action",)), "action", folder.name))
+    return sorted(found)
 
 
 def write(dataset: Dataset, folder: str | Path, replace: bool = False) -> list[Path]:

@@ -30,6 +30,12 @@ def recognises(data_dir: str | Path) -> bool:
     return any(openpose_files.holds_frames(place) for place in places)
 
 
+def actions(data_dir: str | Path) -> list[str]:
+    """The folders that hold folders of such files: one for each action."""
+    folders = [folder for folder in sorted(Path(data_dir).iterdir()) if folder.is_dir()]
+    return [folder.name for folder in folders if not openpose_files.holds_frames(folder) and _places(folder)]
+
+
 def load(
     data_dir: str | Path,
     action: str,

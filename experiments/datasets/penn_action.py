@@ -75,6 +75,11 @@ def recognises(data_dir: str | Path) -> bool:
     return any(_label_files(root / "labels")) or any(_label_files(root))
 
 
+def actions(data_dir: str | Path) -> list[str]:
+    """The actions that the label files name."""
+    return sorted(_of_action(_label_folder(Path(data_dir)), "")[1])
+
+
 def load(
     data_dir: str | Path,
     action: str,

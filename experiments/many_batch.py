@@ -1,0 +1,153 @@
+"""Several fits in one program: stacked, padded, spread over the devices of this machine, and taken apart again.
+
+Fits go together when they compile to the same program: the same static fields, as many clips, the same body and priors.
+Their keys, clips and every number of the configuration have a leading axis of M fits, which `jax.vmap` runs over and
+`jax.shard_map` splits between the devices; devices never talk to each other. Shorter clips are padded with frames that
+do not exist, which no batch draws and no loss sees.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from experiments.chunks import CompiledFit, Functions, Job, Position, of_one
+from nemo_jax import fit
+from nemo_jax.clips import Clips
+from nemo_jax.config import FitConfig
+from nemo_jax.model import Assets
+
+_AXIS = "fits"
+# Fits of one program on one device, where nothing else limits them: more do not make it faster.
+_ENOUGH = {"cpu": 4, "gpu": 32, "tpu": 32}
+_MEMORY_SHARE = 0.9
+# Frames are padded to a multiple, so that other clips find the compiled program again.
+_FRAMES = 32
+
+
+_SHARED = ("body", "priors", "rows")  # of the assets
+
+
+def _problem(own: Any, shared: Any) -> Any:
+    """`own` for the parts of a problem that each fit has, `shared` for those that all share."""
+    assets: Any = {f.name: shared if f.name in _SHARED else own for f in dataclasses.fields(Assets)}
+    return fit.Problem(key=own, clips=own, assets=Assets(**assets), config=own)
+
+
+_AXES = _problem(0, None)
+_SPECS = _problem(P(_AXIS), P())
+
+
+def kind_of(job: Job) -> Hashable:
+    """What fits of one program have in common."""
+    config = job.config
+    static = tuple((f.name, getattr(config, f.name)) for f in dataclasses.fields(FitConfig) if not _is_number(f))
+    # Batches of all frames go over the padding too.
+    frames = job.clips.num_frames if config.batch_size == -1 else None
+    return static, job.clips.num_instances, frames, id(job.body), id(job.priors)
+
+
+def stack(jobs: Sequence[Job], size: int, num_frames: int) -> Job:
+    """One job of `size` fits of `num_frames` frames each; the last one is repeated to fill it."""
+    filled = [*jobs, *[jobs[-1]] * (size - len(jobs))]
+    clips = [_padded(job.clips, num_frames) for job in filled]
+    return Job(
+        key=jnp.stack([job.key for job in filled]),
+        clips=jax.tree.map(lambda *leaves: np.stack(leaves), *clips),
+        body=jobs[0].body,
+        priors=jobs[0].priors,
+        config=jax.tree.map(lambda *values: np.asarray(values, np.float32), *(job.config for job in filled)),
+        functions=_functions(),
+    )
+
+
+def take_apart(carry: Any, lane: int, shapes: Any) -> Any:
+    """The carry of one fit out of a stacked one on the host, without the padding; `shapes` are those of that fit alone."""
+    return jax.tree.map(lambda leaf, own: leaf[lane][tuple(map(slice, own.shape))].astype(own.dtype), carry, shapes)
+
+
+def put_together(carries: Sequence[Any], shapes: Any) -> Any:
+    """The inverse of `take_apart`; `shapes` are those of the stacked carry. Padding repeats what stands before it."""
+
+    def leaf(stacked: Any, *own: Any) -> np.ndarray:
+        rows = [np.asarray(row) for row in own]
+        rows += [rows[-1]] * (stacked.shape[0] - len(rows))
+        grown = [np.pad(r, [(0, w - h) for w, h in zip(stacked.shape[1:], r.shape, strict=True)], "edge") for r in rows]
+        return np.stack(grown).astype(stacked.dtype)
+
+    return jax.tree.map(leaf, shapes, *carries)
+
+
+def compiled(jobs: Sequence[Job], position: Position, most: int | None) -> tuple[CompiledFit, int, int]:
+    """Programs for these jobs of one kind, which may take several turns.
+
+    Args:
+      jobs: those to run. position: where they all stand.
+      most: fits of one program at most; None = as many as are worth while and fit into the devices' memory.
+
+    Returns:
+      The programs, the fits that they run at once, and the frames to which clips are padded.
+    """
+    devices = len(jax.local_devices())
+    longest = max(job.clips.num_frames for job in jobs)
+    frames = longest if jobs[0].config.batch_size == -1 else _FRAMES * math.ceil(longest / _FRAMES)
+    limit = devices * _ENOUGH.get(jax.default_backend(), 1) if most is None else most
+    while True:
+        size = _even(len(jobs), limit, devices)
+        programs = CompiledFit(stack(jobs[:size], size, frames), position)
+        if most is not None or size <= devices or programs.memory <= _memory():
+            return programs, size, frames
+        limit = size // 2
+
+
+def _padded(clips: Clips, num_frames: int) -> Clips:
+    missing = num_frames - clips.num_frames
+    fields: dict[str, Any] = {field.name: np.asarray(getattr(clips, field.name)) for field in dataclasses.fields(clips)}
+    for name in ("keypoints", "confidence", "frame_mask", "init_pose", "init_mask"):
+        fields[name] = np.pad(fields[name], [(0, 0), (0, missing)] + [(0, 0)] * (fields[name].ndim - 2))
+    return Clips(**fields)
+
+
+def _even(count: int, limit: int, devices: int) -> int:
+    """Fits of one turn: a multiple of the devices, near count / turns for the least number of turns."""
+    per_turn = max(devices, limit // devices * devices)
+    turns = math.ceil(count / per_turn)
+    return min(per_turn, devices * math.ceil(count / turns / devices))
+
+
+def _memory() -> float:
+    """Bytes that programs may take on a device; infinite where it does not tell."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return _MEMORY_SHARE * stats["bytes_limit"] if "bytes_limit" in stats else math.inf
+
+
+def _is_number(field: Any) -> bool:
+    return isinstance(field.default, float)
+
+
+@functools.cache
+def _functions() -> Functions:
+    mesh = Mesh(np.array(jax.local_devices()), (_AXIS,))
+    each = P(_AXIS)
+
+    def spread(function: Any, axes: Any, specs: Any, out_axes: Any = 0, out_specs: Any = each) -> Any:
+        # The values of constants inside a fit are the same on all devices, which the check does not see.
+        over_fits = jax.vmap(function, axes, out_axes)
+        return jax.jit(jax.shard_map(over_fits, mesh=mesh, in_specs=specs, out_specs=out_specs, check_vma=False))
+
+    def steps(stage: fit.Stage) -> Any:
+        return spread(of_one(stage), (_AXES, 0, None), (_SPECS, each, P()))
+
+    return Functions(
+        start=spread(fit.start, (0, 0, None, None, 0), (each, each, P(), P(), each), (_AXES, 0), (_SPECS, each)),
+        begin=lambda stage: spread(stage.begin, (_AXES, 0), (_SPECS, each)),
+        end=lambda stage: spread(stage.end, (_AXES, 0), (_SPECS, each)),
+        steps=steps,
+    )
