@@ -17,7 +17,7 @@ Array = np.ndarray
 TOLERANCE = 1e-3  # metres that the fewer directions may be off on any vertex of any pose of the page
 _MOST_DIRECTIONS = 32
 _MOST_JOINTS = 4  # that move a vertex; SMPL's format has no more
-_MOST_SAMPLES = 192
+_MOST_SAMPLES = 160
 
 
 def describe(body: smpl.SMPL, rotations: Array) -> dict[str, Any]:
@@ -58,11 +58,12 @@ def corrective_directions(posedirs: Array, rotations: Array) -> tuple[Array, Arr
     strong = np.flatnonzero(strengths > 1e-10 * max(strengths.max(), 1e-12))[::-1][:_MOST_DIRECTIONS]
     basis = moved @ (mixed[:, strong] / np.sqrt(strengths[strong]))
     coefficients = basis.T @ moved
-    left = moved
+    left = moved.astype(np.float32)
     for count in range(len(strong) + 1):
-        if np.linalg.norm(left.reshape(-1, 3, len(picked)), axis=1).max() <= TOLERANCE or count == len(strong):
+        squares = np.einsum("vip,vip->vp", *[left.reshape(-1, 3, len(picked))] * 2)
+        if squares.max(initial=0.0) <= TOLERANCE**2 or count == len(strong):
             break
-        left = left - np.outer(basis[:, count], coefficients[count])
+        left -= np.outer(basis[:, count], coefficients[count]).astype(np.float32)
     return basis[:, :count].reshape(*posedirs.shape[:2], count), basis[:, :count].T @ table
 
 

@@ -1,4 +1,4 @@
-"""Arrays as text inside a page: base64 of little-endian numbers, exact or rounded to few bits. `web/unpack.js` reads them."""
+"""Arrays as text in a page: base64 of little-endian numbers, exact or rounded to few bits. `web/unpack.js` reads it."""
 
 import base64
 from typing import Any
@@ -34,7 +34,11 @@ def pack_rounded(array: Any, bits: int, axis: int | None = None) -> Packed:
     step = np.where(step > 0, step, 1.0)
     whole = np.round(array / step).astype(f"<i{bits // 8}")
     packed = {"type": whole.dtype.name, "shape": list(array.shape), "scale": step.ravel().tolist()}
-    return {**packed, "axis": None if axis is None else axis % array.ndim, "data": base64.b64encode(whole.tobytes()).decode()}
+    return {
+        **packed,
+        "axis": None if axis is None else axis % array.ndim,
+        "data": base64.b64encode(whole.tobytes()).decode(),
+    }
 
 
 def unpack(packed: Packed) -> Array:

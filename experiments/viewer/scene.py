@@ -7,15 +7,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
 from experiments.overview import widest_direction
-from experiments.saved import Saved, axis_angles
+from experiments.saved import Saved
 from experiments.style import CENTRE, CYCLE, INITIAL, TRUTH
 from experiments.viewer import figure
 from experiments.viewer.packing import pack, pack_rounded
-from nemo_jax import metrics, rotations
 
 Array = np.ndarray
 
@@ -32,9 +32,7 @@ def describe(saved: Saved) -> dict[str, Any]:
     exists = np.asarray(clips.frame_mask) > 0
     posed = [np.asarray(seen.rotations)[exists]]
     initial, truth = _initial(saved), _truth(saved)
-    for other in (initial, truth):
-        if other is not None:
-            posed.append(np.asarray(_matrices(jnp.asarray(other["pose"][other["mask"]]))))
+    posed += [_matrices(other["pose"][other["mask"]]) for other in (initial, truth) if other is not None]
     across = widest_direction(np.asarray(seen.keypoints)[exists])
     visible = (np.asarray(clips.confidence) > 0) & exists[..., None]
     return {
@@ -72,8 +70,17 @@ def ground(saved: Saved, instance: int) -> float:
     """Height, metres, of the lowest feet of an instance: what its body stands on."""
     frames = np.linspace(0, saved.num_frames(instance) - 1, _GROUND_FRAMES).round().astype(int)
     seen = saved.fitted.prediction
-    mesh = saved.vertices(instance, seen.rotations[instance, frames], seen.translation[instance, frames])
-    return float(np.percentile(mesh[..., 1].min(1), _GROUND_PERCENTILE))
+    motion = (seen.rotations[instance, frames], seen.translation[instance, frames])
+    lowest = _lowest(saved.body, jnp.asarray(saved.params.betas[instance]), *map(jnp.asarray, motion))
+    return float(np.percentile(np.asarray(lowest), _GROUND_PERCENTILE))
+
+
+@jax.jit
+def _lowest(body: smpl.SMPL, betas: jax.Array, rotations: jax.Array, translations: jax.Array) -> jax.Array:
+    """Height (P,) of the lowest vertex in poses (P, 24, 3, 3), (P, 3)."""
+    return jax.lax.map(
+        lambda motion: smpl.vertices(body, motion[0], betas, motion[1])[:, 1].min(), (rotations, translations)
+    )
 
 
 def _field(saved: Saved) -> dict[str, Any]:
@@ -102,8 +109,7 @@ def _initial(saved: Saved) -> dict[str, Array] | None:
     if not mask.any():
         return None
     pose = np.where(mask[..., None, None], np.asarray(clips.init_pose), 0.0).astype(np.float32)
-    root = np.asarray(_matrices(jnp.asarray(pose[..., 0, :])))
-    pose[..., 0, :] = axis_angles(np.swapaxes(fitted.camera_from_world, -1, -2)[:, None] @ root)
+    pose[..., 0, :] = _turned(np.swapaxes(fitted.camera_from_world, -1, -2), pose[..., 0, :])
     return {"pose": pose, "mask": mask}
 
 
@@ -119,34 +125,41 @@ def _truth(saved: Saved) -> dict[str, Array] | None:
     for array in (pose, translation, joints):
         mask = mask & np.isfinite(array.reshape(*mask.shape, -1)).all(-1)
     pose, translation, joints = (
-        np.where(mask.reshape(mask.shape + (1,) * (array.ndim - 2)), array, 0.0) for array in (pose, translation, joints)
+        np.where(mask.reshape(mask.shape + (1,) * (array.ndim - 2)), array, 0.0)
+        for array in (pose, translation, joints)
     )
     betas = np.zeros((len(mask), saved.body.num_betas), np.float32)
     shared = min(betas.shape[1], np.shape(true.betas)[1])
     betas[:, :shared] = np.asarray(true.betas)[:, :shared]
-    turn, shift = jax.device_get(_onto(joints, np.asarray(seen.keypoints), mask.astype(np.float32)))
-    root = np.asarray(jax.vmap(lambda b: smpl.rest_joints(saved.body, b)[0])(jnp.asarray(betas)))
-    # A root that turns about its own joint: x -> turn x + shift moves that joint, and turns the body about it.
+    moves = [_onto(joints[n, mask[n]], np.asarray(seen.keypoints)[n, mask[n]]) for n in range(len(mask))]
+    turn, shift = (np.stack(part) for part in zip(*moves, strict=True))
+    root = np.asarray(saved.body.joint_template)[0] + betas @ np.asarray(saved.body.joint_shapedirs)[0].T
+    # A body turns about its root joint: x -> turn x + shift moves that joint, and turns the body about it.
     place = np.einsum("nij,ntj->nti", turn, root[:, None] + translation) + shift[:, None]
-    matrices = turn[:, None] @ np.asarray(_matrices(jnp.asarray(pose[..., 0, :])))
-    pose[..., 0, :] = axis_angles(matrices)
+    pose[..., 0, :] = _turned(turn, pose[..., 0, :])
     return {"pose": pose, "translation": place - root[:, None], "betas": betas, "mask": mask}
 
 
-@jax.jit
-@jax.vmap
-def _onto(source: jax.Array, target: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Rotation and translation of ONE clip's joints (T, K, 3) onto others over the frames of the mask (T,)."""
-    weights = jnp.repeat(mask, source.shape[1])
-    source, target = source.reshape(-1, 3), target.reshape(-1, 3)
-    middle = lambda points: (weights[:, None] * points).sum(0) / jnp.maximum(weights.sum(), 1e-12)
-    origins = middle(source), middle(target)
-    return metrics.rigid_transform(
-        metrics.moments(source - origins[0], target - origins[1], weights), *origins
-    )
+def _onto(source: Array, target: Array) -> tuple[Array, Array]:
+    """Rotation (3, 3) and translation (3,) that move joints (T, K, 3) of one clip onto others (Kabsch 1976)."""
+    if not len(source):
+        return np.eye(3), np.zeros(3)
+    source, target = (points.reshape(-1, 3).astype(np.float64) for points in (source, target))
+    middle, place = source.mean(0), target.mean(0)
+    turn = Rotation.align_vectors(target - place, source - middle)[0].as_matrix()
+    return turn, place - turn @ middle
 
 
-_matrices = jax.jit(rotations.axis_angle_to_matrix)
+def _turned(turn: Array, root: Array) -> Array:
+    """Axis-angle (N, T, 3) of root orientations, each instance's turned by a matrix (N, 3, 3)."""
+    own = Rotation.from_rotvec(root.reshape(-1, 3))
+    every = Rotation.from_matrix(np.repeat(turn, root.shape[1], 0))
+    return (every * own).as_rotvec().reshape(root.shape)
+
+
+def _matrices(pose: Array) -> Array:
+    """Rotations (P, 24, 3, 3) of axis-angle poses (P, 24, 3)."""
+    return Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(-1, jn.NUM_JOINTS, 3, 3)
 
 
 def _packed(poses: dict[str, Array] | None) -> dict[str, Any] | None:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-extensions --disable-dev-shm-usage --hide-scrollbars "
-    "--use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader --remote-debugging-pipe"
-).split()
+_FLAGS = """
+    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync --disable-extensions --disable-dev-shm-usage --hide-scrollbars
+    --use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader --remote-debugging-pipe
+""".split()  # noqa: SIM905
 # The protocol is spoken on descriptors 3 and 4 of the browser.
 _LAUNCH = "import os, sys; [os.dup2(int(sys.argv[i]), i + 2) for i in (1, 2)]; os.execvp(sys.argv[3], sys.argv[3:])"
 
@@ -80,9 +80,7 @@ class Tab:
             self.errors.append(params["entry"]["text"])
 
     def open(self, url: str, width: int = 1280, height: int = 800, mobile: bool = False) -> None:
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
         self.call("Page.navigate", url=url)
         self.wait("document.readyState === 'complete'")
 

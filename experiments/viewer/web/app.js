@@ -3,6 +3,9 @@
 const STEP = 0.01; // of phase, by an arrow key
 const MOST_AT_FIRST = 12;
 const VEILED = 0.55;
+// Metres of a body beyond its hips, upwards and sideways, and of ground below its feet.
+const [HEAD_ROOM, ARM_ROOM, FOOT_ROOM] = [0.95, 0.68, 0.15];
+const NOBODY = { centre: [0, 0.9, 0], reach: [1.2, 1.2] };
 
 class Page {
   constructor(data) {
@@ -157,15 +160,16 @@ class Page {
     return { bodies: out, joints: pose.joints };
   }
 
-  /** Middle and radius of the ball that holds these people, with their cameras where those are shown. */
+  /** Middle of these people, and how far they reach from it: {centre, reach: [sideways, upwards]}, metres. */
   frame(people) {
     const rooms = people.map((person) => (person.instance === null ? this.room(person) : this.rooms[person.instance]));
     const ends = [0, 1, 2].map((axis) => [
       Math.min(...rooms.map((room) => room[axis][0])), Math.max(...rooms.map((room) => room[axis][1])),
     ]);
-    const centre = ends.map(([low, high]) => (low + high) / 2);
-    const radius = 1.12 + Math.hypot(...[0, 2].map((axis) => (ends[axis][1] - ends[axis][0]) / 2));
-    return { centre: [centre[0], centre[1] - 0.06, centre[2]], radius };
+    const [x, , z] = ends.map(([low, high]) => (low + high) / 2);
+    const sideways = Math.max(...[0, 2].map((axis) => (ends[axis][1] - ends[axis][0]) / 2));
+    const top = ends[1][1] + HEAD_ROOM;
+    return { centre: [x, top / 2, z], reach: [sideways + ARM_ROOM, top / 2 + FOOT_ROOM] };
   }
 
   draw() {
@@ -173,15 +177,15 @@ class Page {
     const { context, width, height } = paper(element("marks"));
     const people = this.visiblePeople();
     const groups = state.layout === "cells" || state.own ? people.map((person) => [person]) : [people];
-    const boxes = arrange(groups.length, width, height);
-    const frames = groups.map((group) => (group.length ? this.frame(group) : { centre: [0, 0.9, 0], radius: 1.5 }));
-    const radius = Math.max(...frames.map((frame) => frame.radius), 1);
+    const frames = groups.map((group) => (group.length ? this.frame(group) : NOBODY));
+    const reach = [0, 1].map((i) => Math.max(...frames.map((frame) => frame.reach[i])));
+    const boxes = arrange(groups.length, width, height, reach);
     const cells = groups.map((group, i) => {
       const [, , w, h] = boxes[i];
       const own = state.own && group[0]?.instance !== null && group.length === 1;
       const camera = own
         ? this.films.camera(group[0].instance, this.shownPart(group[0].instance), w, h)
-        : this.orbit.camera(frames[i].centre, radius, w, h);
+        : this.orbit.camera(frames[i].centre, reach, w, h);
       const posed = group.map((person) => this.bodiesOf(person));
       const lines = state.cameras && !own ? group.flatMap((person) => this.cameraLines(person, frames[i].centre)) : [];
       return { box: boxes[i], camera, bodies: posed.flatMap((each) => each.bodies), lines, ground: true, own };
@@ -198,7 +202,7 @@ class Page {
   }
 
   emptyCell(width, height) {
-    const camera = this.orbit.camera([0, 0.9, 0], 1.5, width, height);
+    const camera = this.orbit.camera(NOBODY.centre, NOBODY.reach, width, height);
     return { box: [0, 0, width, height], camera, bodies: [], lines: [], ground: true };
   }
 
@@ -236,9 +240,9 @@ class Page {
   frameCameras(on) {
     const people = this.visiblePeople().filter((person) => person.instance !== null);
     if (!on || !people.length) return this.orbit.reset({ azimuth: this.orbit.azimuth });
-    const { centre, radius } = this.frame(people);
+    const { centre, reach } = this.frame(people);
     const away = people.map(({ instance }) => Math.hypot(...add(this.films.place(instance), centre, -1)));
-    return this.orbit.reset({ azimuth: this.orbit.azimuth, elevation: 0.5, zoom: (1.08 * Math.max(...away)) / radius });
+    return this.orbit.reset({ azimuth: this.orbit.azimuth, elevation: 0.5, zoom: Math.max(...away) / Math.max(...reach) });
   }
 
   /** The part of the image in which an instance's joints are, with a margin: [left, top, right, bottom]. */
@@ -301,13 +305,13 @@ function given(packed) {
   return { ...values, frames: packed.pose.shape[1] };
 }
 
-/** Boxes [x, y, width, height] of a grid in which cells are as large as they can be. */
-function arrange(count, width, height) {
+/** Boxes [x, y, width, height] of a grid whose cells show bodies that reach so far sideways and upwards as large as can be. */
+function arrange(count, width, height, reach) {
   const sizes = Array.from({ length: Math.max(count, 1) }, (_, i) => {
     const rowCount = Math.ceil(count / (i + 1));
-    return { columns: i + 1, rowCount, side: Math.min(width / (i + 1), (0.8 * height) / rowCount) };
+    return { columns: i + 1, rowCount, scale: Math.min(width / (i + 1) / reach[0], height / rowCount / reach[1]) };
   });
-  const { columns, rowCount } = sizes.reduce((best, size) => (size.side > best.side + 1e-9 ? size : best));
+  const { columns, rowCount } = sizes.reduce((best, size) => (size.scale > best.scale + 1e-9 ? size : best));
   return Array.from({ length: count }, (_, i) => {
     const [column, row] = [i % columns, Math.floor(i / columns)];
     return [(column * width) / columns, (row * height) / rowCount, width / columns, height / rowCount];

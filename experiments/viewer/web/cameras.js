@@ -21,19 +21,20 @@ class Orbit {
     return { right: [ca, 0, -sa], up: [-sa * se, ce, -ca * se], back: [sa * ce, se, ca * ce] };
   }
 
-  /** A camera that shows a ball of `radius` metres about `centre` in a cell of the given size. */
-  camera(centre, radius, width, height) {
+  /** A camera that shows `reach` [sideways, upwards] metres about `centre` in a cell of the given size. */
+  camera(centre, reach, width, height) {
     const { right, up, back } = this.axes();
     const narrow = Math.min(width, height);
     const focal = 1 / Math.tan(FIELD_OF_VIEW / 2);
-    const distance = (radius / Math.sin(FIELD_OF_VIEW / 2)) * this.zoom;
+    // What is near is larger: sideways reach is also depth, as the scene can be turned.
+    const distance = this.zoom * (0.5 * reach[0] + focal * Math.max((reach[0] * narrow) / width, (reach[1] * narrow) / height));
     const target = add(centre, this.pan);
     const eye = add(target, back, distance);
     this.metresPerPixel = (2 * distance) / focal / narrow;
     const far = distance + 60;
     const projection = projectionMatrix((focal * narrow) / width, (focal * narrow) / height, 0, 0, far / 4000, far);
     const viewProjection = multiply(projection, viewMatrix(right, up, back, eye));
-    return { viewProjection, eye, centre: target, reach: Math.max(6, 2.2 * distance) };
+    return { viewProjection, eye, centre: target, reach: Math.max(6, 2 * distance) };
   }
 
   turn(dx, dy) {

@@ -39,9 +39,11 @@ function chip(context, x, y, text, colour) {
 function cellLabel(context, [x, y, width], { name, number, colour, note }) {
   const begin = x + 10 + (number ? chip(context, x + 8, y + 17, number, colour) + 4 : 0);
   context.fillStyle = INK;
+  const roomy = width > 170; // else there is none for the note
   let text = name;
-  while (text.length > 3 && context.measureText(text).width > x + width - begin - 62) text = `${text.slice(0, -2)}…`;
+  while (text.length > 3 && context.measureText(text).width > x + width - begin - (roomy ? 62 : 8)) text = `${text.slice(0, -2)}…`;
   context.fillText(text, begin, y + 17);
+  if (!roomy) return;
   context.fillStyle = SOFT;
   context.textAlign = "right";
   context.fillText(note, x + width - 10, y + 17);

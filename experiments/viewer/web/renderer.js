@@ -1,19 +1,18 @@
 // A small WebGL 2 renderer: skinned bodies, their shadows, a ground grid and thick lines, in any number of cells.
 
-const BODY_VERTEX = `#version 300 es
+// Runs once for each vertex of a posed body; what it finds is kept in a buffer for all that is drawn of the body.
+const SKIN_VERTEX = `#version 300 es
 precision highp float;
 precision highp int;
 layout(location = 0) in vec3 rest;
 layout(location = 1) in vec3 restNormal;
 layout(location = 2) in uvec4 jointIds;
 layout(location = 3) in vec4 weights;
-uniform sampler2D offsets; // directions of each vertex after one another
+uniform highp sampler2D offsets; // directions of each vertex after one another
 uniform float coefficients[NUM_OFFSETS];
 uniform vec4 transforms[72];
-uniform mat4 viewProjection;
-uniform vec3 shadow; // direction of light, or zero
-out vec3 normal;
 out vec3 place;
+out vec3 normal;
 void main() {
   vec3 point = rest;
   int width = textureSize(offsets, 0).x;
@@ -27,6 +26,22 @@ void main() {
   vec4 one = vec4(point, 1.0);
   place = vec3(dot(rows[0], one), dot(rows[1], one), dot(rows[2], one));
   normal = vec3(dot(rows[0].xyz, restNormal), dot(rows[1].xyz, restNormal), dot(rows[2].xyz, restNormal));
+}`;
+
+const NOTHING_FRAGMENT = `#version 300 es
+void main() {}`;
+
+const BODY_VERTEX = `#version 300 es
+precision highp float;
+layout(location = 0) in vec3 skinned;
+layout(location = 1) in vec3 skinnedNormal;
+uniform mat4 viewProjection;
+uniform vec3 shadow; // direction to the light, or zero
+out vec3 normal;
+out vec3 place;
+void main() {
+  place = skinned;
+  normal = skinnedNormal;
   if (shadow.y != 0.0) place = vec3(place.xz - shadow.xz * max(place.y, 0.0) / shadow.y, 0.002).xzy;
   gl_Position = viewProjection * vec4(place, 1.0);
 }`;
@@ -47,7 +62,7 @@ void main() {
   float sky = 0.5 + 0.5 * n.y;
   float key = max(dot(n, normalize(vec3(0.4, 0.8, 0.45))), 0.0);
   float head = max(dot(n, toEye), 0.0);
-  vec3 lit = colour.rgb * (0.38 + 0.22 * sky + 0.34 * key + 0.22 * head) + vec3(0.10) * pow(head, 24.0);
+  vec3 lit = colour.rgb * (0.42 + 0.22 * sky + 0.26 * key + 0.28 * head) + vec3(0.10) * pow(head, 24.0);
   result = vec4(min(lit, 1.0), colour.a);
 }`;
 
@@ -73,11 +88,11 @@ float lines(vec2 at) {
   vec2 away = abs(fract(at - 0.5) - 0.5);
   vec2 width = max(fwidth(at), 1e-6);
   vec2 line = 1.0 - smoothstep(0.4, 1.4, away / width);
-  return max(line.x, line.y) * clamp(1.6 - 3.0 * max(width.x, width.y), 0.0, 1.0);
+  return max(line.x, line.y) * clamp(1.4 - 4.0 * max(width.x, width.y), 0.0, 1.0);
 }
 void main() {
   float fade = 1.0 - smoothstep(0.35, 1.0, length(place - centre.xz) / reach);
-  float strength = 0.12 + 0.18 * lines(place * 2.0) + 0.42 * lines(place);
+  float strength = 0.10 + 0.14 * lines(place * 2.0) + 0.34 * lines(place);
   result = vec4(vec3(0.52, 0.56, 0.6), strength * fade);
 }`;
 
@@ -129,19 +144,24 @@ class Renderer {
   /** Everything that lives on the graphics card; again after it was lost. */
   load() {
     const { gl, body } = this;
-    const count = (source) => source.replaceAll("NUM_OFFSETS", String(body.numOffsets));
-    this.bodies = program(gl, count(BODY_VERTEX), BODY_FRAGMENT);
+    const skin = SKIN_VERTEX.replaceAll("NUM_OFFSETS", String(body.numOffsets));
+    this.skins = program(gl, skin, NOTHING_FRAGMENT, ["place", "normal"]);
+    this.bodies = program(gl, BODY_VERTEX, BODY_FRAGMENT);
     this.ground = program(gl, GROUND_VERTEX, GROUND_FRAGMENT);
     this.lines = program(gl, LINE_VERTEX, LINE_FRAGMENT);
     this.empty = gl.createVertexArray();
 
-    this.mesh = gl.createVertexArray();
-    gl.bindVertexArray(this.mesh);
+    this.skinned = []; // of each body in turn: {buffer, mesh}
+    this.feedback = gl.createTransformFeedback();
+    this.unposed = gl.createVertexArray();
+    gl.bindVertexArray(this.unposed);
     attribute(gl, 0, body.template, 3);
     attribute(gl, 1, body.normals, 3);
     attribute(gl, 2, body.jointIds, 4, true);
     attribute(gl, 3, body.weights, 4);
-    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
+    gl.bindVertexArray(this.empty);
+    this.faces = gl.createBuffer();
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.faces);
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, Uint32Array.from(body.faces), gl.STATIC_DRAW);
 
     const texels = body.offsets.length / 3;
@@ -180,16 +200,19 @@ class Renderer {
   draw(cells) {
     const { gl } = this;
     const { height, ratio } = this.resize();
-    gl.enable(gl.SCISSOR_TEST);
     gl.enable(gl.DEPTH_TEST);
     gl.depthFunc(gl.LEQUAL);
     gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
+    gl.disable(gl.SCISSOR_TEST);
+    gl.clearColor(...BACKGROUND, 1);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    gl.enable(gl.SCISSOR_TEST);
     for (const cell of cells) {
       const [x, y, w, h] = cell.box.map((side) => Math.round(side * ratio));
       gl.viewport(x, height - y - h, w, h);
       gl.scissor(x, height - y - h, w, h);
-      gl.clearColor(...BACKGROUND, 1);
-      gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT | gl.STENCIL_BUFFER_BIT);
+      gl.clear(gl.DEPTH_BUFFER_BIT | gl.STENCIL_BUFFER_BIT);
+      this.skin(cell.bodies);
       if (cell.ground) this.drawGround(cell.camera);
       if (cell.ground && cell.camera.eye[1] > 0) this.drawShadows(cell);
       for (const body of cell.bodies) if (body.alpha === 1) this.drawBody(cell.camera, body);
@@ -241,17 +264,55 @@ class Renderer {
     gl.disable(gl.BLEND);
   }
 
+  /** Skins the bodies of a cell; each is given its `mesh`. */
+  skin(bodies) {
+    const { gl, skins, body } = this;
+    gl.useProgram(skins.program);
+    gl.bindVertexArray(this.unposed);
+    gl.enable(gl.RASTERIZER_DISCARD);
+    gl.bindTransformFeedback(gl.TRANSFORM_FEEDBACK, this.feedback);
+    bodies.forEach((one, i) => {
+      // A coefficient times its direction, which the texture holds as -1 to 1.
+      const coefficients = one.pose.coefficients.map((value, k) => value * body.offsetScales[k] * 127);
+      const { buffer } = (this.skinned[i] ??= this.newMesh());
+      gl.bindVertexArray(this.unposed);
+      gl.uniform1fv(skins.at("coefficients"), coefficients);
+      gl.uniform4fv(skins.at("transforms"), one.pose.transforms);
+      gl.bindBufferBase(gl.TRANSFORM_FEEDBACK_BUFFER, 0, buffer);
+      gl.beginTransformFeedback(gl.POINTS);
+      gl.drawArrays(gl.POINTS, 0, body.numVertices);
+      gl.endTransformFeedback();
+      gl.bindBufferBase(gl.TRANSFORM_FEEDBACK_BUFFER, 0, null);
+      one.mesh = this.skinned[i].mesh;
+    });
+    gl.bindTransformFeedback(gl.TRANSFORM_FEEDBACK, null);
+    gl.disable(gl.RASTERIZER_DISCARD);
+  }
+
+  newMesh() {
+    const { gl } = this;
+    const [buffer, mesh] = [gl.createBuffer(), gl.createVertexArray()];
+    gl.bindVertexArray(mesh);
+    gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
+    gl.bufferData(gl.ARRAY_BUFFER, 24 * this.body.numVertices, gl.DYNAMIC_COPY);
+    for (const i of [0, 1]) {
+      gl.enableVertexAttribArray(i);
+      gl.vertexAttribPointer(i, 3, gl.FLOAT, false, 24, 12 * i);
+    }
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.faces);
+    gl.bindVertexArray(null);
+    gl.bindBuffer(gl.ARRAY_BUFFER, null); // it may not be bound twice while it is written
+    return { buffer, mesh };
+  }
+
   drawMesh(camera, body, colour, shadow) {
     const { gl, bodies } = this;
-    const scaled = body.pose.coefficients.map((value, k) => value * this.body.offsetScales[k] * 127);
     gl.useProgram(bodies.program);
     gl.uniformMatrix4fv(bodies.at("viewProjection"), false, camera.viewProjection);
     gl.uniform3fv(bodies.at("eye"), camera.eye);
     gl.uniform3fv(bodies.at("shadow"), shadow);
     gl.uniform4fv(bodies.at("colour"), colour);
-    gl.uniform1fv(bodies.at("coefficients"), scaled);
-    gl.uniform4fv(bodies.at("transforms"), body.pose.transforms);
-    gl.bindVertexArray(this.mesh);
+    gl.bindVertexArray(body.mesh);
     gl.drawElements(gl.TRIANGLES, this.body.faces.length, gl.UNSIGNED_INT, 0);
   }
 
@@ -277,7 +338,8 @@ function attribute(gl, index, values, size, whole = false) {
   else gl.vertexAttribPointer(index, size, values instanceof Uint8Array ? gl.UNSIGNED_BYTE : gl.FLOAT, true, 0, 0);
 }
 
-function program(gl, vertex, fragment) {
+/** A linked program; `captured`: what its vertex shader leaves in a buffer. */
+function program(gl, vertex, fragment, captured = []) {
   const linked = gl.createProgram();
   for (const [kind, source] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]]) {
     const shader = gl.createShader(kind);
@@ -287,6 +349,7 @@ function program(gl, vertex, fragment) {
     if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost())
       throw new Error(`This browser's graphics refuse a shader: ${gl.getShaderInfoLog(shader)}`);
   }
+  if (captured.length) gl.transformFeedbackVaryings(linked, captured, gl.INTERLEAVED_ATTRIBS);
   gl.linkProgram(linked);
   if (!gl.getProgramParameter(linked, gl.LINK_STATUS) && !gl.isContextLost())
     throw new Error(`This browser's graphics refuse a program: ${gl.getProgramInfoLog(linked)}`);
