@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from experiments.errors import UserError
 from experiments.video import detections, frames
 from experiments.video.detections import Detections
 from experiments.video.landmarker import MediaPipe
@@ -46,7 +47,7 @@ class Searcher:
 
         Raises:
           VideoError: it cannot be read, or has no frame.
-          UserError: the detector cannot be started.
+          UserError: the detector cannot be started, or the finds cannot be kept.
         """
         kept = detections.cache_file(self._folder, path, self._detector.model)
         found = detections.load(kept)
@@ -57,6 +58,10 @@ class Searcher:
             if self._landmarker is None:
                 self._landmarker = self._stack.enter_context(self._detector.start(self._detector.model))
             found = detections.detect(path, self._landmarker, progress.frame)
-            detections.save(found, kept)
+            try:
+                detections.save(found, kept)
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise UserError(f"{self._folder} cannot be written ({reason}); choose another --output_dir") from error
         progress.done(found.seen, kept=False)
         return found

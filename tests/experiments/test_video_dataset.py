@@ -213,6 +213,13 @@ def test_a_damaged_find_is_searched_again(tmp_path, load, damage):
     assert load().names == ("a",) and load.starter.starts == 2
 
 
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, load):
+    film(tmp_path / "a.mp4", count=3)
+    (tmp_path / "out").write_text("a file in its place")
+    with pytest.raises(UserError, match=r"out/detections cannot be written \(.+\); choose another --output_dir$"):
+        load()
+
+
 def test_another_model_searches_again(tmp_path, load):
     film(tmp_path / "a.mp4")
     load()
