@@ -29,7 +29,7 @@ _TELLING = np.array(
 )
 
 
-def mirrored_instances(targets: Targets, clips: Clips, margin: float = 0.05, count: int = 24, slack: int = 4) -> Array:
+def mirrored_instances(targets: Targets, clips: Clips, margin: float = 0.2, count: int = 24, slack: int = 4) -> Array:
     """1 for each instance (N,) that is to be mirrored, else 0.
 
     Args:
