@@ -59,6 +59,11 @@ class Clips {
     };
   }
 
+  /** The nearest point of the map that a code can have: codes on one line leave it no second direction. */
+  reachable(point) {
+    return point.map((value, i) => (this.plane.axes[i].some((along) => along !== 0) ? value : 0));
+  }
+
   /**
    * The person at a point of the map of codes. The map is the plane in which codes differ most; off the plane, and in
    * shape and time, a point is like the instances near it (weights 1 / distance squared), and exactly one on its dot.
@@ -94,6 +99,7 @@ function principalPlane(codes) {
   const size = codes[0].length;
   const mean = Array.from({ length: size }, (_, i) => codes.reduce((sum, code) => sum + code[i], 0) / codes.length);
   const axes = [];
+  let spread = 0; // along the first axis
   for (let which = 0; which < 2; which++) {
     let axis = Array.from({ length: size }, (_, i) => Math.cos(1 + i * (which + 1)));
     for (let step = 0; step < 200; step++) {
@@ -107,11 +113,12 @@ function principalPlane(codes) {
         for (let i = 0; i < size; i++) next[i] -= along * other[i];
       }
       const length = Math.hypot(...next);
-      if (length < 1e-20) {
+      if (length <= 1e-6 * spread) {
         axis = new Array(size).fill(0); // codes do not differ in another direction
         break;
       }
       axis = next.map((value) => value / length);
+      if (which === 0) spread = length;
     }
     axes.push(axis);
   }

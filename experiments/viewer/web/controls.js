@@ -104,7 +104,7 @@ class Controls {
 
   wireCharts() {
     const { page } = this;
-    dragging(element("map"), (x, y) => page.set({ point: this.mapPoint(x, y), between: true }));
+    dragging(element("map"), (x, y) => page.set({ point: page.clips.reachable(this.mapPoint(x, y)), between: true }));
     dragging(element("curves"), (x, y) => {
       const { state } = page;
       if (state.sync === "phase") page.set({ playing: false, phase: this.curvePoint.phase(y) });
