@@ -66,7 +66,7 @@ def draw(dataset: Dataset, fitted: Fitted, body: smpl.SMPL) -> Figure:
         frame = frame_at(dataset, fitted, instance, moment)
         cells.append(_row(Scene(dataset, fitted, body), instance, frame, methods, grid.pixels))
         labels.append(row_label(dataset, instance, f"frame {frame}"))
-    groups = [(1, len(methods), "as the camera sees them"), (1 + len(methods), 2 * len(methods), "from their side")]
+    groups = [(1, len(methods), "from the camera"), (1 + len(methods), 2 * len(methods), "from the side")]
     columns = ["input", *methods, *methods]
     title = f"{kind(dataset, len(chosen))}, phase {moment:.2f}, where the motion is fastest"
     aligned = "truth" in methods and dataset.cameras is None
