@@ -259,6 +259,22 @@ def test_what_is_seen(opened, tmp_path):
     assert opened.value("[nemo.state.layout, nemo.state.own]") == ["overlaid", False]
 
 
+def test_a_lost_graphics_card_comes_back(opened, tmp_path):
+    pause(opened, phase=0.3)
+    before = pixels(opened, tmp_path / "before.png")
+    opened.value(
+        """new Promise((done) => {
+          const lost = nemo.page.renderer.gl.getExtension("WEBGL_lose_context");
+          document.getElementById("scene").addEventListener("webglcontextrestored", () => done(true));
+          document.getElementById("scene").addEventListener("webglcontextlost", () => setTimeout(() => lost.restoreContext()));
+          lost.loseContext();
+        })"""
+    )
+    settle(opened)
+    opened.errors[:] = [error for error in opened.errors if "CONTEXT_LOST" not in error]
+    np.testing.assert_array_equal(pixels(opened, tmp_path / "after.png"), before)
+
+
 def test_turning_and_choosing(opened):
     pause(opened)
     before = opened.value("[nemo.page.orbit.azimuth, ...nemo.page.orbit.pan]")

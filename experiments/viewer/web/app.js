@@ -162,7 +162,7 @@ class Page {
 
   /** Middle of these people, and how far they reach from it: {centre, reach: [sideways, upwards]}, metres. */
   frame(people) {
-    const rooms = people.map((person) => (person.instance === null ? this.room(person) : this.rooms[person.instance]));
+    const rooms = people.map(({ weights }) => blendRooms(this.rooms, weights));
     const ends = [0, 1, 2].map((axis) => [
       Math.min(...rooms.map((room) => room[axis][0])), Math.max(...rooms.map((room) => room[axis][1])),
     ]);
@@ -297,6 +297,12 @@ function element(id) {
 
 function rgb(hex) {
   return [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255);
+}
+
+/** Room between instances: the mean of theirs. */
+function blendRooms(rooms, weights) {
+  const mean = (axis, end) => rooms.reduce((sum, room, n) => sum + weights[n] * room[axis][end], 0);
+  return [0, 1, 2].map((axis) => [mean(axis, 0), mean(axis, 1)]);
 }
 
 function given(packed) {

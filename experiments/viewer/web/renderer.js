@@ -9,7 +9,7 @@ layout(location = 1) in vec3 restNormal;
 layout(location = 2) in uvec4 jointIds;
 layout(location = 3) in vec4 weights;
 uniform highp sampler2D offsets; // directions of each vertex after one another
-uniform float coefficients[NUM_OFFSETS];
+uniform vec4 coefficients[(NUM_OFFSETS + 3) / 4];
 uniform vec4 transforms[72];
 out vec3 place;
 out vec3 normal;
@@ -18,7 +18,7 @@ void main() {
   int width = textureSize(offsets, 0).x;
   for (int k = 0; k < NUM_OFFSETS; k++) {
     int at = gl_VertexID * NUM_OFFSETS + k;
-    point += coefficients[k] * texelFetch(offsets, ivec2(at % width, at / width), 0).xyz;
+    point += coefficients[k >> 2][k & 3] * texelFetch(offsets, ivec2(at % width, at / width), 0).xyz;
   }
   vec4 rows[3] = vec4[3](vec4(0.0), vec4(0.0), vec4(0.0));
   for (int i = 0; i < 4; i++)
@@ -273,10 +273,11 @@ class Renderer {
     gl.bindTransformFeedback(gl.TRANSFORM_FEEDBACK, this.feedback);
     bodies.forEach((one, i) => {
       // A coefficient times its direction, which the texture holds as -1 to 1.
-      const coefficients = one.pose.coefficients.map((value, k) => value * body.offsetScales[k] * 127);
+      const coefficients = new Float32Array(4 * Math.ceil(body.numOffsets / 4));
+      one.pose.coefficients.forEach((value, k) => (coefficients[k] = value * body.offsetScales[k] * 127));
       const { buffer } = (this.skinned[i] ??= this.newMesh());
       gl.bindVertexArray(this.unposed);
-      gl.uniform1fv(skins.at("coefficients"), coefficients);
+      gl.uniform4fv(skins.at("coefficients"), coefficients);
       gl.uniform4fv(skins.at("transforms"), one.pose.transforms);
       gl.bindBufferBase(gl.TRANSFORM_FEEDBACK_BUFFER, 0, buffer);
       gl.beginTransformFeedback(gl.POINTS);
