@@ -17,7 +17,7 @@ from body_models import smpl
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import losses, model, rotations, starts
+from nemo_jax import losses, model, optim, rotations, starts
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets
@@ -25,6 +25,8 @@ from nemo_jax.objective import Targets, keypoint_weights
 from nemo_jax.priors import joint_limit_loss
 
 Array = jax.Array
+
+_ADAM = optax.scale_by_adam(eps_root=optim.ROOT_FLOOR)
 
 # Weights against the keypoint term, in squared pixels of a person of `person_size`; chosen by hand.
 _LIMITS, _TURN, _TURN_CHANGE, _STEP_CHANGE = 300.0, 30.0, 300.0, 300.0
@@ -89,7 +91,7 @@ def begin(assets: Assets, config: FitConfig, clips: Clips) -> Lift:
 
     over_instances = jax.vmap(start, (None, 0, 0))
     variables = jax.vmap(over_instances, (0, None, None))(yaws, jnp.arange(clips.num_instances), frames)
-    return Lift(variables=variables, adam=optax.scale_by_adam().init(variables), frames=frames)
+    return Lift(variables=variables, adam=_ADAM.init(variables), frames=frames)
 
 
 def lift_losses(lift: Lift, variables: tuple[Array, Array], assets: Assets, config: FitConfig, clips: Clips) -> Array:
@@ -133,7 +135,7 @@ def step(
         return values.sum(), values
 
     (_, values), gradient = jax.value_and_grad(total, has_aux=True)(lift.variables)
-    updates, state = optax.scale_by_adam().update(gradient, lift.adam)
+    updates, state = _ADAM.update(gradient, lift.adam)
     moved = jax.tree.map(lambda x, u: x - rate * u, lift.variables, updates)
     replaced = dataclasses.replace(lift, variables=moved, adam=state)
     return replaced, {"lift": values.min(0).mean()}

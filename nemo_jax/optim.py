@@ -13,6 +13,10 @@ from nemo_jax.model import Params
 
 Array = jax.Array
 
+# Kept inside the root, whose slope at the zero of an idle weight would be infinite and make every gradient through a fit
+# NaN; too small to change a step.
+ROOT_FLOOR = 1e-32
+
 GROUPS = ("field", "translation", "phase", "codes", "cameras", "betas", "log_focal", "mirrored")
 
 
@@ -36,7 +40,7 @@ def adam(config: FitConfig, active: Collection[str]) -> optax.GradientTransforma
 
     def group(name: str) -> optax.GradientTransformation:
         decay = config.weight_decay if name in ("field", "translation") else 0.0
-        parts = (optax.add_decayed_weights(decay), optax.scale_by_adam())
+        parts = (optax.add_decayed_weights(decay), optax.scale_by_adam(eps_root=ROOT_FLOOR))
         chain = optax.chain(*(parts if config.optimiser == "adam" else parts[::-1]))
         return chain if name in active else optax.GradientTransformation(chain.init, _hold)
 

@@ -10,7 +10,7 @@ import optax
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import losses, model, rotations
+from nemo_jax import losses, model, optim, rotations
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
@@ -18,7 +18,7 @@ from nemo_jax.objective import Targets, keypoint_weights
 
 Array = jax.Array
 
-_ADAM = optax.scale_by_adam()
+_ADAM = optax.scale_by_adam(eps_root=optim.ROOT_FLOOR)
 
 
 def key_frames(clips: Clips, count: int) -> Array:
