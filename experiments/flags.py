@@ -23,7 +23,7 @@ Fits one motion field to several videos of the same action: 2D keypoints in, 3D 
   python run.py --action=baseball_pitch                        a synthetic pitch, no data needed
   python run.py --action=my_action --videos='clips/*.mp4'      your own videos
   python run.py --action=tennis_serve --data_dir=penn_action   clips on disk
-  python run.py --action=all --data_dir=penn_action            all its actions at once (docs/scale.md)
+  python run.py --action=all --data_dir=penn_action            all its actions (docs/scale.md)
   python run.py simulate --help                                clips made from recorded motion
 """
 _HELP = ("--help", "-help", "-h", "-?", "--helpfull", "--helpshort")

@@ -76,11 +76,13 @@ def take_apart(carry: Any, lane: int, shapes: Any) -> Any:
 def put_together(carries: Sequence[Any], shapes: Any) -> Any:
     """The inverse of `take_apart`; `shapes` are those of the stacked carry. Padding repeats what stands before it."""
 
+    def grown(row: Any, shape: tuple[int, ...]) -> np.ndarray:
+        widths = [(0, wide - narrow) for wide, narrow in zip(shape, np.shape(row), strict=True)]
+        return np.pad(row, widths, "edge") if any(after for _, after in widths) else np.asarray(row)
+
     def leaf(stacked: Any, *own: Any) -> np.ndarray:
-        rows = [np.asarray(row) for row in own]
-        rows += [rows[-1]] * (stacked.shape[0] - len(rows))
-        grown = [np.pad(r, [(0, w - h) for w, h in zip(stacked.shape[1:], r.shape, strict=True)], "edge") for r in rows]
-        return np.stack(grown).astype(stacked.dtype)
+        rows = [grown(row, stacked.shape[1:]) for row in own]
+        return np.stack(rows + [rows[-1]] * (stacked.shape[0] - len(rows))).astype(stacked.dtype)
 
     return jax.tree.map(leaf, shapes, *carries)
 

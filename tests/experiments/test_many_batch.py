@@ -1,0 +1,124 @@
+"""Fits that share a program are the fits that they are alone, whatever happens to the others."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import many_batch
+from experiments.chunks import CompiledFit, Position
+from experiments.datasets import synthetic
+from experiments.many_batch import _even
+from nemo_jax import objective
+
+END = Position(3)
+
+
+@pytest.fixture(scope="module")
+def jobs(tiny_job, tiny_body):
+    """Two fits that differ in clips, their lengths, seed and a learning rate, and one that will diverge."""
+    longer = synthetic.load(tiny_body, seed=5, num_instances=2, style=synthetic.StyleModel(frames_range=(13, 17)))
+    clips = jax.tree.map(jnp.asarray, longer.clips)
+    assert clips.num_frames > tiny_job.clips.num_frames
+    second = dataclasses.replace(
+        tiny_job, key=jax.random.key(11), clips=clips, config=dataclasses.replace(tiny_job.config, lr_field=3e-3)
+    )
+    third = dataclasses.replace(tiny_job, config=dataclasses.replace(tiny_job.config, lr_field=1e30))
+    return [tiny_job, second, third]
+
+
+def run(programs):
+    problem, state = programs.start()
+    *_, last = programs.run(problem, Position(), state)
+    assert last.position == END
+    return jax.tree.map(np.asarray, last.carry), last.losses
+
+
+@pytest.fixture(scope="module")
+def together(jobs):
+    """Programs and the end of all three."""
+    programs, size, frames = many_batch.compiled(jobs, Position(), None)
+    assert (size, frames) == (3, 32)
+    return programs, *run(programs)
+
+
+def test_batches_do_not_see_the_padding(jobs):
+    wide = many_batch.stack(jobs, 3, 32).clips
+    for lane, job in enumerate(jobs):
+        own = jax.tree.map(lambda leaf, lane=lane: jnp.asarray(leaf[lane]), wide)
+        assert own.num_frames == 32
+        drawn = [objective.sample_batch(jax.random.key(1), clips, 1000) for clips in (job.clips, own)]
+        assert np.array_equal(drawn[0].instance, drawn[1].instance)
+        assert np.array_equal(drawn[0].frame, drawn[1].frame)
+
+
+def test_alone_and_among_others(jobs, together):
+    """Another program adds in another order: a tiny fit ends within 1e-4 of the largest number of each array."""
+    lane = 1
+    alone, losses = run(CompiledFit(jobs[lane], Position()))
+    among = many_batch.take_apart(together[1], lane, jobs[lane].carry_at(END))
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(alone.params), jax.tree.leaves(among.params), strict=True
+    ):
+        assert a.shape == b.shape
+        scale = max(float(np.abs(a).max()), 1e-3)
+        np.testing.assert_allclose(b, a, atol=1e-4 * scale, err_msg=jax.tree_util.keystr(path))
+    for term, values in losses.items():
+        np.testing.assert_allclose(together[2][term][lane], values, rtol=2e-5, err_msg=term)
+
+
+def test_a_diverging_fit_leaves_its_neighbours_untouched(jobs, together):
+    programs, end, losses = together
+    assert not np.isfinite(losses["total"][2]).all()
+    assert np.isfinite(losses["total"][:2]).all()
+    tame = [*jobs[:2], jobs[0]]
+    other, _ = run(programs.of(many_batch.stack(tame, 3, 32)))
+    for a, b in zip(jax.tree.leaves(end), jax.tree.leaves(other), strict=True):
+        assert np.array_equal(a[:2], b[:2])
+    # The third one is now the first one.
+    for leaf in jax.tree.leaves(other):
+        assert np.array_equal(leaf[0], leaf[2])
+
+
+def test_taken_apart_and_put_together(jobs, together):
+    programs, end, _ = together
+    parts = [many_batch.take_apart(end, lane, job.carry_at(END)) for lane, job in enumerate(jobs)]
+    for part, job in zip(parts, jobs, strict=True):
+        assert part.targets.pose.shape == job.clips.init_pose.shape
+    again = many_batch.put_together(parts, programs.job.carry_at(END))
+    for a, b, own in zip(
+        *map(jax.tree.leaves, (end, again, many_batch.take_apart(end, 1, jobs[1].carry_at(END)))), strict=True
+    ):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        inside = (1, *map(slice, own.shape))
+        assert np.array_equal(a[inside], b[inside])
+
+
+def test_what_goes_into_one_program(jobs, tiny_job, tiny_body):
+    kind = many_batch.kind_of
+    assert len({kind(job) for job in jobs}) == 1
+    wider = dataclasses.replace(tiny_job, config=dataclasses.replace(tiny_job.config, hidden=16))
+    one_clip = dataclasses.replace(tiny_job, clips=jax.tree.map(lambda leaf: leaf[:1], tiny_job.clips))
+    whole = [dataclasses.replace(j, config=dataclasses.replace(j.config, batch_size=-1)) for j in jobs[:2]]
+    assert len({kind(job) for job in (tiny_job, wider, one_clip, *whole)}) == 5
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "devices", "expected"),
+    [
+        (3, 32, 1, 3),
+        (33, 32, 1, 17),
+        (64, 32, 1, 32),
+        (3, 32, 2, 4),
+        (10, 8, 4, 8),
+        (9, 8, 4, 8),
+        (5, 1, 1, 1),
+        (5, 3, 4, 4),
+    ],
+)
+def test_fits_of_one_turn(count, limit, devices, expected):
+    size = _even(count, limit, devices)
+    assert size == expected
+    assert size % devices == 0
