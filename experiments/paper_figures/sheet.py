@@ -127,7 +127,7 @@ class Grid:
                 axes.add_patch(Rectangle((left, y), width, height, color="0.96", lw=0))
                 axes.text(left + width / 2, y + height / 2, "–", ha="center", va="center", color="0.4")
             else:
-                axes.imshow(picture, extent=(left, left + width, y + height, y), aspect="auto")
+                axes.imshow(picture, extent=(left, left + width, y + height, y), aspect="auto", interpolation="none")
 
 
 def fit_text(text: str, points: float, inches: float) -> str:

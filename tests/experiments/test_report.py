@@ -240,9 +240,7 @@ def test_an_unusual_time_warp(several):
     count = int(dataset.clips.frame_mask[0].sum())
     phase = np.tile(fitted.raw_phases[0], (6, 1))
     phase[1, :count] = phase[1, :count] ** 3
-    found = [
-        kind for kind in kinds(dataset, change(fitted, phase=phase, keypoints=np.zeros((6, phase.shape[1], 25, 3))))
-    ]
+    found = list(kinds(dataset, change(fitted, phase=phase, keypoints=np.zeros((6, phase.shape[1], 25, 3)))))
     assert (1, "time warp") in found and {instance for instance, kind in found if kind == "time warp"} == {1}
 
 
