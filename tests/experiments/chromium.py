@@ -134,4 +134,8 @@ def browser(program: str, profile: Path) -> Iterator[Tab]:
         os.close(from_browser[0])
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

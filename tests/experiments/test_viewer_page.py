@@ -27,10 +27,10 @@ def saved(saved_run):
     run = saved_lib.load(saved_run)
     rng = np.random.default_rng(5)
     weights = dict(run.params.field)
-    for name in ("rotation", "translation"):
-        kernel = np.asarray(weights[name]["kernel"])
-        size = 0.5 if name == "rotation" else 0.15
-        weights[name] = {**weights[name], "kernel": rng.normal(0, size, kernel.shape).astype(np.float32)}
+    weights["features"] = {"log_scales": np.float32([-2, -3, -3, -2])}
+    for name, size in (("hidden_0", 1.0), ("rotation", 0.5), ("translation", 0.3)):
+        kernel = rng.normal(0, size, np.shape(weights[name]["kernel"])).astype(np.float32)
+        weights[name] = {**weights[name], "kernel": kernel}
     params = dataclasses.replace(
         run.params,
         field=weights,
@@ -247,7 +247,7 @@ def test_what_is_seen(opened, tmp_path):
     pause(opened, phase=0.8)
     moved = pixels(opened, tmp_path / "moved.png")[stage]
     assert (np.abs(moved - first).sum(-1) > 60).sum() > 1000
-    for control in ("initial", "truth", "cameras", "own", "between"):
+    for control in ("initial", "truth", "paths", "cameras", "own", "between"):
         before = pixels(opened, tmp_path / "before.png")[stage]
         opened.value(f"document.getElementById('{control}').click()")
         settle(opened)
@@ -259,14 +259,26 @@ def test_what_is_seen(opened, tmp_path):
     assert opened.value("[nemo.state.layout, nemo.state.own]") == ["overlaid", False]
 
 
+def test_paths_are_where_the_joints_go(opened, saved):
+    """The path of the pelvis, of the mirrored instance, is its fitted translation."""
+    segments = opened.value("nemo.page.pathLines(nemo.page.people[1])")
+    pelvis = np.array([segment[0] for segment in segments[::3]] + [segments[-3][1]])
+    phases = np.linspace(0, 1, len(pelvis)).astype(np.float32)
+    _, place = saved.at_phase(phases, np.repeat(saved.params.codes[1:], len(phases), 0))
+    place = place * [-1, 1, 1]  # mirrored
+    np.testing.assert_allclose(pelvis - pelvis[0], place - place[0], atol=1e-5)
+    assert np.ptp(place, axis=0).max() > 0.05
+
+
 def test_a_lost_graphics_card_comes_back(opened, tmp_path):
     pause(opened, phase=0.3)
     before = pixels(opened, tmp_path / "before.png")
     opened.value(
         """new Promise((done) => {
           const lost = nemo.page.renderer.gl.getExtension("WEBGL_lose_context");
-          document.getElementById("scene").addEventListener("webglcontextrestored", () => done(true));
-          document.getElementById("scene").addEventListener("webglcontextlost", () => setTimeout(() => lost.restoreContext()));
+          const canvas = document.getElementById("scene");
+          canvas.addEventListener("webglcontextrestored", () => done(true));
+          canvas.addEventListener("webglcontextlost", () => setTimeout(() => lost.restoreContext()));
           lost.loseContext();
         })"""
     )

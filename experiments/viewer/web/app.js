@@ -5,6 +5,8 @@ const MOST_AT_FIRST = 12;
 const VEILED = 0.55;
 // Metres of a body beyond its hips, upwards and sideways, and of ground below its feet.
 const [HEAD_ROOM, ARM_ROOM, FOOT_ROOM] = [0.95, 0.68, 0.15];
+const PATH_JOINTS = [0, 22, 23]; // pelvis and hands
+const PATH_STEPS = 160;
 const NOBODY = { centre: [0, 0.9, 0], reach: [1.2, 1.2] };
 
 class Page {
@@ -31,6 +33,7 @@ class Page {
       initial: false,
       truth: false,
       cameras: false,
+      paths: false,
       own: false,
       between: false,
       from: 0,
@@ -39,6 +42,7 @@ class Page {
       point: null, // on the map of codes; null = between the two instances
     };
     this.drawn = 0;
+    this.paths = new Map(); // by code
     this.renderer = new Renderer(element("scene"), this.body);
     const [x, , z] = data.across;
     this.orbit = new Orbit(element("stage"), Math.atan2(-z, x), () => this.change());
@@ -128,7 +132,7 @@ class Page {
     weights[from] += 1 - share;
     weights[to] += share;
     const person = point ? this.clips.personAt(point) : this.clips.blend(weights);
-    return { ...person, name: "between" };
+    return { ...person, name: point ? "between all" : `between ${from + 1} and ${to + 1}` };
   }
 
   colour(person) {
@@ -187,7 +191,8 @@ class Page {
         ? this.films.camera(group[0].instance, this.shownPart(group[0].instance), w, h)
         : this.orbit.camera(frames[i].centre, reach, w, h);
       const posed = group.map((person) => this.bodiesOf(person));
-      const lines = state.cameras && !own ? group.flatMap((person) => this.cameraLines(person, frames[i].centre)) : [];
+      const lines = state.paths ? group.flatMap((person) => this.pathLines(person)) : [];
+      if (state.cameras && !own) lines.push(...group.flatMap((person) => this.cameraLines(person, frames[i].centre)));
       return { box: boxes[i], camera, bodies: posed.flatMap((each) => each.bodies), lines, ground: true, own };
     });
     this.renderer.draw(cells.length ? cells : [this.emptyCell(width, height)]);
@@ -234,6 +239,22 @@ class Page {
     const away = Math.hypot(...add(this.films.place(instance), centre, -1));
     const colour = rgb(this.data.colours[instance]);
     return this.films.frustum(instance, clamp(0.12 * away, 0.25, 1.2)).map(([from, to]) => [from, to, colour]);
+  }
+
+  /** Where the hips and the hands of a person are from phase 0 to 1. */
+  pathLines(person) {
+    const key = person.code.join();
+    if (!this.paths.has(key)) {
+      if (this.paths.size > 2 * this.people.length + 8) this.paths.clear();
+      const joints = Array.from({ length: PATH_STEPS + 1 }, (_, i) => {
+        return this.body.pose(this.motion(person, i / PATH_STEPS), person.betas, -person.ground).joints;
+      });
+      const colour = rgb(this.colour(person));
+      const place = (i, joint) => [...joints[i].subarray(3 * joint, 3 * joint + 3)];
+      const segments = joints.slice(1).flatMap((_, i) => PATH_JOINTS.map((j) => [place(i, j), place(i + 1, j), colour]));
+      this.paths.set(key, segments);
+    }
+    return this.paths.get(key);
   }
 
   /** Far enough back to see the shown cameras, or home again. */

@@ -40,8 +40,11 @@ function cellLabel(context, [x, y, width], { name, number, colour, note }) {
   const begin = x + 10 + (number ? chip(context, x + 8, y + 17, number, colour) + 4 : 0);
   context.fillStyle = INK;
   const roomy = width > 170; // else there is none for the note
+  const room = x + width - begin - (roomy ? 62 : 8);
   let text = name;
-  while (text.length > 3 && context.measureText(text).width > x + width - begin - (roomy ? 62 : 8)) text = `${text.slice(0, -2)}…`;
+  // Names of clips differ at their ends.
+  for (let cut = 5; cut < name.length && context.measureText(text).width > room; cut++)
+    text = `${name.slice(0, 4)}…${name.slice(cut)}`;
   context.fillText(text, begin, y + 17);
   if (!roomy) return;
   context.fillStyle = SOFT;

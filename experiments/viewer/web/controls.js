@@ -1,5 +1,7 @@
 // The panel, the transport bar and the keyboard.
 
+const CHECKS = ["fit", "initial", "truth", "paths", "own", "between"];
+
 class Controls {
   constructor(page) {
     this.page = page;
@@ -44,8 +46,6 @@ class Controls {
     });
     element("all").addEventListener("click", () => this.show(state.shown.map(() => true)));
     element("none").addEventListener("click", () => this.show(state.shown.map(() => false)));
-    element("from").value = state.from;
-    element("to").value = state.to;
   }
 
   show(shown) {
@@ -77,7 +77,7 @@ class Controls {
         if (button.dataset.set === "sync") page.setSync(button.dataset.to);
         else page.set({ layout: button.dataset.to, own: false });
       });
-    for (const id of ["fit", "initial", "truth", "own", "between"])
+    for (const id of CHECKS)
       element(id).addEventListener("change", (event) => page.set({ [id]: event.target.checked }));
     element("cameras").addEventListener("change", (event) => {
       page.set({ cameras: event.target.checked });
@@ -160,7 +160,8 @@ class Controls {
       button.setAttribute("aria-pressed", value === button.dataset.to);
     }
     this.boxes.forEach((box, n) => (box.checked = state.shown[n]));
-    for (const id of ["fit", "initial", "truth", "cameras", "own", "between"]) element(id).checked = state[id];
+    for (const id of [...CHECKS, "cameras"]) element(id).checked = state[id];
+    for (const id of ["from", "to", "share"]) if (element(id) !== document.activeElement) element(id).value = state[id];
     const each = page.people.map((person, n) => ({
       ...person, ...page.moment(person), colour: data.colours[n], shown: state.shown[n],
     }));
