@@ -50,18 +50,27 @@ def evaluate(
 def reprojection(
     dataset: Dataset, fitted: Fitted, hidden: np.ndarray | None, threshold: float
 ) -> tuple[dict[str, float], Numbers]:
-    """Pixel errors on the annotated visible joints, those seen by the fit and, apart, those hidden from it."""
-    clips = dataset.clips
-    annotated = np.isin(np.arange(clips.keypoints.shape[2]), dataset.annotated)
-    visible = (np.asarray(clips.confidence) > threshold) & annotated & (np.asarray(clips.frame_mask) > 0)[..., None]
+    """Pixel errors on the visible joints that are measured, those seen by the fit and, apart, those hidden from it.
+
+    They are held against `reference_2d` where the dataset has one, hidden joints always against what was hidden.
+    """
+    given = _given_2d(dataset)
+    exists = (np.asarray(dataset.clips.frame_mask) > 0)[..., None]
+    annotated = np.isin(np.arange(given[0].shape[2]), dataset.annotated)
+    visible = (given[1] > threshold) & annotated & exists
     hidden = np.zeros_like(visible) if hidden is None else hidden
-    errors = np.asarray(metrics.reprojection_errors(fitted.scored_2d, np.asarray(clips.keypoints)))  # pyright: ignore
+    reference, scored, unseen = given, visible, visible & ~hidden
+    if dataset.reference_2d is not None:
+        reference = dataset.reference_2d
+        scored = unseen = (reference[1] > threshold) & exists
+    errors = np.asarray(metrics.reprojection_errors(fitted.scored_2d, reference[0]))  # pyright: ignore
     diagonal = np.asarray(dataset.box_size)
-    pooled, single = _reprojection_numbers(errors, diagonal, visible & ~hidden, "")
-    paper = jax.device_get(_paper_numbers(*map(np.asarray, (errors, visible, *_given_2d(dataset)))))
+    pooled, single = _reprojection_numbers(errors, diagonal, unseen, "")
+    paper = jax.device_get(_paper_numbers(*map(np.asarray, (errors, scored, *reference, dataset.clips.frame_mask))))
     single |= paper
     pooled |= {name: float(np.nanmean(values)) for name, values in paper.items() if np.isfinite(values).any()}
     if hidden.any():
+        errors = np.asarray(metrics.reprojection_errors(fitted.scored_2d, given[0]))  # pyright: ignore
         also = _reprojection_numbers(errors, diagonal, visible & hidden, "heldout_")
         pooled, single = pooled | also[0], single | also[1]
     return pooled, single
@@ -93,8 +102,8 @@ _pooled_numbers = jax.jit(_pixel_numbers)
 _instance_numbers = jax.jit(jax.vmap(_pixel_numbers))
 
 
-def _given_2d(dataset: Dataset) -> tuple[Array, Array, Array]:
-    return dataset.clips.keypoints, dataset.clips.confidence, dataset.clips.frame_mask
+def _given_2d(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(dataset.clips.keypoints), np.asarray(dataset.clips.confidence)
 
 
 @jax.jit

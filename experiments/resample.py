@@ -48,5 +48,6 @@ def shortest(dataset: Dataset) -> Dataset:
         videos=videos,
         box_size=pick(dataset.box_size),
         other_poses={name: (pick(pose), pick(mask)) for name, (pose, mask) in dataset.other_poses.items()},
+        reference_2d=None if dataset.reference_2d is None else tuple(map(pick, dataset.reference_2d)),  # pyright: ignore
         source_frames=sources,
     )

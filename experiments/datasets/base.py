@@ -42,6 +42,8 @@ class Dataset:
     synthetic: made by a program, not seen by a camera.
     other_poses: by name, what other methods say, to be scored beside the fit: poses (N, T, 24, 3) like `clips.init_pose`,
       axis-angle with the root in the camera frame, and masks (N, T), 1 where there is one. Not `init`, not `fit`.
+    reference_2d: keypoints (N, T, K, 2) and confidence (N, T, K) that 2D errors are measured against where these are not the
+      clips' own, as people's annotations of clips whose keypoints a detector found; or None.
     source_frames (N,): frames of each clip before resampling; None = as they were filmed.
     """
 
@@ -59,6 +61,7 @@ class Dataset:
     view: tuple[str, ...] | None = None
     synthetic: bool = False
     other_poses: Mapping[str, tuple[Array, Array]] = dataclasses.field(default_factory=dict)
+    reference_2d: tuple[Array, Array] | None = None
     source_frames: Array | None = None
 
     def __post_init__(self) -> None:

@@ -107,6 +107,8 @@ def _arrays(dataset: Dataset, n: int, path: Path) -> dict[str, Any]:
     }
     if np.any(own(clips.init_mask)) or np.any(own(clips.init_pose)):
         arrays |= {"init_pose": own(clips.init_pose), "init_mask": own(clips.init_mask)}
+    if dataset.reference_2d is not None:
+        arrays |= zip(("reference_keypoints", "reference_confidence"), map(own, dataset.reference_2d), strict=True)
     if dataset.view is not None:
         arrays["view"] = np.array(dataset.view[n])
     if dataset.source_frames is not None:
@@ -217,6 +219,12 @@ def _dataset(found: list[tuple[Path, dict[str, Array]]], action: str, broken: li
         view=tuple(str(row.get("view", "")) for row in rows) if any("view" in row for row in rows) else None,
         synthetic=any(bool(row.get("synthetic", False)) for row in rows),
         other_poses=_other_poses(rows),
+        reference_2d=(
+            pad([row["reference_keypoints"] for row in rows]),
+            pad([row["reference_confidence"] for row in rows]),
+        )
+        if everywhere("reference_keypoints", "keypoints to be scored on")
+        else None,
         source_frames=np.array([row["source_frames"] for row in rows])
         if everywhere("source_frames", "its length before resampling")
         else None,

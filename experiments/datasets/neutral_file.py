@@ -43,6 +43,8 @@ KEYS = {
     "annotated": Key("whole numbers", (None,)),
     "head_point": Key("text"),
     "box_size": Key("numbers", ("F",)),
+    "reference_keypoints": Key("numbers", ("F", jn.NUM_KEYPOINTS, 2)),
+    "reference_confidence": Key("numbers", ("F", jn.NUM_KEYPOINTS)),
     "view": Key("text"),
     "synthetic": Key("true or false"),
     "source_frames": Key("whole numbers"),
@@ -74,6 +76,7 @@ _TOGETHER = (
     (("world_from_camera", "camera_position", "camera_focal"), ("camera_image_size",)),
     (("video_path",), ("video_frames",)),
     (("init_pose",), ("init_mask",)),
+    (("reference_keypoints", "reference_confidence"), ()),
     (("other_names", "other_poses"), ("other_masks",)),
 )
 _DTYPES: dict[Kind, str] = {"numbers": "fiub", "whole numbers": "iu", "text": "U", "true or false": "b"}
@@ -143,6 +146,8 @@ def check(arrays: Mapping[str, Array]) -> dict[str, Array]:
         raise FileError("keypoints have 0 frames, expected at least 1")
     checked = dict(arrays)
     _clear(checked, "keypoints", arrays["confidence"] == 0)
+    if "reference_keypoints" in arrays:
+        _clear(checked, "reference_keypoints", arrays["reference_confidence"] == 0)
     for poses, mask in (("init_pose", "init_mask"), ("other_poses", "other_masks")):
         if mask in arrays:
             _check_choices(mask, arrays[mask])
@@ -235,10 +240,12 @@ def _check_values(arrays: Mapping[str, Array], frames: int) -> None:
                 expected = f"more than {low}" if above else f"{low} or more"
                 raise FileError(f"{key} holds {wrong.ravel()[0]}, expected {expected}")
 
-    least("confidence", 0)
-    over = arrays["confidence"][arrays["confidence"] > 1]
-    if over.size:
-        raise FileError(f"confidence holds {over.ravel()[0]}, expected numbers from 0 to 1")
+    for key in ("confidence", "reference_confidence"):
+        least(key, 0)
+        over = arrays.get(key, np.zeros(0))
+        over = over[over > 1]
+        if over.size:
+            raise FileError(f"{key} holds {over.ravel()[0]}, expected numbers from 0 to 1")
     if not arrays["confidence"].any():
         raise FileError("confidence is 0 everywhere, so nothing of the person is seen")
     for key in ("image_size", "fps", "focal_length", "camera_focal", "camera_image_size"):

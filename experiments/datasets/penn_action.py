@@ -148,6 +148,9 @@ def load(
         notes=tuple(notes),
         annotated=openpose.annotated(np.asarray(clips.confidence)) if detected else tuple(sorted(BODY_25_OF_PENN)),
         head_point="nose",
+        reference_2d=(pad([label.keypoints for label in found]), pad([label.confidence for label in found]))
+        if detected
+        else None,
         view=tuple(label.view for label in found),
     )
 
@@ -206,7 +209,9 @@ def _instances(
         instances.append(Instance(keypoints, confidence, label.image_size, pose, mask, fps=FPS))
     detected = len(found) - len(undetected) if has_json else 0
     if detected:
-        notes.append(f"The 2D keypoints of {detected} of {len(found)} clips are OpenPose's, not the annotators'.")
+        notes.append(
+            f"The 2D keypoints of {detected} of {len(found)} clips are OpenPose's; the annotators' score them."
+        )
     if undetected:
         notes.append(f"The annotated joints stand for OpenPose's: {layouts.listed(undetected)}.")
     if unposed:

@@ -50,5 +50,6 @@ def subset(dataset: Dataset, instances: Sequence[int]) -> Dataset:
         videos=each(dataset.videos),
         view=each(dataset.view),
         other_poses={name: (timed(pose), timed(mask)) for name, (pose, mask) in dataset.other_poses.items()},
+        reference_2d=None if dataset.reference_2d is None else tuple(map(timed, dataset.reference_2d)),  # pyright: ignore
         source_frames=fixed(dataset.source_frames),
     )

@@ -216,20 +216,3 @@ def penn(root, names, made, action="baseball_pitch"):
         openpose(root / "openpose" / name, clip.observed)
         vibe(root / "vibe_results" / name / "vibe_output.pkl", clip)
     return root
-
-
-def assert_same(first, second):
-    """Two datasets are equal, array by array."""
-    for field in dataclasses.fields(first):
-        one, other = getattr(first, field.name), getattr(second, field.name)
-        if field.name in ("clips", "truth") and one is not None:
-            for leaf in dataclasses.fields(one):
-                np.testing.assert_array_equal(getattr(one, leaf.name), getattr(other, leaf.name), leaf.name)
-        elif field.name == "cameras" and one is not None:
-            for mine, yours in zip(one, other, strict=True):
-                for leaf in dataclasses.fields(mine):
-                    np.testing.assert_array_equal(getattr(mine, leaf.name), getattr(yours, leaf.name), leaf.name)
-        elif field.name in ("box_size", "source_frames"):
-            np.testing.assert_array_equal(one, other)
-        else:
-            assert one == other, field.name

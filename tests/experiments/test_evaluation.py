@@ -144,6 +144,23 @@ def test_hidden_joints_are_scored_apart(tiny_dataset, perfect, tiny_body):
     assert {"heldout_reprojection_share/median", "heldout_pck_0.05/fit", "heldout_pck_auc/fit"} <= set(numbers)
 
 
+def test_a_reference_takes_the_place_of_the_clips_own_keypoints(tiny_dataset, perfect, tiny_body):
+    exact = np.asarray(perfect.prediction.keypoints_2d)
+    sure = np.ones(exact.shape[:3], np.float32)
+    off = with_input(tiny_dataset, exact + np.float32([30, 40]), sure)
+    reference = dataclasses.replace(off, reference_2d=(exact + np.float32([3, 4]), sure))
+    hidden = np.zeros(exact.shape[:3], bool)
+    hidden[0, 2, 3] = True
+    numbers, each = evaluate(reference, perfect, tiny_body, hidden)
+    assert numbers["reprojection_px/median"] == pytest.approx(5, abs=0.1)
+    assert numbers["reprojection_px/paper"] == pytest.approx(5, abs=0.1)
+    assert each[tiny_dataset.names[1]]["reprojection_px/median"] == pytest.approx(5, abs=0.1)
+    # What was hidden was the clip's own.
+    assert numbers["heldout_reprojection_px/median"] == pytest.approx(50, abs=0.1)
+    unseen = dataclasses.replace(off, reference_2d=(reference.reference_2d[0], np.zeros_like(sure)))
+    assert "reprojection_px/median" not in evaluate(unseen, perfect, tiny_body)[0]
+
+
 def test_keypoint_0_is_compared_as_the_data_mean_it(tiny_dataset, perfect, tiny_body):
     other = dataclasses.replace(perfect, head_2d=perfect.head_2d + 1000.0)
     assert np.allclose(other.scored_2d[:, :, 0], perfect.prediction.keypoints_2d[:, :, 0] + 1000.0)

@@ -7,6 +7,7 @@ import shutil
 import joblib
 import numpy as np
 import pytest
+from equal_datasets import assert_equal
 from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
@@ -124,7 +125,7 @@ def test_any_axis_may_be_up(up, made, tiny_body, tmp_path):
 
 
 def test_the_root_may_be_data_itself(loaded, tree, tiny_body):
-    published_layouts.assert_same(loaded, nemo_mocap.load(tree / "data", ACTION, body=tiny_body))
+    assert_equal(loaded, nemo_mocap.load(tree / "data", ACTION, body=tiny_body))
     assert nemo_mocap.recognises(tree)
     assert nemo_mocap.recognises(tree / "data")
     assert not nemo_mocap.recognises(tree / "data" / "exps")
@@ -133,7 +134,7 @@ def test_the_root_may_be_data_itself(loaded, tree, tiny_body):
 
 def test_it_equals_the_same_clips_in_the_neutral_format(loaded, tmp_path):
     neutral.write(loaded, tmp_path)
-    published_layouts.assert_same(loaded, neutral.load(tmp_path, ACTION))
+    assert_equal(loaded, neutral.load(tmp_path, ACTION))
 
 
 def test_a_fit_equals_that_of_the_same_clips_in_the_neutral_format(tree, tiny_config, tiny_body_file, tmp_path):

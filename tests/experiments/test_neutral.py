@@ -97,6 +97,7 @@ def complete(folder, lengths=(3, 6, 5), seed=0):
         view=("left", "", *["front"] * (n - 2)),
         synthetic=True,
         other_poses={"4D-Humans": (timed(24, 3), masks()), "ä/b": (timed(24, 3), masks())},
+        reference_2d=(timed(25, 2), pad([rng.random((frames, 25)) for frames in lengths])),
         source_frames=np.arange(n) + 100,
     )
 
@@ -129,7 +130,19 @@ def test_the_synthetic_action_comes_back(tiny_dataset, tmp_path):
     lengths=st.lists(st.integers(1, 7), min_size=2, max_size=4),
     seed=st.integers(0, 1000),
     dropped=st.sets(
-        st.sampled_from(["truth", "cameras", "frame_paths", "videos", "notes", "view", "other_poses", "source_frames"])
+        st.sampled_from(
+            [
+                "truth",
+                "cameras",
+                "frame_paths",
+                "videos",
+                "notes",
+                "view",
+                "other_poses",
+                "source_frames",
+                "reference_2d",
+            ]
+        )
     ),
     action=st.text(st.characters(codec="utf-8", exclude_characters="/\\\0", exclude_categories=["Cc"]), min_size=1),
 )
