@@ -144,8 +144,18 @@ def fit_text(text: str, points: float, inches: float) -> str:
 
 
 def row_label(dataset: Dataset, instance: int, *lines: str) -> str:
-    """A clip's name, cut to the width that a grid has for it, and lines below."""
-    return "\n".join(fit_text(text, SMALL, _LABELS - 0.1) for text in (dataset.names[instance], *lines))
+    """A clip's name, on two lines where it is wider than a grid has room for, and lines below."""
+    room = _LABELS - 0.1
+    name = dataset.names[instance]
+    fits = lambda text: fit_text(text, SMALL, room) == text
+    parts = [name]
+    if not fits(name):
+        cuts = [k for k in range(1, len(name)) if fits(name[:k])]
+        # After a sign between words rather than within one.
+        cuts = [k for k in cuts if name[k - 1] in "_-. "] or cuts[-1:]
+        cut = min(cuts, key=lambda k: max(k, len(name) - k))
+        parts = [name[:cut], name[cut:]]
+    return "\n".join(fit_text(text, SMALL, room) for text in (*parts, *lines))
 
 
 def kind(dataset: Dataset, shown: int | None = None) -> str:

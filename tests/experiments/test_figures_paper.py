@@ -232,6 +232,21 @@ def test_names_are_cut_in_the_middle():
     assert sheet.fit_text("kick_1", 8, 0.9) == "kick_1"
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("kick_1", "kick_1"),
+        ("baseball_pitch.0", "baseball_\npitch.0"),
+        ("a_name_that_is_longer_than_two_lines_0012", "a_name_that_\nis_lon…s_0012"),
+    ],
+)
+def test_names_of_rows(tiny_dataset, name, expected):
+    dataset = dataclasses.replace(tiny_dataset, names=(name, "b" * 40))
+    assert sheet.row_label(dataset, 0, "frame 3") == f"{expected}\nframe 3"
+    first, rest = sheet.row_label(dataset, 1).split("\n")
+    assert set(first) == {"b"} and "…" in rest
+
+
 def test_metres_are_equal_along_both_axes_from_above(tiny_dataset, tiny_fitted):
     above = curves.draw_trajectories(tiny_dataset, tiny_fitted).axes[0]
     (x0, x1), (z0, z1) = above.get_xlim(), above.get_ylim()
