@@ -128,7 +128,10 @@ def _ready(fits: Iterable[Planned], resume: bool, report: Report) -> list[Ready]
                     (planned.folder / many_table.METRICS).unlink(missing_ok=True)
                 found = checkpoints.latest()
                 if found and found.position == Position(len(inputs.job.stages)):
-                    if not (planned.folder / many_table.METRICS).exists():
+                    if (planned.folder / many_table.METRICS).exists():
+                        # Of a command with other settings, which left this fit alone.
+                        (planned.folder / many_table.ERROR).unlink(missing_ok=True)
+                    else:
                         _finish(planned, inputs, found, report)
                     continue
         except (UserError, DatasetError) as error:
@@ -165,27 +168,23 @@ class _Lane:
     def __init__(self, ready: Ready, checkpoints: Checkpoints, compile_seconds: float):
         self.ready, self.checkpoints = ready, checkpoints
         found = checkpoints.latest() if ready.position != Position() else None
-        nothing: Any = None
-        seconds = found.seconds if found else {"before": 0.0, "compile": 0.0, "fit": 0.0}
-        seconds = {**seconds, "compile": seconds["compile"] + compile_seconds}
-        seconds["before"] += compile_seconds
-        self.at = (
-            dataclasses.replace(found, seconds=seconds)
-            if found
-            else Snapshot(Position(), nothing, ready.inputs.job.key, {}, seconds)
-        )
+        at = found or Snapshot(Position(), None, ready.inputs.job.key, {}, {"before": 0.0, "compile": 0.0, "fit": 0.0})
+        self.at = _later(at, before=compile_seconds, compile=compile_seconds)
 
     def after(self, chunk: Chunk, lane: int, seconds: float) -> None:
         """Takes its own losses. Raises UserError: they are not finite."""
         own = chunk._replace(losses={term: values[lane] for term, values in chunk.losses.items()}, carry=None)
-        spent = {name: value + (seconds if name != "compile" else 0.0) for name, value in self.at.seconds.items()}
-        self.at = dataclasses.replace(runner.after(self.at, own), seconds=spent)
+        self.at = _later(runner.after(self.at, own), before=seconds, fit=seconds)
 
     def save(self, carry: Any, lane: int) -> None:
         """Saves its own part of the stacked carry (on the host)."""
         shapes = self.ready.inputs.job.carry_at(self.at.position)
         self.at = dataclasses.replace(self.at, carry=many_batch.take_apart(carry, lane, shapes))
         self.checkpoints.save(self.at)
+
+
+def _later(at: Snapshot, **seconds: float) -> Snapshot:
+    return dataclasses.replace(at, seconds={name: spent + seconds.get(name, 0.0) for name, spent in at.seconds.items()})
 
 
 def _fit_together(
@@ -214,10 +213,10 @@ def _run(
         return
     problem, carry = programs.start()
     if position != Position():
-        shapes = programs.job.carry_at(position)
-        carries = [lanes[n].at.carry if n in lanes else None for n in range(max(lanes) + 1)]
-        spare = next(c for c in carries if c is not None)
-        carry = many_batch.put_together([spare if c is None else c for c in carries], shapes)
+        # A lane that failed before it began is filled with another's.
+        stand_in = next(iter(lanes.values()))
+        carries = [lanes.get(number, stand_in).at.carry for number in range(max(lanes) + 1)]
+        carry = many_batch.put_together(carries, programs.job.carry_at(position))
     before = saved = time.perf_counter()
     cost = 0.0
     with FitProgress(report.console, programs.job.stages, position) as progress:

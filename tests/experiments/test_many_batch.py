@@ -122,3 +122,17 @@ def test_fits_of_one_turn(count, limit, devices, expected):
     size = _even(count, limit, devices)
     assert size == expected
     assert size % devices == 0
+
+
+def test_programs_shrink_until_they_fit_into_memory(monkeypatch, jobs):
+    class Programs:
+        def __init__(self, job, position):
+            self.memory = 100 * job.key.shape[0]
+
+    monkeypatch.setattr(many_batch, "CompiledFit", Programs)
+    monkeypatch.setattr(many_batch, "_memory", lambda: 250.0)
+    _, size, _ = many_batch.compiled(jobs * 3, Position(), None)
+    assert size == 2
+    # Who asks for more gets it.
+    _, size, _ = many_batch.compiled(jobs * 3, Position(), 9)
+    assert size == 9
