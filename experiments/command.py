@@ -17,6 +17,7 @@ BAD_INPUT, INTERRUPTED = 2, 130
 COMMANDS = {
     "fit": ("experiments.flags", "experiments.many"),
     "simulate": ("experiments.simulate_command", "experiments.simulate_command"),
+    "view": ("experiments.view_command", "experiments.view_command"),
     "export": ("experiments.export_command", "experiments.export_command"),
 }
 

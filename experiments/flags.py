@@ -88,6 +88,9 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     )
     text = "Write films of the fitted body over the clips; of several fits only if asked for."
     flags.DEFINE_boolean("overlay", True, text, flag_values=values)
+    flags.DEFINE_boolean("figures", True, "Write figures for a paper, PNG and PDF; the same.", flag_values=values)
+    flags.DEFINE_boolean("viewer", True, "Write viewer.html, the motion in 3D; the same.", flag_values=values)
+    flags.DEFINE_boolean("report", True, "Write report.html, the run on a page; the same.", flag_values=values)
     text = "Draw the initial estimate beside the fit in those films."
     flags.DEFINE_boolean("compare", False, text, flag_values=values)
     _define_many(values)
@@ -114,7 +117,7 @@ GROUPS = {
         "image_size", "fps", "focal_length", "holdout",
     ),
     "Fit": ("preset", "seed", "body_model", "vposer", "gmm", "accelerator"),
-    "Results": ("output_dir", "resume", "overlay", "compare"),
+    "Results": ("output_dir", "resume", "overlay", "compare", "figures", "viewer", "report"),
     "Many fits": ("num_seeds", "sweep", "fits_per_batch"),
     "Several machines": ("coordinator_address", "num_processes", "process_id"),
 }  # fmt: skip
@@ -152,9 +155,10 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> Settin
     own: dict[str, Any] = {name: values[name].value for group in GROUPS.values() for name in group}
     fit = dataclasses.replace(preset, **dataclasses.asdict(holder.value))
     settings = Settings(fit=fit, **{**own, "init": tuple(own["init"]), "sweep": tuple(own["sweep"])})
-    if settings.many and values["overlay"].using_default_value:
+    if settings.many:
         # Drawing takes longer than fitting; nobody looks at all the films of a sweep.
-        settings = dataclasses.replace(settings, overlay=False)
+        unasked = [name for name in ("overlay", "figures", "viewer", "report") if values[name].using_default_value]
+        settings = dataclasses.replace(settings, **dict.fromkeys(unasked, False))
     check(settings)
     return settings
 

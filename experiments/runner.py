@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import importlib.metadata
-import shutil
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +21,7 @@ from experiments import (
     evaluation,
     figures,
     holdout,
+    presentation,
     prior_files,
     resample,
     results,
@@ -33,7 +33,6 @@ from experiments.chunks import Chunk, CompiledFit, Job, Position
 from experiments.datasets.base import Dataset
 from experiments.errors import UserError
 from experiments.progress import FitProgress, duration
-from experiments.render import overlay
 from experiments.settings import Settings, size_of
 from nemo_jax import fit
 from nemo_jax.model import Assets
@@ -120,11 +119,6 @@ def finish(
     comparison.write_csv(output / "evaluation.csv", dataset, each)
     results.write_config(output / "config.json", dataclasses.replace(settings, fit=job.config), versions())
     figures.write_all(output, dataset, fitted, end.history, inputs.hidden, threshold)
-    if settings.overlay:
-        overlay.write_all(output, dataset, fitted, inputs.nose_body, console, settings.compare)
-    else:
-        # Those of an older fit would show something else.
-        shutil.rmtree(output / "overlay", ignore_errors=True)
     metrics = {
         **numbers,
         "num_instances": len(dataset.names),
@@ -138,6 +132,9 @@ def finish(
         "device": device,
         **{f"version/{name}": version for name, version in versions().items()},
     }
+    run = saved.of_run(output, dataset, fitted, job.config, inputs.nose_body, dataclasses.asdict(settings), metrics)
+    presentation.write_all(settings, run, each, inputs.notes, console)
+    metrics["seconds/total"] = end.seconds["before"] + time.perf_counter() - begun
     results.write_json(output / "metrics.json", metrics)
     summary.print_table(console, dataset, metrics, output)
     return metrics

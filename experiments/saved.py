@@ -77,16 +77,12 @@ class Saved:
     def vertices(self, instance: int, rotation: Array, translation: Array) -> Array:
         """Mesh (P, V, 3) in the world, metres, of motions as the methods above give them, in the instance's own shape."""
         betas = jnp.asarray(self.params.betas[instance])
-        # A few bodies at a time: a thousand meshes at once would not fit a laptop.
-        pose = lambda both: smpl.vertices(self.body, both[0], betas, both[1])
-        motion = (jnp.asarray(rotation), jnp.asarray(translation))
-        return np.asarray(jax.jit(lambda m: jax.lax.map(pose, m, batch_size=16))(motion))
+        return np.asarray(_meshes(self.body, jnp.asarray(rotation), betas, jnp.asarray(translation)))
 
     def joints(self, instance: int, rotation: Array, translation: Array) -> Array:
         """The 24 joints (P, 24, 3) in the world, metres."""
         betas = jnp.asarray(self.params.betas[instance])
-        pose = jax.vmap(lambda r, t: smpl.joints(self.body, r, betas, t))
-        return np.asarray(jax.jit(pose)(jnp.asarray(rotation), jnp.asarray(translation)))
+        return np.asarray(_joints(self.body, jnp.asarray(rotation), betas, jnp.asarray(translation)))
 
 
 @jax.jit
@@ -101,9 +97,37 @@ def _of_instance(params: Params, config: FitConfig, instance: int, raw_phases: j
     return jax.vmap(mirror.mirror_motion, (0, 0, None))(*motion, params.mirrored[instance])
 
 
+@jax.jit
+def _meshes(body: smpl.SMPL, rotation: jax.Array, betas: jax.Array, translation: jax.Array) -> jax.Array:
+    # A few bodies at a time: a thousand meshes at once would not fit a laptop.
+    return jax.lax.map(
+        lambda both: smpl.vertices(body, both[0], betas, both[1]), (rotation, translation), batch_size=16
+    )
+
+
+@jax.jit
+def _joints(body: smpl.SMPL, rotation: jax.Array, betas: jax.Array, translation: jax.Array) -> jax.Array:
+    return jax.vmap(smpl.joints, (None, 0, None, 0))(body, rotation, betas, translation)
+
+
 def axis_angles(rotation: Array) -> Array:
     """Axis-angle (..., 24, 3) of rotations (..., 24, 3, 3)."""
     return np.asarray(rotations.matrix_to_axis_angle(jnp.asarray(rotation)))
+
+
+def of_run(
+    folder: Path,
+    dataset: Dataset,
+    fitted: Fitted,
+    config: FitConfig,
+    body: smpl.SMPL,
+    settings: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> Saved:
+    """What `load` would read from the folder of a run that has just finished, its answer taken as it is."""
+    run = Saved(folder, dataset, fitted.params, config, body, settings, metrics)
+    vars(run)["fitted"] = fitted  # in the place of the cached one
+    return run
 
 
 def write(folder: Path, dataset: Dataset, params: Params) -> None:

@@ -79,6 +79,9 @@ class Settings:
     resume: bool = True
     overlay: bool = True
     compare: bool = False
+    figures: bool = True
+    viewer: bool = True
+    report: bool = True
     holdout: float | None = None
     num_seeds: int = 1
     sweep: tuple[str, ...] = ()

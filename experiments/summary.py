@@ -42,7 +42,8 @@ def print_table(console: Console, dataset: Dataset, metrics: Mapping[str, Any], 
         f"{duration(metrics['seconds/total'])} in all: {duration(metrics['seconds/compile'])} compiling, "
         f"{duration(metrics['seconds/fit'])} fitting"
     )
-    console.print(f"Results: {output}/ (metrics.json, evaluation.csv, motion/, overview.png, phases.png, losses.png)")
+    page = next((name for name in ("report.html", "overview.png") if (output / name).exists()), "metrics.json")
+    console.print(f"Results: {output}/, of which {page} shows most")
 
 
 def comparison_table(dataset: Dataset, metrics: Mapping[str, Any]) -> Table:

@@ -13,6 +13,7 @@ import pytest
 
 from experiments import evaluation, results, runner, saved
 from experiments.chunks import Job
+from experiments.presentation import PARTS
 from experiments.settings import Settings
 from nemo_jax import fit
 from nemo_jax.config import FitConfig
@@ -126,5 +127,6 @@ def tiny_flags(tiny_body_file):
         "--action=baseball_pitch",
         "--max_instances=2",
         f"--body_model={tiny_body_file}",
+        *(f"--{part}=false" for part in PARTS),
         *(f"--fit.{name}={value}" for name, value in TINY.items()),
     ]

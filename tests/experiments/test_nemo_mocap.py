@@ -17,6 +17,7 @@ from experiments.datasets import nemo_mocap, nemo_truth, neutral
 from experiments.datasets.base import DatasetError
 from experiments.datasets.footage import BrokenClipError
 from experiments.errors import UserError
+from experiments.presentation import PARTS
 from experiments.settings import Settings
 from nemo_jax import clips as clips_lib
 from tests.experiments import prior_formats, published_layouts
@@ -148,7 +149,7 @@ def test_a_fit_equals_that_of_the_same_clips_in_the_neutral_format(tree, tiny_co
             data_dir=str(folder),
             output_dir=str(tmp_path / name),
             body_model=str(tiny_body_file),
-            overlay=False,
+            **dict.fromkeys(PARTS, False),
             fit=tiny_config,
         )
         every = runner.run(settings)

@@ -16,6 +16,7 @@ from experiments import amass, runner, simulate_command
 from experiments.datasets import neutral
 from experiments.datasets.base import DatasetError
 from experiments.errors import UserError
+from experiments.presentation import PARTS
 from experiments.settings import Settings
 from experiments.simulate import ObservationModel
 from nemo_jax.config import FitConfig
@@ -315,7 +316,7 @@ def test_a_recorded_action_is_fitted(tmp_path, monkeypatch):
             action="punch_left",
             data_dir=str(tmp_path / "clips"),
             output_dir=str(tmp_path / "results"),
-            overlay=False,
+            **dict.fromkeys(PARTS, False),
             fit=dataclasses.replace(FitConfig(), **steps),
         )
     )
