@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from experiments import command, configs, holdout, runner
+from experiments import command, configs, holdout, many, runner
 from experiments.datasets.base import DatasetError
 from experiments.errors import UserError
 from experiments.settings import Settings
@@ -199,14 +199,14 @@ def test_expected_errors_become_exit_codes(monkeypatch, capsys):
         def fail(settings, error=error):
             raise error
 
-        monkeypatch.setattr(runner, "run", fail)
+        monkeypatch.setattr(many, "run", fail)
         assert command.run(command.Task("fit", Settings(action="a"))) == code
         assert "Traceback" not in capsys.readouterr().err
 
     def crash(settings):
         raise ValueError("a bug keeps its trace")
 
-    monkeypatch.setattr(runner, "run", crash)
+    monkeypatch.setattr(many, "run", crash)
     with pytest.raises(ValueError, match="keeps its trace"):
         command.run(command.Task("fit", Settings(action="a")))
 
