@@ -34,6 +34,7 @@ def numbers(dataset: Dataset, metrics: Mapping[str, Any]) -> Html:
         label, unit, *values = map(str, cells)
         inner = " inner" if label.startswith(" ") else ""
         name = element("span", element("b", label.strip()), f", {unit}")
-        meaning = element("span", MEANING[label.strip()], class_="meaning")
+        # A test holds that none is missing; a page without an explanation is better than none.
+        meaning = element("span", MEANING.get(label.strip(), ""), class_="meaning")
         rows.append([element("div", name, meaning, class_=f"measure{inner}"), *values])
     return table(head, rows, numbers=range(1, len(head)))

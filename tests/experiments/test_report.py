@@ -124,6 +124,7 @@ def test_the_page_says_what_was_fitted_and_how_well(full, tiny_dataset):
 
 def test_every_number_is_explained(tiny_dataset):
     keys = [key for _, _, key, _, _ in (*summary._ERRORS, *summary._PIXELS)]
+    assert {label.strip() for label, *_ in (*summary._ERRORS, *summary._PIXELS)} <= table.MEANING.keys()
     metrics = {key if "/" in key else f"{key}/fit": 1.0 for key in keys}
     shown = Page(table.numbers(tiny_dataset, metrics))
     assert shown.tags.count("tr") == len(keys) + 1
