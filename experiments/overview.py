@@ -5,6 +5,7 @@ A page is one axes with a unit square per picture, so that it draws in a second 
 
 import dataclasses
 import functools
+import textwrap
 from collections.abc import Sequence
 
 import jax
@@ -73,13 +74,17 @@ def draw_page(scene: Scene, instances: Sequence[int], title: str) -> Figure:
     """One page: at most `ROWS` instances."""
     columns = 2 * COLUMNS
     rows = len(instances)
-    figure = Figure(figsize=(1.2 + 1.25 * columns, 1.1 + 1.25 * rows), dpi=100)
+    labels = [_row_label(scene, instance) for instance in instances]
+    # Wide enough for the longest line of ten points.
+    left = max(1.1, 0.2 + 0.088 * max(len(line) for label in labels for line in label.split("\n")))
+    figure = Figure(figsize=(left + 0.1 + 1.25 * columns, 1.1 + 1.25 * rows), dpi=100)
     bottom, top = 0.5 / figure.get_figheight(), 1 - 0.6 / figure.get_figheight()
-    axes = figure.add_axes((1.1 / figure.get_figwidth(), bottom, 1 - 1.2 / figure.get_figwidth(), top - bottom))
+    width = figure.get_figwidth()
+    axes = figure.add_axes((left / width, bottom, 1 - (left + 0.1) / width, top - bottom))
     axes.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal")
     axes.axis("off")
-    for row, instance in enumerate(instances):
-        axes.text(-0.08, row + 0.5, _row_label(scene, instance), ha="right", va="center", fontsize=10)
+    for row, (instance, label) in enumerate(zip(instances, labels, strict=True)):
+        axes.text(-0.08, row + 0.5, label, ha="right", va="center", fontsize=10)
         _draw_row(axes, scene, instance, row)
     for column, phase in enumerate(np.linspace(0, 1, COLUMNS)):
         axes.text(2 * column + 1, -0.08, f"phase {phase:.1f}", ha="center", va="bottom", fontsize=11)
@@ -91,7 +96,8 @@ def draw_page(scene: Scene, instances: Sequence[int], title: str) -> Figure:
 def _row_label(scene: Scene, instance: int) -> str:
     frames = int(np.asarray(scene.dataset.clips.frame_mask[instance]).sum())
     mirrored = "\nmirrored" if scene.fitted.params.mirrored[instance] > 0.5 else ""
-    return f"{scene.dataset.names[instance]}\n{frames} frames{mirrored}"
+    name = "\n".join(textwrap.wrap(scene.dataset.names[instance], 24))
+    return f"{name}\n{frames} frames{mirrored}"
 
 
 def _draw_row(axes: Axes, scene: Scene, instance: int, row: int) -> None:
