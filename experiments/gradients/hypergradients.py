@@ -1,0 +1,269 @@
+"""Tunes loss weights and learning rates by the gradient of the error on keypoints that the fit has not seen.
+
+    python -m experiments.gradients.hypergradients
+
+A tenth of the detections is hidden to be descended on, another tenth to judge the result. The warm-up and the camera stage
+run once; each round then unrolls the joint stage and walks back through its every Adam step (`nemo_jax.unroll`). All
+hyperparameters move in their logarithms.
+"""
+
+import argparse
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+import optax
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from body_models import loaders, smpl
+from experiments import configs, devices, holdout, saved
+from experiments.datasets import synthetic
+from experiments.datasets.base import Dataset
+from experiments.errors import UserError
+from experiments.gradients import inputs
+from experiments.style import CYCLE, RC
+from nemo_jax import fit, losses, model, unroll
+from nemo_jax.clips import Clips
+from nemo_jax.config import FitConfig
+from nemo_jax.fit import FitState, Problem
+from nemo_jax.model import Params
+from nemo_jax.priors import Priors, published_limits
+
+Array = jax.Array
+Hyper = Mapping[str, Array]
+
+TUNED = (
+    "weight_init",
+    "weight_limits",
+    "weight_code",
+    "weight_betas",
+    "lr_field",
+    "lr_camera",
+    "lr_code",
+    "lr_phase",
+    "lr_betas",
+)
+_SHARE = 0.1  # of the visible detections, hidden twice
+
+
+class Hidden(NamedTuple):
+    """keypoints (N, T, K, 2), pixels. validation, test (N, T, K): 1 where a detection was hidden for that purpose."""
+
+    keypoints: Array
+    validation: Array
+    test: Array
+
+
+class Start(NamedTuple):
+    """The state before the joint stage, and what was hidden from the fit."""
+
+    problem: Problem
+    state: FitState
+    hidden: Hidden
+
+
+def main() -> None:
+    args = parse()
+    console = Console(highlight=False, soft_wrap=True)
+    dataset, body, config = read(args)
+    check(config, args.hyper)
+    begun = time.perf_counter()
+    start = jax.block_until_ready(prepare(dataset, body, config, args.seed, args.steps))
+    console.print(
+        f"{dataset.action}: {int(start.hidden.validation.sum())} detections hidden to descend on, "
+        f"{int(start.hidden.test.sum())} to judge; warm-up and cameras took {time.perf_counter() - begun:.0f} s"
+    )
+    compiled = compile_gradient(start, logarithms(start, args.hyper), args.steps)
+    console.print(f"One gradient through {args.steps} steps needs {needed_memory(compiled)}; {devices.describe()}")
+    rounds = descend(compiled, start, args.hyper, args.rounds, args.rate, console)
+    columns = ["round", "descended on, px", "judged on, px", *args.hyper]
+    rows = [[i, r["validation"], r["test"], *(r["hyper"][name] for name in args.hyper)] for i, r in enumerate(rounds)]
+    console.print(
+        inputs.table(f"Error on hidden detections after {args.steps} steps of the joint stage", columns, rows)
+    )
+    slopes = [[name, rounds[0]["slope"][name]] for name in args.hyper]
+    console.print(inputs.table("Slope at the start: px per e-fold", ["hyperparameter", "slope"], slopes))
+    with matplotlib.rc_context(RC):
+        inputs.save(draw(rounds, args.hyper, args.steps), args.output_dir / "hypergradients.png", console)
+
+
+def parse() -> argparse.Namespace:
+    parser = inputs.parser(__doc__)
+    parser.add_argument("--steps", type=int, default=200, help="steps of the joint stage, its schedule included")
+    parser.add_argument("--rounds", type=int, default=8, help="steps of the descent on the hyperparameters")
+    parser.add_argument("--rate", type=float, default=0.2, help="of that descent, by Adam, in logarithms")
+    parser.add_argument("--batch_size", type=int, default=128, help="frames a step")
+    parser.add_argument("--hyper", default=",".join(TUNED), help="fields of FitConfig, separated by commas")
+    args = parser.parse_args()
+    for name in ("steps", "rounds", "batch_size"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name}={getattr(args, name)} is out of range; give 1 or more")
+    args.hyper = tuple(name.strip() for name in args.hyper.split(",") if name.strip())
+    return args
+
+
+def read(args: argparse.Namespace) -> tuple[Dataset, smpl.SMPL, FitConfig]:
+    """Clips, body and the configuration that is tuned: those of a run, or the synthetic pitch and the default preset.
+
+    Raises:
+      UserError: the run needs what is not here.
+    """
+    if args.results is None:
+        body = loaders.load_body()
+        dataset, config = synthetic.load(body, seed=args.seed), configs.get("default")
+    else:
+        run = saved.load(args.results)
+        if run.config.prior_set == "published" or run.dataset.head_point != "nose":
+            raise UserError(
+                f"--results={args.results} needs licensed priors, or another head point than the nose; give a run of the "
+                "default preset on keypoints with a nose"
+            )
+        dataset, body, config = run.dataset, run.body, run.config
+    config = fit.for_clips(config, jax.tree.map(jnp.asarray, dataset.clips))
+    return dataset, body, dataclasses.replace(config, batch_size=args.batch_size)
+
+
+def check(config: FitConfig, names: tuple[str, ...]) -> None:
+    """Raises UserError: something is to be tuned that has no gradient, or no logarithm."""
+    for name in names:
+        value = getattr(config, name, None)
+        if not isinstance(value, float) or not name.startswith(("weight_", "lr_")):
+            raise UserError(f"--hyper={name} cannot be tuned; choose from {', '.join(TUNED)}")
+        if value <= 0:
+            raise UserError(f"--hyper={name} is {value} in this configuration and has no logarithm; leave it out")
+
+
+def prepare(dataset: Dataset, body: smpl.SMPL, config: FitConfig, seed: int, steps: int) -> Start:
+    """Hides detections and runs the stages before the joint one, whose schedule is set to `steps`."""
+    hidden_clips, first = holdout.hold_out(dataset.clips, _SHARE, seed, dataset.annotated)
+    left = int((np.asarray(hidden_clips.confidence) > 0).sum())
+    all_seen = int((np.asarray(dataset.clips.confidence) > 0).sum())
+    seen, second = holdout.hold_out(hidden_clips, min(_SHARE * all_seen / left, 0.5), seed + 1, dataset.annotated)
+    usable = np.asarray(dataset.clips.confidence) > config.confidence_threshold
+    hidden = Hidden(
+        keypoints=jnp.asarray(dataset.clips.keypoints),
+        validation=jnp.asarray(first & usable, jnp.float32),
+        test=jnp.asarray(second & usable, jnp.float32),
+    )
+    config = dataclasses.replace(config, joint_steps=steps)
+    priors = Priors(joint_limits=published_limits())
+    clips = jax.tree.map(jnp.asarray, seen)
+    problem, state = jax.jit(before_joint)(jax.random.key(seed), clips, body, priors, config)
+    return Start(problem, state, hidden)
+
+
+def before_joint(
+    key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig
+) -> tuple[Problem, FitState]:
+    """`fit.fit` up to the joint stage."""
+    problem, state = fit.start(key, clips, body, priors, config)
+    for stage in fit.stages(problem.config):
+        if stage.name != "joint":
+            carry, _ = fit.run_steps(problem, stage, stage.begin(problem, state), jnp.arange(stage.steps))
+            state = stage.end(problem, carry)
+    return problem, state
+
+
+def error(params: Params, problem: Problem, keypoints: Array, mask: Array) -> Array:
+    """Reprojection error () on some detections in pixels, people brought to one size: the root of the mean robust square."""
+    seen = model.predict_clips(params, problem.assets, problem.config, problem.clips).keypoints_2d
+    scale = problem.assets.pixel_scale[:, None, None, None]
+    apart = jnp.where(mask[..., None] > 0, seen - keypoints, 0.0) * scale
+    square = jnp.sum(losses.robust(apart, problem.config.robust_scale), -1)
+    return jnp.sqrt(jnp.sum(square) / jnp.maximum(mask.sum(), 1) + 1e-12)
+
+
+def unrolled_error(
+    log_hyper: Hyper, problem: Problem, state: FitState, hidden: Hidden, steps: int
+) -> tuple[Array, Array]:
+    """The error after the joint stage with these hyperparameters: () on the validation set, and () on the test set."""
+    config: Any = problem.config
+    changed = dataclasses.replace(config, **{name: jnp.exp(value) for name, value in log_hyper.items()})
+    changed = dataclasses.replace(problem, config=changed)
+    params = unroll.joint_stage(changed, state, steps)[0].params
+    judged = error(params, problem, hidden.keypoints, hidden.test)
+    return error(params, problem, hidden.keypoints, hidden.validation), judged
+
+
+def compile_gradient(start: Start, log_hyper: Hyper, steps: int) -> Any:
+    """The compiled (log hyperparameters, problem, state, hidden) -> ((validation, test), gradient), for arguments like
+    these."""
+
+    def run(log_hyper: Hyper, problem: Problem, state: FitState, hidden: Hidden) -> Any:
+        return jax.value_and_grad(unrolled_error, has_aux=True)(log_hyper, problem, state, hidden, steps)
+
+    return jax.jit(run).lower(log_hyper, *start).compile()
+
+
+def logarithms(start: Start, names: tuple[str, ...]) -> dict[str, Array]:
+    """Logarithms of the configuration's own hyperparameters."""
+    return {name: jnp.asarray(math.log(float(getattr(start.problem.config, name))), jnp.float32) for name in names}
+
+
+def needed_memory(compiled: Any) -> str:
+    """What the compiler says that the program needs besides its arguments."""
+    analysis = compiled.memory_analysis()
+    if analysis is None:
+        return "memory that this device's compiler does not tell"
+    return f"{(analysis.temp_size_in_bytes + analysis.output_size_in_bytes) / 2**20:.0f} MiB"
+
+
+def descend(
+    compiled: Any, start: Start, names: tuple[str, ...], rounds: int, rate: float, console: Console
+) -> list[dict[str, Any]]:
+    """Adam on the logarithms. Errors, hyperparameters and slopes before the first and after every round."""
+    adam = optax.adam(rate)
+    log_hyper = logarithms(start, names)
+    state, found = adam.init(log_hyper), []
+    for number in range(rounds + 1):
+        begun = time.perf_counter()
+        (validation, test), slope = jax.device_get(compiled(log_hyper, *start))
+        console.print(f"round {number}: {validation:.3f} px, judged {test:.3f} px, {time.perf_counter() - begun:.1f} s")
+        hyper = {name: math.exp(float(value)) for name, value in log_hyper.items()}
+        slopes = {name: float(value) for name, value in slope.items()}
+        found.append({"validation": float(validation), "test": float(test), "hyper": hyper, "slope": slopes})
+        if not all(map(math.isfinite, slopes.values())):
+            raise UserError(f"the gradient of round {number} is not finite; give a smaller --rate or fewer --steps")
+        updates, state = adam.update(slope, state)
+        moved: Any = optax.apply_updates(log_hyper, updates)
+        log_hyper = moved
+    return found
+
+
+def draw(rounds: list[dict[str, Any]], names: tuple[str, ...], steps: int) -> Figure:
+    """Errors over the rounds, hyperparameters over the rounds, slopes at the start."""
+    figure = Figure(figsize=(13, 4.2), dpi=120, layout="constrained")
+    errors, paths, slopes = figure.subplots(1, 3)
+    at = np.arange(len(rounds))
+    errors.plot(at, [r["validation"] for r in rounds], color=CYCLE[0], marker="o", label="descended on")
+    errors.plot(at, [r["test"] for r in rounds], color=CYCLE[1], marker="s", label="judged on, never descended on")
+    errors.set(xlabel="round", ylabel="error on hidden detections, px")
+    errors.set_title(f"after {steps} steps of the joint stage", loc="left")
+    errors.legend(fontsize=9)
+    colours = {name: matplotlib.colormaps["tab10"](i % 10) for i, name in enumerate(names)}
+    for name in names:
+        values = np.array([r["hyper"][name] for r in rounds])
+        style = "-" if name.startswith("weight_") else "--"
+        paths.plot(at, values / values[0], style, color=colours[name], label=name)
+    paths.set(xlabel="round", ylabel="times its preset", yscale="log")
+    paths.set_title("hyperparameters", loc="left")
+    paths.legend(fontsize=8, ncols=2)
+    values = [rounds[0]["slope"][name] for name in names]
+    slopes.barh(np.arange(len(names)), values, color=[colours[name] for name in names])
+    slopes.axvline(0, color="0.3", lw=1)
+    slopes.set_yticks(np.arange(len(names)), names, fontsize=9)
+    slopes.invert_yaxis()
+    slopes.set(xlabel="px per e-fold; left: more of it would help")
+    slopes.set_title("hypergradient at the preset", loc="left")
+    return figure
+
+
+if __name__ == "__main__":
+    inputs.command(main)
