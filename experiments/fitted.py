@@ -39,20 +39,20 @@ class Fitted:
         return np.concatenate([self.head_2d[:, :, None], self.prediction.keypoints_2d[:, :, 1:]], 2)
 
 
+@jax.jit
+def _predict(params: Params, assets: Assets, config: FitConfig, clips: clips_lib.Clips, nose_body: smpl.SMPL):
+    seen = model.predict_clips(params, dataclasses.replace(assets, body=nose_body), config, clips)
+    poses = rotations.matrix_to_axis_angle(seen.rotations)
+    head = model.predict_clips(params, assets, config, clips).keypoints_2d[:, :, 0]
+    rotation, translation = cam.split(params.cameras)
+    focal = assets.focal * jnp.exp(params.log_focal)
+    return seen, poses, head, clips_lib.raw_phase(clips), rotation, translation, focal
+
+
 def predict(params: Params, assets: Assets, nose_body: smpl.SMPL, config: FitConfig, clips: clips_lib.Clips) -> Fitted:
     """The fitted model on every frame; `nose_body` is the body whose keypoint 0 is the nose."""
-
-    @jax.jit
-    def run(params: Params, assets: Assets, config: FitConfig, clips: clips_lib.Clips, nose_body: smpl.SMPL):
-        seen = model.predict_clips(params, dataclasses.replace(assets, body=nose_body), config, clips)
-        poses = rotations.matrix_to_axis_angle(seen.rotations)
-        head = model.predict_clips(params, assets, config, clips).keypoints_2d[:, :, 0]
-        rotation, translation = cam.split(params.cameras)
-        focal = assets.focal * jnp.exp(params.log_focal)
-        return seen, poses, head, clips_lib.raw_phase(clips), rotation, translation, focal
-
     seen, poses, head, phases, rotation, translation, focal = jax.device_get(
-        run(params, assets, config, clips, nose_body)
+        _predict(params, assets, config, clips, nose_body)
     )
     return Fitted(
         params=jax.device_get(params),
