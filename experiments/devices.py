@@ -47,6 +47,14 @@ def describe() -> str:
     return device.device_kind if count == 1 else f"{count} x {device.device_kind}"
 
 
+def compiler_options() -> dict[str, bool]:
+    """Options to compile a fit with: on a GPU, matrix products by cuBLAS alone.
+
+    XLA would also try each of them as dozens of Triton programs, which takes minutes and gains a fit nothing.
+    """
+    return {"xla_gpu_enable_triton_gemm": False} if jax.default_backend() == "gpu" else {}
+
+
 def keep_compiled() -> Path:
     """Turns on JAX's persistent compilation cache; returns its folder. `JAX_COMPILATION_CACHE_DIR` moves it."""
     own = os.environ.get("JAX_COMPILATION_CACHE_DIR")
