@@ -47,7 +47,7 @@ def describe() -> str:
     return device.device_kind if count == 1 else f"{count} x {device.device_kind}"
 
 
-def compiler_options() -> dict[str, bool]:
+def compiler_options() -> dict[str, str | bool]:
     """Options to compile a fit with: on a GPU, matrix products by cuBLAS alone.
 
     XLA would also try each of them as dozens of Triton programs, which takes minutes and gains a fit nothing.
