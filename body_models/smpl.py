@@ -77,8 +77,9 @@ def rest_joints(body: SMPL, betas: Array) -> Array:
     return body.joint_template + _matmul(body.joint_shapedirs, betas)
 
 
+@jax.custom_jvp
 def forward_kinematics(rotations: Array, rest: Array) -> tuple[Array, Array]:
-    """Poses the chain, one tree level at a time.
+    """Poses the chain.
 
     Args:
       rotations: (J, 3, 3), of each joint against its parent; the root's against the world.
@@ -88,19 +89,57 @@ def forward_kinematics(rotations: Array, rest: Array) -> tuple[Array, Array]:
       world_from_joint (J, 3, 3) and posed joints (J, 3). The root joint stays where it is at rest.
     """
     chex.assert_shape([rotations, rest], [(jn.NUM_JOINTS, 3, 3), (jn.NUM_JOINTS, 3)])
-    bones = rest[1:] - rest[jn.PARENTS[1:]]
-    world, position = rotations[:1], rest[:1]
-    seen = jn.LEVELS[0]
-    for level in jn.LEVELS[1:]:
-        row = {int(joint): i for i, joint in enumerate(seen)}
-        parent = np.array([row[int(jn.PARENTS[joint])] for joint in level])
-        parent_world = world[parent]
-        moved = position[parent] + _rotate(parent_world, bones[level - 1])
-        world = jnp.concatenate([world, _compose(parent_world, rotations[level])])
-        position = jnp.concatenate([position, moved])
-        seen = np.concatenate([seen, level])
-    order = np.argsort(seen)
-    return world[order], position[order]
+    # Each round joins a joint's product to that of the ancestor where it ends, so that paths double in length: a tree of
+    # nine levels takes four rounds.
+    world = rotations
+    for hop in _HOPS:
+        world = _compose(_above(world, hop), world)
+    return world, _matmul(_PATH, _rotate(_above(world, jn.PARENTS), _bones(rest)))
+
+
+@forward_kinematics.defjvp
+def _forward_kinematics_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]):
+    """In closed form: a joint that turns turns all that hangs on it, so that turns add up along the path to the root.
+
+    The inverse of a product of rotations is taken to be its transpose. Sums along paths are one matrix product, forward
+    and, transposed, backward, where differentiating the rounds above would walk the tree several times.
+    """
+    rotations, rest = primals
+    d_rotations, d_rest = tangents
+    world, posed = forward_kinematics(rotations, rest)
+    parent = _above(world, jn.PARENTS)
+    turn = _compose(_compose(parent, d_rotations), jnp.swapaxes(world, -1, -2))
+    turns = _matmul(_PATHS, turn.reshape(jn.NUM_JOINTS, 9)).reshape(2, jn.NUM_JOINTS, 3, 3)
+    step = _rotate(turns[1], _rotate(parent, _bones(rest))) + _rotate(parent, _bones(d_rest))
+    return (world, posed), (_compose(turns[0], world), _matmul(_PATH, step))
+
+
+@pytree
+class Skeleton:
+    """A posed skeleton of J joints: what everything on the skin is computed from.
+
+    world (J, 3, 3): world_from_joint. posed (J, 3): joints, metres. offsets (J, 3): translation of each joint's skinning
+    transform x -> world x + offset. feature (207,): R - I of joints 1 to 23. betas (S,).
+    """
+
+    world: Array
+    posed: Array
+    offsets: Array
+    feature: Array
+    betas: Array
+
+
+def pose_skeleton(body: SMPL, rotations: Array, betas: Array) -> Skeleton:
+    """The skeleton in a pose: rotations (J, 3, 3) of each joint against its parent, root first; betas (S,)."""
+    rest = rest_joints(body, betas)
+    world, posed = forward_kinematics(rotations, rest)
+    return Skeleton(
+        world=world,
+        posed=posed,
+        offsets=posed - _rotate(world, rest),
+        feature=(rotations[1:] - jnp.eye(3, dtype=rotations.dtype)).reshape(-1),
+        betas=betas,
+    )
 
 
 def joints(body: SMPL, rotations: Array, betas: Array, translation: Array) -> Array:
@@ -119,18 +158,19 @@ def vertices(body: SMPL, rotations: Array, betas: Array, translation: Array) -> 
       translation: (3,), metres, added to everything.
     """
     _check_shapes(body, rotations, betas, translation)
-    rest = rest_joints(body, betas)
-    world, posed = forward_kinematics(rotations, rest)
-    return _skin(body.mesh, world, _offsets(world, posed, rest), rotations, betas) + translation
+    return skin(body.mesh, pose_skeleton(body, rotations, betas)) + translation
 
 
 def keypoints(body: SMPL, rotations: Array, betas: Array, translation: Array) -> Array:
     """The K keypoints (K, 3) that `build` was asked for (BODY_25 by default), metres; the mesh is not skinned."""
     _check_shapes(body, rotations, betas, translation)
-    rest = rest_joints(body, betas)
-    world, posed = forward_kinematics(rotations, rest)
-    anchors = _skin(body.keypoint_anchors, world, _offsets(world, posed, rest), rotations, betas)
-    return _matmul(body.keypoint_sum, jnp.concatenate([posed, anchors])) + translation
+    return keypoints_of(body, pose_skeleton(body, rotations, betas)) + translation
+
+
+def keypoints_of(body: SMPL, skeleton: Skeleton) -> Array:
+    """The K keypoints (K, 3) of a posed skeleton, metres."""
+    anchors = skin(body.keypoint_anchors, skeleton)
+    return _matmul(body.keypoint_sum, jnp.concatenate([skeleton.posed, anchors]))
 
 
 def all_joints(body: SMPL, rotations: Array, betas: Array, translation: Array) -> Array:
@@ -143,10 +183,9 @@ def all_joints(body: SMPL, rotations: Array, betas: Array, translation: Array) -
     if not body.has_extra_joints:
         # An index past the end would be clamped to the last joint, silently.
         raise ValueError("This body model has no J_regressor_extra, so its joints 45..53 are unknown.")
-    rest = rest_joints(body, betas)
-    world, posed = forward_kinematics(rotations, rest)
-    anchors = _skin(body.landmarks, world, _offsets(world, posed, rest), rotations, betas)
-    return jnp.concatenate([posed, _matmul(body.landmark_sum, anchors)]) + translation
+    skeleton = pose_skeleton(body, rotations, betas)
+    anchors = skin(body.landmarks, skeleton)
+    return jnp.concatenate([skeleton.posed, _matmul(body.landmark_sum, anchors)]) + translation
 
 
 def build(arrays: Mapping[str, np.ndarray], keypoint_ids: Sequence[int] = tuple(jn.BODY_25)) -> SMPL:
@@ -229,22 +268,53 @@ def _f32(array: np.ndarray) -> Array:
     return jnp.asarray(np.asarray(array, np.float32))
 
 
-def _offsets(world: Array, posed: Array, rest: Array) -> Array:
-    """Translation part (J, 3) of each joint's skinning transform x -> world x + offset."""
-    return posed - _rotate(world, rest)
-
-
-def _skin(points: SkinnedPoints, world: Array, offsets: Array, rotations: Array, betas: Array) -> Array:
+def skin(points: SkinnedPoints, skeleton: Skeleton) -> Array:
     """Posed anchors (A, 3)."""
-    pose_feature = (rotations[1:] - jnp.eye(3, dtype=rotations.dtype)).reshape(-1)
-    rest = points.template + _matmul(points.shapedirs, betas) + _matmul(points.posedirs, pose_feature)
-    blended = _matmul(points.rotation_weights, world.reshape(-1, 9)).reshape(-1, 3, 3)
-    return _rotate(blended, rest) + _matmul(points.translation_weights, offsets)
+    rest = points.template + _matmul(points.shapedirs, skeleton.betas) + _matmul(points.posedirs, skeleton.feature)
+    blended = _matmul(points.rotation_weights, skeleton.world.reshape(-1, 9)).reshape(-1, 3, 3)
+    return _rotate(blended, rest) + _matmul(points.translation_weights, skeleton.offsets)
 
 
 def _matmul(a: Array, b: Array) -> Array:
     # Centimetres are at stake: never the reduced precision that GPUs and TPUs use by default.
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def _hops() -> tuple[np.ndarray, ...]:
+    """Ancestors (J,) of all joints at distances 1, 2, 4, ..., -1 where there is none."""
+    hops, hop = [], jn.PARENTS
+    while (hop >= 0).any():
+        hops.append(hop)
+        hop = np.where(hop >= 0, hop[hop], -1)
+    return tuple(hops)
+
+
+def _path() -> np.ndarray:
+    """(J, J): 1 where the column's joint lies on the row's path from the root, its end included."""
+    path = np.eye(jn.NUM_JOINTS, dtype=np.float32)
+    for joint, parent in enumerate(jn.PARENTS[1:], start=1):
+        path[joint] += path[parent]
+    return path
+
+
+_HOPS = _hops()
+_PATH = _path()
+_PATHS = np.concatenate([_PATH, _PATH - np.eye(jn.NUM_JOINTS, dtype=np.float32)])
+
+
+def _above(world: Array, ancestor: np.ndarray) -> Array:
+    """Rotation (J, 3, 3) of each joint's `ancestor` (J,); the identity for -1."""
+    there = (ancestor >= 0)[:, None, None]
+    return jnp.where(there, world[np.maximum(ancestor, 0)], jnp.eye(3, dtype=world.dtype))
+
+
+def _bones(rest: Array) -> Array:
+    """Each joint against its parent (J, 3), the root against the origin."""
+    return _matmul(_BONES, rest)
+
+
+_BONES = np.eye(jn.NUM_JOINTS, dtype=np.float32)
+_BONES[np.arange(1, jn.NUM_JOINTS), jn.PARENTS[1:]] = -1
 
 
 # 3x3 products written out elementwise: they fuse, stay in float32 on every device, and beat batched tiny dots.
