@@ -29,7 +29,7 @@ class FitConfig:
     phase_init: Literal["linear", "uniform"] = "linear"  # where their shifts start
     # --- handedness ---
     find_handedness: bool = True  # mirror instances whose initial poses use the other hand than most
-    handedness_margin: float = 0.05  # by how much mirroring must bring poses closer to the others', as a share
+    handedness_margin: float = 0.2  # by how much mirroring must bring poses closer to the others', as a share
     # --- cameras ---
     focal_fixed: float = 0.0  # pixels for every video; 0 takes each clip's own (quirk of the paper: 5000)
     focal_guess: float = 1.5  # unknown focal lengths, in image diagonals
@@ -65,6 +65,9 @@ class FitConfig:
     weight_gmm: float = 1.0  # Gaussian mixture prior, where one is given
     weight_vposer: float = 10.0  # VPoser vertex reconstruction, where one is given
     weight_vposer_z: float = 1.0  # VPoser KL
+    fused_vertices: bool = (
+        True  # VPoser's vertices by a kernel on NVIDIA GPUs, rounded (docs/speed.md); off = plain float32
+    )
     # --- optimisation ---
     batch_size: int = 512  # (instance, frame) pairs a step, with replacement; -1 = all frames
     warmup_steps: int = 300  # field and phases against the initial poses

@@ -60,13 +60,15 @@ class FitResult:
 
 class Stage(NamedTuple):
     """name; number of steps; begin(problem, state) -> carry; step(problem, carry, i, batch) -> carry, losses;
-    end(problem, carry) -> state."""
+    end(problem, carry) -> state; draws: 0 for a stage without random batches, else which of the key's streams they are
+    from."""
 
     name: str
     steps: int
     begin: Callable[[Problem, FitState], Carry]
     step: Callable[[Problem, Carry, Array, Batch | None], tuple[Carry, Losses]]
     end: Callable[[Problem, Carry], FitState]
+    draws: int = 0
 
 
 def fit(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) -> FitResult:
@@ -111,6 +113,11 @@ def run_steps(
 ) -> tuple[Carry, Losses]:
     """Runs the steps numbered `steps` (L,) of a stage; `batches`, leaves (L, B), replaces the random ones."""
 
+    problem = dataclasses.replace(problem, assets=model.with_rows(problem.assets, problem.config))
+    if batches is None and stage.draws and problem.config.batch_size != -1:
+        # All at once, ahead of the scan: random numbers take many small kernels, a step should not wait for them.
+        batches = jax.vmap(lambda step: _batch(problem, step, stage.draws))(steps)
+
     def body(carry: Carry, x: tuple[Array, Batch | None]) -> tuple[Carry, Losses]:
         with jax.default_matmul_precision(problem.config.matmul_precision):
             return stage.step(problem, carry, *x)
@@ -122,9 +129,9 @@ def stages(config: FitConfig) -> tuple[Stage, ...]:
     """The stages of a configuration, in order."""
     listed = [
         Stage("lift", config.lift_steps if config.lift else 0, _begin_lift, _step_lift, _end_lift),
-        Stage("warmup", config.warmup_steps, _begin_warmup, _step_warmup, _keep),
-        Stage("camera", config.camera_steps, *_camera_stage(config)),
-        Stage("joint", config.joint_steps, _keep, _step_joint, _keep),
+        Stage("warmup", config.warmup_steps, _begin_warmup, _step_warmup, _keep, draws=1),
+        Stage("camera", config.camera_steps, *_camera_stage(config), draws=2 if config.camera_joint else 0),
+        Stage("joint", config.joint_steps, _keep, _step_joint, _keep, draws=3),
     ]
     return tuple(stage for stage in listed if stage.steps > 0)
 

@@ -11,6 +11,8 @@ from nemo_jax.clips import Clips
 
 Array = jax.Array
 
+_SHIFT = jn.MIRROR_JOINTS - np.arange(jn.NUM_JOINTS)
+_TO_LEFT, _TO_RIGHT = (np.equal(_SHIFT, step)[:, None, None] for step in (-1, 1))
 _AXIS_ANGLE_SIGN = np.array([1.0, -1.0, -1.0], np.float32)
 
 
@@ -26,7 +28,9 @@ def mirror_motion(rotation: Array, translation: Array, mirrored: Array) -> tuple
     """
     sign = np.array([-1.0, 1.0, 1.0], np.float32)
     flag = mirrored > 0.5
-    reflected = rotation[jn.MIRROR_JOINTS] * (sign[:, None] * sign)
+    # Twins are neighbours in SMPL's order: a shift brings them over, whose transpose is no scatter.
+    twin = jnp.where(_TO_LEFT, jnp.roll(rotation, 1, -3), jnp.where(_TO_RIGHT, jnp.roll(rotation, -1, -3), rotation))
+    reflected = twin * (sign[:, None] * sign)
     return jnp.where(flag, reflected, rotation), jnp.where(flag, sign * translation, translation)
 
 

@@ -1,13 +1,15 @@
 """The model: what is learned, what is given, and the prediction of ONE frame of ONE instance."""
 
+import dataclasses
 from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from body_models import joints as jn
-from body_models import smpl
+from body_models import skin_gap, smpl
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
@@ -45,7 +47,8 @@ class Assets:
     """All that a fit is given besides the clips.
 
     body: the body model. priors. focal (N,) pixels. principal (N, 2) pixels. pixel_scale (N,): residuals are multiplied
-    by it before the loss.
+    by it before the loss. rows: the body as the fused vertex term takes it, made by `with_rows` ahead of a loop; None for
+    the plain term.
     """
 
     body: smpl.SMPL
@@ -53,6 +56,7 @@ class Assets:
     focal: Array
     principal: Array
     pixel_scale: Array
+    rows: skin_gap.Table | None = None
 
 
 @pytree
@@ -100,6 +104,13 @@ def prepare(clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) ->
     )
 
 
+def with_rows(assets: Assets, config: FitConfig) -> Assets:
+    """Assets with what the fused vertex term needs, if the configuration uses one."""
+    if assets.priors.vposer is None or not config.fused_vertices:
+        return assets
+    return dataclasses.replace(assets, rows=skin_gap.table(assets.body))
+
+
 def init(key: Array, num_instances: int, image_size: Array, num_betas: int, config: FitConfig) -> Params:
     """Initial parameters; cameras at the published start, 2 f / height away, until the camera stage moves them."""
     field_key, phase_key, code_key, camera_key = jax.random.split(key, 4)
@@ -123,7 +134,7 @@ def init(key: Array, num_instances: int, image_size: Array, num_betas: int, conf
 
 def warp(params: Params, config: FitConfig, instance: Array, raw_phase: Array) -> Array:
     """Phase of ONE instance (an index) at raw phases of any shape."""
-    own = jax.tree.map(lambda leaf: leaf[instance], params.phase)
+    own = of_instance(params, instance).phase
     return phase_module(config).apply({"params": own}, raw_phase)  # pyright: ignore[reportReturnType]
 
 
@@ -154,10 +165,23 @@ def predict(
       instance: () int. raw_phase: () in [0, 1], t / (F - 1).
       code_noise: (C,), added to the instance code.
     """
-    phase = warp(params, config, instance, raw_phase)
-    rotation, translation = motion(params, config, phase, params.codes[instance] + code_noise)
-    rotation, translation = mirror.mirror_motion(rotation, translation, params.mirrored[instance])
-    return pose_body(params, assets, config, instance, rotation, translation, phase)
+    return evaluate(params, assets, config, instance, raw_phase, code_noise)[0]
+
+
+def evaluate(
+    params: Params,
+    assets: Assets,
+    config: FitConfig,
+    instance: Array,
+    raw_phase: Array,
+    code_noise: Array | float = 0.0,
+) -> tuple[Prediction, smpl.Skeleton]:
+    """`predict`, and the posed skeleton behind it, for terms that need more of the body."""
+    own = of_instance(params, instance)
+    phase = phase_module(config).apply({"params": own.phase}, raw_phase)
+    rotation, translation = motion(params, config, phase, own.codes + code_noise)  # pyright: ignore[reportArgumentType]
+    rotation, translation = mirror.mirror_motion(rotation, translation, own.mirrored)
+    return _pose(own, assets, config, instance, rotation, translation, phase)
 
 
 def pose_body(
@@ -170,21 +194,64 @@ def pose_body(
     phase: Array | float = 0.0,
 ) -> Prediction:
     """Prediction of ONE instance (an index) from its joint rotations (24, 3, 3) and root translation (3,)."""
-    keypoints = smpl.keypoints(assets.body, rotation, params.betas[instance], translation)
-    return Prediction(
-        phase=jnp.asarray(phase),
-        rotations=rotation,
-        translation=translation,
-        keypoints=keypoints,
-        keypoints_2d=see(params, assets, config, instance, keypoints),
-    )
+    return _pose(of_instance(params, instance), assets, config, instance, rotation, translation, phase)[0]
 
 
 def see(params: Params, assets: Assets, config: FitConfig, instance: Array, points: Array) -> Array:
     """Pixels (P, 2) of world points (P, 3) in ONE instance's camera."""
-    focal = assets.focal[instance] * jnp.exp(params.log_focal[instance])
-    seen = cam.to_camera(params.cameras[instance], points)
-    return cam.project(seen, focal, assets.principal[instance], config.near)
+    return _see(of_instance(params, instance), assets, config, instance, points)
+
+
+def of_instance(params: Params, instance: Array) -> Params:
+    """The parameters of ONE instance (an index), without the leading axis; the field, which all share, is None.
+
+    All are taken in one go, as one row of a table: the gradient of that is one matrix product, which, unlike the
+    scatter that JAX would make of it, is fast on accelerators and adds up in the same order every time.
+    """
+    leaves, tree = jax.tree.flatten(dataclasses.replace(params, field=None))
+    table = jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], 1)
+    ends = np.cumsum([leaf[0].size for leaf in leaves])[:-1]
+    parts = jnp.split(_row(table, instance), ends)
+    return jax.tree.unflatten(tree, [part.reshape(leaf.shape[1:]) for part, leaf in zip(parts, leaves, strict=True)])
+
+
+@jax.custom_jvp
+def _row(table: Array, index: Array) -> Array:
+    return table[index]
+
+
+@_row.defjvp
+def _row_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+    table, index = primals
+    picked = (jnp.arange(table.shape[0]) == index).astype(table.dtype)
+    return _row(table, index), jnp.matmul(picked, tangents[0], precision=jax.lax.Precision.HIGHEST)
+
+
+def _pose(
+    own: Params,
+    assets: Assets,
+    config: FitConfig,
+    instance: Array,
+    rotation: Array,
+    translation: Array,
+    phase: Any,
+) -> tuple[Prediction, smpl.Skeleton]:
+    """`pose_body` with the parameters `own` of the instance alone, and the posed skeleton."""
+    skeleton = smpl.pose_skeleton(assets.body, rotation, own.betas)
+    keypoints = smpl.keypoints_of(assets.body, skeleton) + translation
+    prediction = Prediction(
+        phase=jnp.asarray(phase),
+        rotations=rotation,
+        translation=translation,
+        keypoints=keypoints,
+        keypoints_2d=_see(own, assets, config, instance, keypoints),
+    )
+    return prediction, skeleton
+
+
+def _see(own: Params, assets: Assets, config: FitConfig, instance: Array, points: Array) -> Array:
+    focal = assets.focal[instance] * jnp.exp(own.log_focal)
+    return cam.project(cam.to_camera(own.cameras, points), focal, assets.principal[instance], config.near)
 
 
 def predict_clips(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Prediction:

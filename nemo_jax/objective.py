@@ -1,15 +1,18 @@
 """The loss of a batch: each term computed once from one prediction, then weighted and summed."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
+from body_models import smpl
 from body_models.pytree import pytree
 from nemo_jax import clips as clips_lib
 from nemo_jax import losses, mirror, model
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
-from nemo_jax.priors import gmm_prior_loss, joint_limit_loss, vposer_terms
+from nemo_jax.priors import batch_terms, gmm_prior_loss, joint_limit_loss
 
 Array = jax.Array
 
@@ -58,9 +61,15 @@ def predict_batch(
     params: Params, assets: Assets, config: FitConfig, clips: Clips, batch: Batch, code_noise: Array | float = 0.0
 ) -> Prediction:
     """Predictions of a batch, leaves (B, ...); `code_noise` (B, C) or 0."""
+    return _evaluate_batch(params, assets, config, clips, batch, code_noise)[0]
+
+
+def _evaluate_batch(
+    params: Params, assets: Assets, config: FitConfig, clips: Clips, batch: Batch, code_noise: Array | float = 0.0
+) -> tuple[Prediction, smpl.Skeleton]:
     phases = clips_lib.raw_phase(clips)[batch.instance, batch.frame]
     noise = jnp.broadcast_to(code_noise, (batch.instance.shape[0], config.code_size))
-    return jax.vmap(model.predict, (None, None, None, 0, 0, 0))(params, assets, config, batch.instance, phases, noise)
+    return jax.vmap(model.evaluate, (None, None, None, 0, 0, 0))(params, assets, config, batch.instance, phases, noise)
 
 
 def keypoint_weights(
@@ -117,7 +126,7 @@ def joint_loss(
     code_noise: Array | float = 0.0,
 ) -> tuple[Array, dict[str, Array]]:
     """Total () of the joint stage and its terms, unweighted."""
-    prediction = predict_batch(params, assets, config, clips, batch, code_noise)
+    prediction, skeletons = _evaluate_batch(params, assets, config, clips, batch, code_noise)
     n = clips.num_instances
     per_frame = keypoint_term(prediction, assets, config, clips, batch)
     terms = {
@@ -132,28 +141,28 @@ def joint_loss(
         "code": config.weight_code,
         "betas": config.weight_betas,
     }
-    for name, (value, weight) in prior_terms(prediction, params, assets, config, batch).items():
+    for name, (value, weight) in prior_terms(prediction, skeletons, assets, config).items():
         terms[name], weights[name] = value, weight
     total = sum(weights[name] * value for name, value in terms.items())
     return total, terms  # pyright: ignore[reportReturnType]
 
 
 def prior_terms(
-    prediction: Prediction, params: Params, assets: Assets, config: FitConfig, batch: Batch
+    prediction: Prediction, skeletons: smpl.Skeleton, assets: Assets, config: FitConfig
 ) -> dict[str, tuple[Array, Array | float]]:
     """Value () and weight of each prior that is there, means over the batch; the logarithm of the poses is shared."""
     priors, terms = assets.priors, {}
-    if priors.joint_limits is not None or priors.gmm is not None:
-        pose = jax.vmap(model.body_pose)(prediction.rotations)
-        if priors.joint_limits is not None:
-            limits = jax.vmap(joint_limit_loss, (None, 0))(priors.joint_limits, pose)
-            terms["limits"] = (jnp.mean(limits), config.weight_limits)
-        if priors.gmm is not None:
-            surprise = jax.vmap(gmm_prior_loss, (None, 0))(priors.gmm, pose.reshape(-1, 69))
-            terms["gmm"] = (jnp.mean(surprise), config.weight_gmm)
+    if not jax.tree.leaves(priors):
+        return terms
+    pose = jax.vmap(model.body_pose)(prediction.rotations)
+    if priors.joint_limits is not None:
+        limits = jax.vmap(joint_limit_loss, (None, 0))(priors.joint_limits, pose)
+        terms["limits"] = (jnp.mean(limits), config.weight_limits)
+    if priors.gmm is not None:
+        surprise = jax.vmap(gmm_prior_loss, (None, 0))(priors.gmm, pose.reshape(-1, 69))
+        terms["gmm"] = (jnp.mean(surprise), config.weight_gmm)
     if priors.vposer is not None:
-        betas = params.betas[batch.instance]
-        recon, kl = jax.vmap(vposer_terms, (None, None, 0, 0))(assets.body, priors.vposer, prediction.rotations, betas)
+        recon, kl = batch_terms(assets.body, priors.vposer, prediction.rotations, pose, skeletons, assets.rows)
         terms["vposer"] = (jnp.mean(recon), config.weight_vposer)
         terms["vposer_kl"] = (jnp.mean(kl), config.weight_vposer_z)
     return terms
@@ -188,9 +197,10 @@ def warmup_loss(
     phases = clips_lib.raw_phase(clips)[batch.instance, batch.frame]
 
     def rotation_of(instance: Array, raw: Array) -> Array:
-        phase = model.warp(params, config, instance, raw)
-        rotation, translation = model.motion(params, config, phase, params.codes[instance])
-        return mirror.mirror_motion(rotation, translation, params.mirrored[instance])[0]
+        own = model.of_instance(params, instance)
+        phase: Any = model.phase_module(config).apply({"params": own.phase}, raw)
+        rotation, translation = model.motion(params, config, phase, own.codes)
+        return mirror.mirror_motion(rotation, translation, own.mirrored)[0]
 
     rotation = jax.vmap(rotation_of)(batch.instance, phases)
     value = init_term(rotation, targets, config, batch, root=config.warmup_root)

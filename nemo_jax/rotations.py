@@ -88,9 +88,32 @@ def quaternion_to_axis_angle(quaternion: Array) -> Array:
     return jnp.where(small, series, angle / sine) * vector
 
 
+@jax.custom_jvp
 def matrix_to_axis_angle(matrix: Array) -> Array:
     """Logarithm of a rotation, (..., 3, 3) -> (..., 3) radians, angle at most pi."""
     return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
+
+
+@matrix_to_axis_angle.defjvp
+def _matrix_to_axis_angle_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    """In closed form, at a fraction of the cost of differentiating four branches.
+
+    A rotation R that changes by dR turns by phi = 1/2 sum_i r_i x dr_i over its columns, and its logarithm w, of angle a,
+    by K phi with the inverse of SO(3)'s left Jacobian, K = I - 1/2 [w] + c [w]^2, c = (1 - a/2 cot(a/2)) / a^2.
+    """
+    (matrix,), (change,) = primals, tangents
+    log = matrix_to_axis_angle(matrix)
+    square = jnp.sum(log**2, -1)[..., None, None]
+    small = square < 1e-2
+    half = 0.5 * jnp.sqrt(jnp.where(small, 1.0, square))
+    series = 1 / 12 + square / 720 + square**2 / 30240
+    factor = jnp.where(small, series, (1 - half / jnp.tan(half)) / (4 * half**2))
+    eye = jnp.eye(3, dtype=matrix.dtype)
+    outer = log[..., :, None] * log[..., None, :]
+    inverse = eye - 0.5 * hat(log) + factor * (outer - square * eye)
+    # Row l of 1/2 K [r_i x] for every column i: one table of coefficients, so that the transpose is a plain sum.
+    table = 0.5 * jnp.sum(hat(inverse)[..., None] * matrix[..., None, None, :, :], -2)
+    return log, jnp.sum(table * change[..., None, :, :], (-2, -1))
 
 
 def axis_angle_to_quaternion(axis_angle: Array) -> Array:

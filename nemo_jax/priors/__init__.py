@@ -7,6 +7,7 @@ from nemo_jax.priors.joint_limits import JointLimits as JointLimits
 from nemo_jax.priors.joint_limits import joint_limit_loss as joint_limit_loss
 from nemo_jax.priors.joint_limits import published_limits as published_limits
 from nemo_jax.priors.vposer import VPoser as VPoser
+from nemo_jax.priors.vposer import batch_terms as batch_terms
 from nemo_jax.priors.vposer import vposer_terms as vposer_terms
 
 

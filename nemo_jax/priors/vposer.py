@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import joints as jn
-from body_models import smpl
+from body_models import skin_gap, smpl
 from body_models.pytree import pytree
 from nemo_jax import rotations as rot
 
@@ -23,7 +23,6 @@ Array = jax.Array
 # Joints 1 to 21: all but the root and the two hands.
 NUM_JOINTS = 21
 _SLOPE = 0.01
-_PRECISION = jax.lax.Precision.HIGHEST
 _SMALLEST_SCALE = 1e-30
 
 
@@ -36,13 +35,13 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, pose: Array) -> tuple[Array, Array]:
         x = nn.BatchNorm(use_running_average=True, name="norm_pose")(pose)
-        x = nn.leaky_relu(nn.Dense(self.hidden, precision=_PRECISION, name="dense_1")(x), _SLOPE)
+        x = nn.leaky_relu(nn.Dense(self.hidden, name="dense_1")(x), _SLOPE)
         x = nn.BatchNorm(use_running_average=True, name="norm_hidden")(x)
         # The published network has nothing between these two.
-        x = nn.Dense(self.hidden, precision=_PRECISION, name="dense_2")(x)
-        x = nn.Dense(self.hidden, precision=_PRECISION, name="dense_3")(x)
-        mean = nn.Dense(self.latent, precision=_PRECISION, name="mean")(x)
-        scale = nn.softplus(nn.Dense(self.latent, precision=_PRECISION, name="scale")(x))
+        x = nn.Dense(self.hidden, name="dense_2")(x)
+        x = nn.Dense(self.hidden, name="dense_3")(x)
+        mean = nn.Dense(self.latent, name="mean")(x)
+        scale = nn.softplus(nn.Dense(self.latent, name="scale")(x))
         return mean, scale
 
 
@@ -53,9 +52,9 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, code: Array) -> Array:
-        x = nn.leaky_relu(nn.Dense(self.hidden, precision=_PRECISION, name="dense_1")(code), _SLOPE)
-        x = nn.leaky_relu(nn.Dense(self.hidden, precision=_PRECISION, name="dense_2")(x), _SLOPE)
-        return nn.Dense(6 * NUM_JOINTS, precision=_PRECISION, name="rotations")(x).reshape(NUM_JOINTS, 6)
+        x = nn.leaky_relu(nn.Dense(self.hidden, name="dense_1")(code), _SLOPE)
+        x = nn.leaky_relu(nn.Dense(self.hidden, name="dense_2")(x), _SLOPE)
+        return nn.Dense(6 * NUM_JOINTS, name="rotations")(x).reshape(NUM_JOINTS, 6)
 
 
 @pytree
@@ -126,13 +125,44 @@ def vposer_terms(body: smpl.SMPL, vposer: VPoser, rotations: Array, betas: Array
       kl (): of the posterior from the standard normal distribution.
     """
     chex.assert_shape(rotations, (jn.NUM_JOINTS, 3, 3))
-    mean, scale = encode(vposer, rot.matrix_to_axis_angle(rotations[1 : 1 + NUM_JOINTS]))
+    skeleton = smpl.pose_skeleton(body, rotations, betas)
+    target, divergence = _target(body, vposer, rotations, rot.matrix_to_axis_angle(rotations[1:]), betas)
+    return skin_gap.plain_gap(body, skeleton, target), divergence
+
+
+def batch_terms(
+    body: smpl.SMPL,
+    vposer: VPoser,
+    rotations: Array,
+    pose: Array,
+    skeletons: smpl.Skeleton,
+    rows: skin_gap.Table | None,
+) -> tuple[Array, Array]:
+    """`vposer_terms` of B poses, from what a fit has computed of them already.
+
+    Args:
+      body: the body model. vposer: the network.
+      rotations: (B, 24, 3, 3). pose: (B, 23, 3), the axis-angle of joints 1 to 23. skeletons: leaves (B, ...), posed.
+      rows: the body's `skin_gap.table` for `skin_gap.fused_gap`, which is rounded on GPUs; None for the plain one.
+
+    Returns:
+      vertices (B,), metres, and kl (B,).
+    """
+    targets, divergence = jax.vmap(_target, (None, None, 0, 0, 0))(body, vposer, rotations, pose, skeletons.betas)
+    if rows is None:
+        return jax.vmap(skin_gap.plain_gap, (None, 0, 0))(body, skeletons, targets), divergence
+    return skin_gap.fused_gap(body, rows, skeletons, targets), divergence
+
+
+def _target(
+    body: smpl.SMPL, vposer: VPoser, rotations: Array, pose: Array, betas: Array
+) -> tuple[smpl.Skeleton, Array]:
+    """The skeleton of ONE reconstruction, a constant, and the divergence () of the encoding that it comes from."""
+    mean, scale = encode(vposer, pose[:NUM_JOINTS])
     kept = jax.lax.stop_gradient(rotations)
     decoded = decode(vposer, jax.lax.stop_gradient(mean))
     reconstruction = jnp.concatenate([kept[:1], decoded, kept[1 + NUM_JOINTS :]])
-    origin = jnp.zeros(3, rotations.dtype)
-    target = smpl.vertices(body, reconstruction, jax.lax.stop_gradient(betas), origin)
-    return jnp.mean(jnp.abs(target - smpl.vertices(body, rotations, betas, origin))), kl(mean, scale)
+    return smpl.pose_skeleton(body, reconstruction, jax.lax.stop_gradient(betas)), kl(mean, scale)
 
 
 def vertex_term(body: smpl.SMPL, vposer: VPoser, rotations: Array, betas: Array) -> Array:
@@ -158,7 +188,13 @@ _ARRAYS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "runni
 
 def state_names() -> tuple[str, ...]:
     """Names of the arrays that `from_state_dict` needs, such as `encoder_net.1.weight`."""
-    return tuple(_published(path) for path, _ in jax.tree_util.tree_leaves_with_path(_variables(512, 32)))
+    return tuple(state_shapes())
+
+
+def state_shapes(hidden: int = 512, latent: int = 32) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays of `state_names`, in the published layout."""
+    leaves = jax.tree_util.tree_leaves_with_path(_variables(hidden, latent))
+    return {_published(path): leaf.shape[::-1] for path, leaf in leaves}
 
 
 def from_state_dict(state: Mapping[str, np.ndarray]) -> VPoser:

@@ -14,6 +14,8 @@ from tests.reference import convert
 from tests.reference.convert import deviation
 
 VALUE, GRADIENT = 1e-5, 1e-4
+# Generators of the rotations about x, y and z.
+_TURNS = np.asarray(rotations.hat(jnp.eye(3)))
 
 
 def value_and_pullback(function, cotangent, *arguments):
@@ -45,9 +47,10 @@ class TestGeometry:
         # Recorded: NaN at the identity, row 16.
         recorded = np.isfinite(data["rotmat_aa_grad"]).all((1, 2))
         assert recorded.sum() == 63 and np.isfinite(gradient).all()
+        # Along rotations alone: beside them, where no logarithm is defined, the two go on differently.
+        along = lambda g: np.einsum("nij,kil,nlj->nk", g, _TURNS, data["rotmat"])
         rows = np.abs(data["rotmat_aa_grad"]).max((1, 2))[recorded]
-        error = np.abs(gradient - data["rotmat_aa_grad"]).max((1, 2))[recorded]
-        # Within 0.02 rad of zero the two formulas differ beside the rotations, where only the recorded one divides.
+        error = np.abs(along(gradient) - along(data["rotmat_aa_grad"])).max(1)[recorded]
         assert np.all(error < 2e-3 * rows + 2e-3)
 
     def test_chain_to_axis_angle(self, data):
