@@ -1,0 +1,144 @@
+"""Many fits in one program: the functions of `nemo_jax.fit`, vmapped over a leading axis of fits and spread over devices.
+
+Fits differ in key, clips and the floats of their configuration: actions x seeds x hyperparameters. Body and priors are
+shared and never copied. No fit reads another's numbers, so that one that diverges leaves its neighbours bit for bit.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from body_models import smpl
+from nemo_jax import fit
+from nemo_jax.clips import Clips
+from nemo_jax.config import FitConfig
+from nemo_jax.fit import FitResult, FitState, Losses, Problem, Stage
+from nemo_jax.model import Assets
+from nemo_jax.priors import Priors
+
+Array = jax.Array
+
+# Lengths of clips are rounded up to these, so that actions of similar lengths share one program.
+BUCKETS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+
+# Which parts of a problem differ between fits: a tree of axes in place of arrays.
+_ASSET_AXES: Any = {"body": None, "priors": None, "focal": 0, "principal": 0, "pixel_scale": 0, "rows": None}
+_AXES: Any = Problem(key=0, clips=0, assets=Assets(**_ASSET_AXES), config=0)  # pyright: ignore[reportArgumentType]
+
+
+def start(keys: Array, clips: Clips, body: smpl.SMPL, priors: Priors, configs: FitConfig) -> tuple[Problem, FitState]:
+    """`fit.start` of M fits: keys (M,), clips and the configurations' floats with leading M."""
+    return jax.vmap(fit.start, (0, 0, None, None, 0), (_AXES, 0))(keys, clips, body, priors, configs)
+
+
+def begin(stage: Stage, problem: Problem, state: FitState) -> Any:
+    """A stage's carries, leading M."""
+    return jax.vmap(stage.begin, (_AXES, 0))(problem, state)
+
+
+def end(stage: Stage, problem: Problem, carry: Any) -> FitState:
+    """The states after a stage, leading M."""
+    return jax.vmap(stage.end, (_AXES, 0))(problem, carry)
+
+
+def run_steps(problem: Problem, stage: Stage, carry: Any, steps: Array) -> tuple[Any, Losses]:
+    """`fit.run_steps` of every fit; losses (M, L)."""
+    return jax.vmap(lambda p, c: fit.run_steps(p, stage, c, steps), (_AXES, 0))(problem, carry)
+
+
+def fit_many(
+    keys: Array,
+    clips: Clips,
+    body: smpl.SMPL,
+    priors: Priors,
+    configs: FitConfig,
+    devices: Sequence[Any] | None = None,
+) -> FitResult:
+    """`fit.fit` of M fits at once, an equal share on each device.
+
+    Args:
+      keys: (M,), one a fit.
+      clips: leading M, see `stack_clips`.
+      body, priors: shared by all.
+      configs: floats (M,), see `stack_configs`; what is static is the same for all.
+      devices: of this process; None = all. Where M is no multiple of their number, the last fit is done again.
+
+    Returns:
+      Results with leading M. A fit whose losses are not finite has diverged; the others are as they would be beside any
+      other fit.
+    """
+    mesh = Mesh(np.asarray(jax.local_devices() if devices is None else devices), ("fits",))
+    count, size = keys.shape[0], mesh.size
+    rows = jnp.minimum(jnp.arange(-(-count // size) * size), count - 1)
+    keys, clips, configs = jax.tree.map(lambda leaf: leaf[rows], (keys, clips, configs))
+    each, shared = PartitionSpec("fits"), PartitionSpec()
+
+    def local(keys: Array, clips: Clips, body: smpl.SMPL, priors: Priors, configs: FitConfig) -> FitResult:
+        return jax.vmap(fit.fit, (0, 0, None, None, 0))(keys, clips, body, priors, configs)
+
+    spread = jax.shard_map(
+        local, mesh=mesh, in_specs=(each, each, shared, shared, each), out_specs=each, check_vma=False
+    )
+    return jax.tree.map(lambda leaf: leaf[:count], spread(keys, clips, body, priors, configs))
+
+
+def stack_configs(configs: Sequence[FitConfig]) -> FitConfig:
+    """Configurations as one whose floats have leading M.
+
+    Raises:
+      ValueError: they differ in a static field, which takes another program.
+    """
+    for field in dataclasses.fields(FitConfig):
+        values = {getattr(config, field.name) for config in configs}
+        if not isinstance(field.default, float) and len(values) > 1:
+            raise ValueError(
+                f"the fits differ in {field.name} ({', '.join(sorted(map(str, values)))}), one was expected"
+            )
+    return jax.tree.map(lambda *values: jnp.asarray(values, jnp.float32), *configs)
+
+
+def stack_clips(actions: Sequence[Clips]) -> Clips:
+    """Actions of equally many instances, stacked (M, N, T, ...), the shorter ones padded.
+
+    Padding changes no result but by rounding, except with `batch_size=-1`, which goes round short clips again.
+
+    Raises:
+      ValueError: they have different numbers of instances.
+    """
+    counts = {clips.num_instances for clips in actions}
+    if len(counts) > 1:
+        raise ValueError(
+            f"the actions have {', '.join(map(str, sorted(counts)))} instances, equally many were expected"
+        )
+    frames = max(clips.num_frames for clips in actions)
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(pad_frames(clips, frames) for clips in actions))
+
+
+def pad_frames(clips: Clips, frames: int) -> Clips:
+    """Clips with frame slots added up to `frames`; frames that exist stay first."""
+    more = frames - clips.num_frames
+
+    def padded(leaf: Array) -> Array:
+        return jnp.pad(leaf, [(0, 0), (0, more), *[(0, 0)] * (leaf.ndim - 2)])
+
+    names = ("keypoints", "confidence", "frame_mask", "init_pose", "init_mask")
+    return dataclasses.replace(clips, **{name: padded(jnp.asarray(getattr(clips, name))) for name in names})
+
+
+def bucket(frames: int) -> int:
+    """The least of `BUCKETS` that holds `frames`, and beyond the last the next multiple of it."""
+    return next((size for size in BUCKETS if size >= frames), -(-frames // BUCKETS[-1]) * BUCKETS[-1])
+
+
+def groups(actions: Sequence[Clips], configs: Sequence[FitConfig]) -> list[list[int]]:
+    """Indices of fits that can run as one program: as many instances, one bucket of lengths, equal static choices."""
+    found: dict[Any, list[int]] = {}
+    for index, (clips, config) in enumerate(zip(actions, configs, strict=True)):
+        static = jax.tree.structure(fit.with_steps(config, clips.num_instances))
+        found.setdefault((clips.num_instances, bucket(clips.num_frames), static), []).append(index)
+    return list(found.values())

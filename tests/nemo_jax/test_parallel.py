@@ -1,0 +1,124 @@
+"""Many fits at once against fits alone, on one device and on two."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nemo_jax import fit, parallel
+from nemo_jax.priors import Priors, published_limits
+from tests.nemo_jax import helpers
+
+CONFIG = fit.with_steps(helpers.tiny_config(), 2)
+PRIORS = Priors(joint_limits=published_limits())
+fit_many = jax.jit(parallel.fit_many)
+
+
+def three(poison=None):
+    """Keys, clips and configurations of three fits that differ in all of them; `poison` spoils one's keypoints."""
+    actions = [helpers.scene(lengths=lengths, seed=seed).clips for seed, lengths in enumerate([(6, 9), (5, 9), (7, 8)])]
+    if poison is not None:
+        spoilt = actions[poison]
+        actions[poison] = dataclasses.replace(spoilt, focal_length=spoilt.focal_length * jnp.inf)
+    configs = [dataclasses.replace(CONFIG, lr_field=rate) for rate in (1e-3, 3e-3, 1e-3)]
+    keys = jax.random.split(jax.random.key(3), 3)
+    return keys, parallel.stack_clips(actions), parallel.stack_configs(configs), actions, configs
+
+
+def leaves(result, index=None):
+    chosen = jax.tree.leaves((result.params, result.history))
+    return [np.asarray(leaf) if index is None else np.asarray(leaf[index]) for leaf in chosen]
+
+
+@pytest.fixture(scope="module")
+def together():
+    keys, clips, configs, _, _ = three()
+    return fit_many(keys, clips, helpers.body(), PRIORS, configs)
+
+
+def test_each_is_the_fit_alone(together):
+    keys, _, _, actions, configs = three()
+    alone = jax.jit(fit.fit)
+    for index in range(3):
+        clips = parallel.pad_frames(actions[index], 9)
+        expected = alone(keys[index], clips, helpers.body(), PRIORS, configs[index])
+        for a, b in zip(leaves(together, index), leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
+
+
+def test_one_that_diverges_leaves_the_others_bit_for_bit(together):
+    keys, clips, configs, _, _ = three(poison=1)
+    spoilt = fit_many(keys, clips, helpers.body(), PRIORS, configs)
+    assert not np.isfinite(np.asarray(spoilt.history["joint"]["total"][1])).all()
+    for index in (0, 2):
+        assert np.isfinite(np.asarray(spoilt.history["joint"]["total"][index])).all()
+        for a, b in zip(leaves(spoilt, index), leaves(together, index), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_learning_rates_are_each_fits_own(together):
+    keys, clips, _, _, configs = three()
+    slow = parallel.stack_configs([dataclasses.replace(c, lr_field=0.0) for c in configs])
+    found = fit_many(keys, clips, helpers.body(), PRIORS, slow)
+    kernel = lambda result: np.asarray(result.params.field["hidden_1"]["kernel"])
+    assert np.abs(kernel(found) - kernel(together)).max((1, 2)).min() > 1e-5
+
+
+def test_two_devices_give_what_one_gives():
+    # The number of devices is fixed when a process starts.
+    program = """
+import numpy as np, jax
+from nemo_jax import parallel
+from tests.nemo_jax import helpers, test_parallel as t
+assert len(jax.devices()) == 2
+keys, clips, configs, _, _ = t.three()
+run = jax.jit(parallel.fit_many, static_argnames="devices")
+both = run(keys, clips, helpers.body(), t.PRIORS, configs)
+one = run(keys, clips, helpers.body(), t.PRIORS, configs, devices=tuple(jax.devices()[:1]))
+for a, b in zip(t.leaves(both), t.leaves(one), strict=True):
+    np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
+assert both.params.codes.shape[0] == 3
+print("equal")
+"""
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "equal", done.stderr[-2000:]
+
+
+def test_padding_keeps_frames_first():
+    clips = helpers.scene(lengths=(4, 6)).clips
+    padded = parallel.pad_frames(clips, 8)
+    assert padded.num_frames == 8
+    np.testing.assert_array_equal(padded.frame_mask.sum(-1), [4, 6])
+    np.testing.assert_array_equal(padded.keypoints[:, :6], clips.keypoints)
+    assert padded.focal_length is clips.focal_length
+
+
+@pytest.mark.parametrize(("frames", "size"), [(1, 32), (32, 32), (33, 48), (1024, 1024), (1025, 2048)])
+def test_buckets(frames, size):
+    assert parallel.bucket(frames) == size
+
+
+def test_groups_are_what_one_program_can_run():
+    short, long = (helpers.scene(lengths=lengths).clips for lengths in ((5, 6), (5, 40)))
+    wide = dataclasses.replace(CONFIG, hidden=24)
+    faster = dataclasses.replace(CONFIG, lr_field=1.0)
+    found = parallel.groups([short, long, short, short], [CONFIG, CONFIG, wide, faster])
+    assert found == [[0, 3], [1], [2]]
+
+
+def test_what_does_not_stack_is_named():
+    with pytest.raises(ValueError, match="differ in hidden"):
+        parallel.stack_configs([CONFIG, dataclasses.replace(CONFIG, hidden=24)])
+    scenes = [helpers.scene().clips, helpers.scene(lengths=(4, 5, 6), yaws=(0.0, 0.1, 0.2)).clips]
+    with pytest.raises(ValueError, match="2, 3 instances"):
+        parallel.stack_clips(scenes)
