@@ -1,0 +1,106 @@
+"""How all benchmarks measure and report: medians after warm-up, the device's own ceilings, one table and one JSON file."""
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+from rich.table import Table
+
+from experiments import devices
+from experiments.benchmarks import timing
+
+Array = jax.Array
+
+
+def jax_seconds(call: Callable[[], Any], **options: Any) -> timing.Timing:
+    """`timing.seconds` of a call that returns JAX arrays."""
+    return timing.seconds(call, jax.block_until_ready, **options)
+
+
+def ceilings() -> dict[str, float]:
+    """What this device reaches on work that nothing holds up, measured now: FLOP/s of square matrix products in three
+    precisions, and bytes/s of a copy, bytes read and written counted."""
+    on_gpu = jax.default_backend() == "gpu"
+    size = 8192 if on_gpu else 1024
+    found = {}
+    for name, dtype, precision in (
+        ("float32", jnp.float32, "float32"),
+        ("tensorfloat32", jnp.float32, "tensorfloat32"),
+        ("bfloat16", jnp.bfloat16, "default"),
+    ):
+        if not on_gpu and name != "float32":
+            continue
+        a, b = jax.random.normal(jax.random.key(0), (2, size, size), dtype)
+        product = jax.jit(lambda a, b, p=precision: jnp.matmul(a, b, precision=p))
+        found[f"{name}_flops"] = 2 * size**3 / jax_seconds(lambda a=a, b=b, f=product: f(a, b)).median
+    x = jax.random.normal(jax.random.key(1), (1 << (30 if on_gpu else 25),))
+    copy = jax.jit(lambda x: -x)
+    found["copy_bytes"] = 2 * x.nbytes / jax_seconds(lambda: copy(x)).median
+    return found
+
+
+def environment() -> dict[str, Any]:
+    """What a number is worth nothing without: device, versions, date."""
+    packages = {}
+    for name in ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "smplx", "body-models"):
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "device": devices.describe(),
+        "python": platform.python_version(),
+        "versions": packages,
+    }
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The flags that all benchmarks share."""
+    made = argparse.ArgumentParser(
+        description=(description or "").split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    made.add_argument("--output", type=Path, help="also write everything to this JSON file")
+    return made
+
+
+def report(title: str, rows: Sequence[dict[str, Any]], extra: dict[str, Any], output: Path | None) -> None:
+    """Prints rows (equal keys) as one table under the environment, and writes both and `extra` to `output`."""
+    about = environment()
+    console = Console(width=160, highlight=False)
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    console.print(f"{about['device']}, {about['date']}, Python {about['python']}, {versions}")
+    for name, value in extra.items():
+        console.print(f"{name}: {value if isinstance(value, str) else json.dumps(rounded(value))}")
+    table = Table(title=title)
+    for name in rows[0]:
+        table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
+    for row in rows:
+        table.add_row(*(_shown(value) for value in row.values()))
+    console.print(table)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps({"title": title, **about, **extra, "rows": rounded(list(rows))}, indent=1) + "\n")
+
+
+def rounded(value: Any) -> Any:
+    """Floats to four significant digits, all through a tree of dicts and lists."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)

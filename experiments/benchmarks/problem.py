@@ -1,0 +1,101 @@
+"""What the benchmarks fit: eight clips of 100 frames, a body of SMPL's size, priors of the licensed files' sizes.
+
+The licensed files cannot ship. Speed depends on shapes alone, so that stand-ins of equal shapes serve: the open body
+refined to SMPL's 6,890 vertices, a random mixture of eight components, a random network in VPoser's place.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from body_models import joints as jn
+from body_models import loaders, smpl
+from experiments import configs
+from experiments.datasets import synthetic
+from nemo_jax import fit, rotations
+from nemo_jax.clips import Clips
+from nemo_jax.config import FitConfig
+from nemo_jax.priors import Priors, gmm, published_limits, vposer
+
+INSTANCES, FRAMES = 8, 100
+_NUM_COMPONENTS = 8
+_PER_VERTEX = ("v_template", "shapedirs", "posedirs", "weights")
+_REGRESSORS = ("J_regressor", "J_regressor_extra")
+
+
+@functools.cache
+def body_arrays() -> dict[str, np.ndarray]:
+    """The open body's arrays with middles of random edges added until it has SMPL's number of vertices."""
+    arrays = loaders.read_arrays(loaders.OPEN_BODY)
+    rng = np.random.default_rng(0)
+    missing = jn.SMPL_NUM_VERTICES - len(arrays["v_template"])
+    ends = rng.choice(arrays["f"], missing, replace=False)[:, :2]
+    for name in _PER_VERTEX:
+        arrays[name] = np.concatenate([arrays[name], arrays[name][ends].mean(1)])
+    for name in _REGRESSORS:
+        arrays[name] = np.pad(arrays[name], ((0, 0), (0, missing)))
+    return arrays
+
+
+def turns(axis_angle: jax.Array) -> jax.Array:
+    """Rotations (..., 3, 3) of rotation vectors (..., 3)."""
+    return jax.jit(rotations.axis_angle_to_matrix)(axis_angle)
+
+
+@functools.cache
+def body(keypoint_ids: tuple[int, ...] = tuple(jn.BODY_25)) -> smpl.SMPL:
+    """A body of SMPL's size."""
+    return smpl.build(body_arrays(), keypoint_ids)
+
+
+@functools.cache
+def clips(first: int = 0) -> Clips:
+    """Eight synthetic pitches of 100 frames; others for another `first`."""
+    style = synthetic.StyleModel(frames_range=(FRAMES, FRAMES))
+    made = synthetic.load(loaders.load_body(), seed=first, num_instances=INSTANCES, style=style).clips
+    return jax.tree.map(jnp.asarray, made)
+
+
+@functools.cache
+def published_priors() -> Priors:
+    """Random stand-ins of the shapes of `gmm_08.pkl` and `V02_05`."""
+    rng = np.random.default_rng(1)
+    size = gmm.NUM_DIMENSIONS
+    factors = np.eye(size) * 0.3 + 0.02 * rng.normal(size=(_NUM_COMPONENTS, size, size))
+    mixture = gmm.mixture(
+        0.2 * rng.normal(size=(_NUM_COMPONENTS, size)),
+        factors @ factors.swapaxes(1, 2),
+        np.full(_NUM_COMPONENTS, 1 / _NUM_COMPONENTS),
+    )
+    state = {}
+    for name, shape in vposer.state_shapes().items():
+        if name.endswith("running_var"):
+            state[name] = rng.uniform(0.05, 1, shape)
+        else:
+            state[name] = rng.normal(size=shape) / (np.sqrt(shape[-1]) if len(shape) > 1 else 4)
+    return Priors(gmm=mixture, vposer=vposer.from_state_dict(state))
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One thing to fit: the arguments of `fit.fit` but for the key."""
+
+    name: str
+    clips: Clips
+    body: smpl.SMPL
+    priors: Priors
+    config: FitConfig
+
+
+@functools.cache
+def case(preset: str) -> Case:
+    """A preset on the clips: `default` with the free priors, the others with the published ones."""
+    config = fit.for_clips(configs.get(preset), clips())
+    if config.prior_set == "open":
+        return Case(preset, clips(), body(), Priors(joint_limits=published_limits()), config)
+    top = config.head_keypoint == "top_of_head"
+    ids = (jn.TOP_OF_HEAD, *jn.BODY_25[1:]) if top else jn.BODY_25
+    return Case(preset, clips(), body(tuple(int(i) for i in ids)), published_priors(), config)
