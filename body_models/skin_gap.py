@@ -53,7 +53,7 @@ def _fused_gap(body: SMPL, rows: Table, skeleton: Skeleton, target: Skeleton) ->
 def _fused_gap_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]):
     value, gradient = _value_and_gradient(*primals)
     products = jax.tree.map(lambda g, t: jnp.sum(g * t, range(1, g.ndim)), gradient, tangents[2])
-    return value, sum(jax.tree.leaves(products))
+    return value, sum(jax.tree.leaves(products), start=jnp.zeros_like(value))
 
 
 def _value_and_gradient(body: SMPL, rows: Table, skeleton: Skeleton, target: Skeleton) -> tuple[Array, Skeleton]:

@@ -275,7 +275,7 @@ def skin(points: SkinnedPoints, skeleton: Skeleton) -> Array:
     return _rotate(blended, rest) + _matmul(points.translation_weights, skeleton.offsets)
 
 
-def _matmul(a: Array, b: Array) -> Array:
+def _matmul(a: Array | np.ndarray, b: Array) -> Array:
     # Centimetres are at stake: never the reduced precision that GPUs and TPUs use by default.
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 

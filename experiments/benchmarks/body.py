@@ -75,7 +75,7 @@ def table(times: dict[str, Times], sizes: list[int]) -> list[dict[str, Any]]:
 
 def write_model(folder: Path, sizes: list[int]) -> Path:
     """The body's arrays in an SMPL file, and random poses of every batch size beside it."""
-    arrays = problem.body_arrays()
+    arrays: dict[str, Any] = problem.body_arrays()
     file = folder / "SMPL_NEUTRAL.npz"
     np.savez(file, **arrays, landmarks=arrays["landmark_vertex_ids"][_LANDMARKS])
     for size in sizes:
@@ -110,8 +110,8 @@ def own(file: Path, sizes: list[int], repeats: int) -> Times:
 def torch_times(file: Path, sizes: list[int], repeats: int, compiled: str | None) -> Times | str:
     """`smplx` on the same device, or why not. Its keypoints come with the mesh: it has no other way."""
     try:
-        import smplx
-        import torch
+        import smplx  # pyright: ignore[reportMissingImports]
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         return f"smplx is left out: {error}."
     on_gpu = jax.default_backend() == "gpu"

@@ -16,7 +16,8 @@ import numpy as np
 
 def main() -> None:
     """Prints one JSON object: version, and seconds by kind and batch size."""
-    from body_models.smpl.jax import SMPL  # the installed package
+    # The installed package, not this project.
+    from body_models.smpl.jax import SMPL  # pyright: ignore[reportMissingImports]
 
     # Alone, without the folder above it, whose package of the same name would hide the installed one.
     sys.path.insert(0, str(Path(__file__).parent))
