@@ -73,7 +73,7 @@ def time_stage(
     timing = measure.jax_seconds(call, block=0.1, repeats=5)
     share = 1 / (steps * fits)
     step = timing.median * share
-    counted = counts.of_step(stage.name, given)
+    counted = counts.of_step(stage.name, dataclasses.replace(given, config=case.config))
     return {
         "preset": case.name,
         "networks": case.config.matmul_precision,
