@@ -83,13 +83,14 @@ def main() -> None:
     compiled = compile_gradient(start, logarithms(start, args.hyper), args.steps)
     console.print(f"One gradient through {args.steps} steps needs {needed_memory(compiled)}; {devices.describe()}")
     rounds = descend(compiled, start, args.hyper, args.rounds, args.rate, console)
-    columns = ["round", "descended on, px", "judged on, px", *args.hyper]
-    rows = [[i, r["validation"], r["test"], *(r["hyper"][name] for name in args.hyper)] for i, r in enumerate(rounds)]
-    console.print(
-        inputs.table(f"Error on hidden detections after {args.steps} steps of the joint stage", columns, rows)
+    first, last = rounds[0], rounds[-1]
+    rows = [[name, first["hyper"][name], last["hyper"][name], first["slope"][name]] for name in args.hyper]
+    columns = ["hyperparameter", "at the start", f"after {args.rounds} rounds", "slope at the start, px per e-fold"]
+    title = (
+        f"Error on hidden detections after {args.steps} steps of the joint stage: {first['validation']:.2f} px, then "
     )
-    slopes = [[name, rounds[0]["slope"][name]] for name in args.hyper]
-    console.print(inputs.table("Slope at the start: px per e-fold", ["hyperparameter", "slope"], slopes))
+    title += f"{last['validation']:.2f}; on those it did not descend on {first['test']:.2f}, then {last['test']:.2f}"
+    console.print(inputs.table(title, columns, rows))
     with matplotlib.rc_context(RC):
         inputs.save(draw(rounds, args.hyper, args.steps), args.output_dir / "hypergradients.png", console)
 

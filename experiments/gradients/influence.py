@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = inputs.parser(__doc__)
+    parser = inputs.parser(__doc__, spread=0.1)
     parser.add_argument("--instance", help="name of the clip; not given: the first")
     parser.add_argument("--joint", default="right_wrist", help="keypoint of BODY_25 whose motion is asked about")
     parser.add_argument("--phase", type=float, default=0.6, help="when, in the phase of the shared motion")
@@ -118,24 +118,35 @@ def displacement(
     (N, T, K, 2), and what is left of the gradient.
 
     The slope that the loss has at the fit is taken off, so that with unchanged keypoints nothing moves: a fit that was
-    stopped early has one. Newton's steps with the fit's own precision and the exact gradient.
+    stopped early has one. Steps by the fit's own precision and the exact gradient, shortened where that would grow.
     """
     given, lines = posterior.given, posterior.lines
     changed = laplace.with_keypoints(given, keypoints)
     stiff = np.ones(len(posterior.lower))
     pull = laplace.own_pull(given, posterior.noise, posterior.spread)
     stiff[-len(pull) :] += pull
-    u, sizes = np.zeros(len(stiff)), []
+    start = np.zeros(len(stiff))
+    held = np.asarray(_slope(given, lines, jnp.asarray(start, lines.z.dtype), posterior.noise), np.float64)
+
+    def at(u: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Where, the step from there, and the size of the gradient in the posterior's own metric."""
+        slope = np.asarray(_slope(changed, lines, jnp.asarray(u, lines.z.dtype), posterior.noise), np.float64)
+        gradient = slope - held + stiff * u
+        step = posterior.solve(gradient)
+        return u, step, float(np.sqrt(max(gradient @ step, 0.0)))
+
+    here, length = at(start), 1.0
+    first = here[2]
     for _ in range(iterations):
-        new = _slope(changed, lines, jnp.asarray(u, lines.z.dtype), posterior.noise)
-        old = _slope(given, lines, jnp.zeros(u.shape, lines.z.dtype), posterior.noise)
-        gradient = np.asarray(new - old, np.float64) + stiff * u
-        sizes.append(np.linalg.norm(gradient))
-        if sizes[-1] <= 1e-9 * sizes[0]:
+        if here[2] <= 1e-9 * first:
             break
-        u = u - posterior.solve(gradient)
+        there = at(here[0] - length * here[1])
+        better = there[2] < here[2]
+        here = there if better else here
+        length = min(1.0, 2 * length) if better else length / 2
+    u, left = here[0], here[2] / max(first, 1e-300)
     move = _target_at(given, lines, jnp.asarray(u, lines.z.dtype), _row(given, target), target.keypoint)
-    return np.asarray(move), float(sizes[-1] / max(sizes[0], 1e-300))
+    return np.asarray(move), left
 
 
 def _row(given: Given, target: Target) -> int:

@@ -53,8 +53,8 @@ def draw(dataset: Dataset, given: Given, target: tuple[int, int, int], size: np.
     _heat(left, _by_phase(given, phase, size, 2), jn.BODY_25_NAMES, "detected joint", middle)
     _heat(right, _by_phase(given, phase, size, 0), list(dataset.names), "clip", middle)
     image = right.images[0]
-    bottom.colorbar(image, ax=right, label="mm per px, log scale")
-    bottom.colorbar(left.images[0], ax=left, label="mm per px, log scale")
+    bottom.colorbar(image, ax=right, label="log10 of mm per px")
+    bottom.colorbar(left.images[0], ax=left, label="log10 of mm per px")
     return figure
 
 

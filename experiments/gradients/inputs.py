@@ -104,15 +104,15 @@ def _phases(given: Given) -> Array:
     return warp(given.params, given.config, jnp.arange(given.clips.num_instances), raw)
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """The flags that all examples share."""
+def parser(description: str | None, spread: float = 1.0) -> argparse.ArgumentParser:
+    """The flags that all examples share; spread: the default of its flag."""
     made = argparse.ArgumentParser(
         description=(description or "").split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     made.add_argument("--results", help="output folder of a finished run; not given: the synthetic pitch")
     made.add_argument("--output_dir", type=Path, default=OUTPUT, help="folder of the pictures")
-    made.add_argument("--spread", type=float, default=0.1, help="prior and damping: see nemo_jax.laplace.tangents")
-    made.add_argument("--directions", type=int, default=24, help="of the features that the heads see: see the same")
+    made.add_argument("--spread", type=float, default=spread, help="prior and damping, see nemo_jax.laplace")
+    made.add_argument("--directions", type=int, default=24, help="of the features that the heads see, see the same")
     made.add_argument("--seed", type=int, default=0, help="of everything random")
     return made
 
