@@ -11,7 +11,7 @@ import tiny_gradients
 
 from experiments.errors import UserError
 from experiments.gradients import hypergradients
-from nemo_jax import fit, starts, unroll
+from nemo_jax import fit, model, starts, unroll
 
 NAMES = ("weight_init", "weight_limits", "weight_betas", "lr_field", "lr_camera", "lr_phase")
 # A block of three, another, and one step over.
@@ -48,9 +48,8 @@ def measured(start):
         stage = next(s for s in fit.stages(wide.problem.config) if s.name == "joint")
         run = lambda problem, state: fit.run_steps(problem, stage, state, jnp.arange(STEPS))
         plain, losses = jax.jit(run)(wide.problem, wide.state)
-        errors = [
-            hypergradients.error(plain.params, wide.problem, wide.hidden.keypoints, mask) for mask in wide.hidden[1:]
-        ]
+        error = jax.jit(hypergradients.error)
+        errors = [error(plain.params, wide.problem, wide.hidden.keypoints, mask) for mask in wide.hidden[1:]]
     return float(value), float(judged), jax.device_get(slope), differences, [float(e) for e in errors], losses["total"]
 
 
@@ -75,9 +74,14 @@ def test_the_error_of_known_pixels(start):
     problem = dataclasses.replace(start.problem, config=exact)
     ones = jnp.ones_like(problem.assets.pixel_scale)
     problem = dataclasses.replace(problem, assets=dataclasses.replace(problem.assets, pixel_scale=ones))
-    seen = hypergradients.model.predict_clips(start.state.params, problem.assets, exact, problem.clips).keypoints_2d
     mask = start.hidden.test
-    found = hypergradients.error(start.state.params, problem, seen + jnp.array([3.0, 4.0]), mask)
+
+    @jax.jit
+    def apart(params):
+        seen = model.predict_clips(params, problem.assets, exact, problem.clips).keypoints_2d
+        return hypergradients.error(params, problem, seen + jnp.array([3.0, 4.0]), mask)
+
+    found = apart(start.state.params)
     assert float(found) == pytest.approx(5, rel=1e-4)
 
 
@@ -116,7 +120,9 @@ def test_descent_lowers_a_bowl(start):
 def test_idle_weights_have_finite_slopes(start):
     """Adam's root has no slope at zero, where every entry without a gradient stands."""
     problem = start.problem
-    search = starts.begin_search(start.state.params, problem.assets, problem.config, problem.clips, start.state.yaws)
+    search = jax.jit(starts.begin_search)(
+        start.state.params, problem.assets, problem.config, problem.clips, start.state.yaws
+    )
     # Nothing is seen of the second clip: its cameras have no gradient.
     search = dataclasses.replace(search, weight=search.weight.at[1].set(0.0))
 
