@@ -135,3 +135,23 @@ def test_idle_weights_have_finite_slopes(start):
     found = slope(search.pixels)
     assert jnp.isfinite(found).all()
     assert (found[0] != 0).any() and (found[1] == 0).all()
+
+
+@pytest.mark.slow
+def test_a_whole_fit_has_finite_slopes(tiny_dataset, tiny_body, tiny_config):
+    """From keypoints through warm-up, camera search and joint stage to the motion."""
+    given = tiny_gradients.make(tiny_dataset, tiny_body, tiny_config, pixels=15.0)
+    config = dataclasses.replace(tiny_config, warmup_steps=2, camera_steps=2, joint_steps=2)
+
+    @jax.jit
+    @jax.grad
+    def slope(keypoints):
+        clips = dataclasses.replace(given.clips, keypoints=keypoints)
+        params = fit.fit(jax.random.key(0), clips, tiny_body, given.assets.priors, config).params
+        return model.predict_clips(params, given.assets, config, clips).keypoints.sum()
+
+    found = np.asarray(slope(given.clips.keypoints))
+    assert np.isfinite(found).all()
+    used = np.asarray(given.clips.confidence) > config.confidence_threshold
+    assert (found[used] != 0).mean() > 0.5
+    assert (found[~used] == 0).all()
