@@ -73,18 +73,9 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> Export
     """
     if "ground" not in values:
         define(values)
-    if any(argument.split("=")[0] in flag_text.HELP for argument in argv[1:]):
-        print(help_page(values))
-        raise SystemExit(0)
     names = [name for group in GROUPS.values() for name in group]
-    try:
-        rest = values(list(argv))[1:]
-    except flags.Error as error:
-        raise UserError(flag_text.sentence(error, values, names)) from error
-    if rest:
-        raise UserError(f"{rest[0]!r} is not understood; arguments are flags such as --results=results/kick")
-    if not values["results"].value:
-        raise UserError("--results is missing; give the output folder of a run, such as --results=results/kick")
+    required = {"results": ("give the output folder of a run", "results/kick")}
+    flag_text.read(argv, values, names, required, lambda: help_page(values))
     own: dict[str, Any] = {name: values[name].value for name in names}
     own["format"] = _names("format", own["format"]) or ExportSettings.format
     own["instances"] = _names("instances", own["instances"])
@@ -95,12 +86,7 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> Export
 
 def help_page(values: flags.FlagValues) -> str:
     """What `--help` prints."""
-    lines = [USAGE]
-    for group, names in GROUPS.items():
-        lines.append(f"{group}:")
-        for name in names:
-            lines += flag_text.flag_entry(values[name])
-    return "\n".join(lines)
+    return "\n".join([USAGE, *flag_text.group_lines(GROUPS, values)])
 
 
 def check(settings: ExportSettings) -> None:

@@ -1,16 +1,65 @@
-"""What the command lines of all commands say: entries of a help page, comments as help, sentences for bad flags."""
+"""What the command lines of all commands share: reading them, their help pages, sentences for bad flags."""
 
 import dataclasses
 import difflib
 import inspect
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
-HELP = ("--help", "-help", "-h", "-?", "--helpfull", "--helpshort")
+from experiments.errors import UserError
+
+_HELP = ("--help", "-help", "-h", "-?", "--helpfull", "--helpshort")
+
+
+def read(
+    argv: Sequence[str],
+    values: flags.FlagValues,
+    known: Iterable[str],
+    required: Mapping[str, tuple[str, str]],
+    page: Callable[[], str],
+) -> None:
+    """Reads a command line into `values`.
+
+    Args:
+      argv: the program's name and its arguments.
+      known: names to suggest for an unknown one.
+      required: flags that must be there: what to give, and an example.
+      page: what `--help` prints.
+
+    Raises:
+      UserError: an unknown, missing or bad flag.
+      SystemExit: help was asked for; it has been printed.
+    """
+    show_help(argv, page)
+    try:
+        rest = values(list(argv))[1:]
+    except flags.Error as error:
+        raise UserError(sentence(error, values, known)) from error
+    if rest:
+        name, (_, example) = next(iter(required.items()))
+        raise UserError(f"{rest[0]!r} is not understood; arguments are flags such as --{name}={example}")
+    for name, (what, example) in required.items():
+        if not values[name].value:
+            raise UserError(f"--{name} is missing; {what}, such as --{name}={example}")
+
+
+def show_help(argv: Sequence[str], page: Callable[[], str]) -> None:
+    """Prints the page and ends the program where help is asked for."""
+    if any(argument.split("=")[0] in _HELP for argument in argv[1:]):
+        print(page())
+        raise SystemExit(0)
+
+
+def group_lines(groups: Mapping[str, Iterable[str]], values: flags.FlagValues) -> list[str]:
+    """Lines of all flags, under the names of their groups."""
+    lines = []
+    for group, names in groups.items():
+        lines += [f"{group}:", *(line for name in names for line in flag_entry(values[name])), ""]
+    return lines
 
 
 def entry(flag: str, kind: str, text: str, width: int = 100, column: int = 34) -> list[str]:
@@ -56,10 +105,10 @@ def sentence(error: flags.Error, values: flags.FlagValues, known: Iterable[str])
     return " ".join(str(error).split())
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """`did you mean --seed`, or where to look."""
+def near(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """`did you mean --seed`, or where to look; all the names stand behind the same prefix."""
     found = difflib.get_close_matches(name, list(known), 1)
-    return f"did you mean --{found[0]}" if found else "see --help for all of them"
+    return f"did you mean --{prefix}{found[0]}" if found else "see --help for all of them"
 
 
 def _expected(flag: flags.Flag) -> str:

@@ -1,10 +1,7 @@
 """The command line: flags, the fit's fields as `--fit.<field>=`, and the help page."""
 
 import dataclasses
-import difflib
-import inspect
 import re
-import textwrap
 import typing
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +9,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from experiments import configs
+from experiments import configs, flag_text
 from experiments.errors import UserError
 from experiments.settings import Accelerator, Settings, check
 from nemo_jax.config import FitConfig
@@ -26,7 +23,6 @@ Fits one motion field to several videos of the same action: 2D keypoints in, 3D 
   python run.py --action=all --data_dir=penn_action            all its actions (docs/scale.md)
   python run.py simulate --help                                clips made from recorded motion
 """
-_HELP = ("--help", "-help", "-h", "-?", "--helpfull", "--helpshort")
 # Fields that the clips decide (see `nemo_jax.fit.for_clips`).
 DECIDED = ("lift",)
 _FIT = re.compile(r"--?(?:no)?fit\.([^=]*)")
@@ -136,22 +132,18 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> Settin
     """
     if "action" not in values:
         define(values)
-    if any(argument.split("=")[0] in _HELP for argument in argv[1:]):
-        print(help_page(values))
-        raise SystemExit(0)
+    flag_text.show_help(argv, lambda: help_page(values))
     preset = configs.get(_preset(argv))
     _check_field_names(argv)
+    known = [name for group in GROUPS.values() for name in group]
     try:
         holder = config_flags.DEFINE_config_dataclass(
             "fit", _mutable(preset), "Fields of the fit.", flag_values=values, sys_argv=list(argv)
         )
-        rest = values(list(argv))[1:]
     except flags.Error as error:
-        raise UserError(_sentence(error, values)) from error
-    if rest:
-        raise UserError(f"{rest[0]!r} is not understood; arguments are flags such as --action=baseball_pitch")
-    if not values["action"].value:
-        raise UserError("--action is missing; name what the clips show, such as --action=baseball_pitch")
+        raise UserError(flag_text.sentence(error, values, known)) from error
+    required = {"action": ("name what the clips show", "baseball_pitch")}
+    flag_text.read(argv, values, known, required, lambda: help_page(values))
     own: dict[str, Any] = {name: values[name].value for group in GROUPS.values() for name in group}
     fit = dataclasses.replace(preset, **dataclasses.asdict(holder.value))
     settings = Settings(fit=fit, **{**own, "init": tuple(own["init"]), "sweep": tuple(own["sweep"])})
@@ -169,53 +161,22 @@ def help_page(values: flags.FlagValues) -> str:
     for group, names in GROUPS.items():
         lines.append(f"{group}:")
         for name in names:
-            flag = values[name]
-            kind = (
-                "|".join(flag.parser.enum_values) if isinstance(flag, flags.EnumFlag) else flag.flag_type().split()[-1]
-            )
-            default = "" if flag.default in (None, []) else f" (default {str(flag.default).lower()})"
-            text = re.split(r";\s+repeat this option", str(flag.help).removeprefix(f"<{kind}>: "))[0]
-            lines += _entry(f"--{name}", kind, f"{text}{default}")
+            lines += flag_text.flag_entry(values[name])
             if name == "preset":
                 for preset in configs.names():
-                    lines += _entry("", "", f"{preset}: {configs.summary(preset)}")
+                    lines += flag_text.entry("", "", f"{preset}: {configs.summary(preset)}")
         lines.append("")
     lines.append("Fields of the fit, as --fit.<field>=<value>, on top of the preset:")
-    for section, fields in field_comments().items():
+    for section, fields in flag_text.field_comments(FitConfig).items():
         lines += ["", f"  {section}"] if section else []
         for field, comment in fields.items():
             if field in DECIDED:
                 continue
             default = getattr(FitConfig(), field)
-            lines += _entry(
+            lines += flag_text.entry(
                 f"--fit.{field}", str(default).lower() if isinstance(default, bool) else str(default), comment
             )
     return "\n".join(lines)
-
-
-def field_comments() -> dict[str, dict[str, str]]:
-    """Section -> field -> comment, as `FitConfig`'s source has them; without source, one section without comments."""
-    try:
-        source = inspect.getsource(FitConfig)
-    except OSError:
-        return {"": {field.name: "" for field in dataclasses.fields(FitConfig)}}
-    sections: dict[str, dict[str, str]] = {}
-    section = ""
-    for line in source.splitlines():
-        if header := re.match(r"\s+# -+ (.*?) -+$", line):
-            section = header[1]
-        elif field := re.match(r"    (\w+): [^#]*(?:# (.*))?$", line):
-            sections.setdefault(section, {})[field[1]] = field[2] or ""
-    return sections
-
-
-def _entry(flag: str, kind: str, text: str, width: int = 100, column: int = 34) -> list[str]:
-    """Lines of one flag: its name and kind, then the text, wrapped in a column of its own."""
-    head = f"  {flag}={kind}" if flag else ""
-    body = textwrap.wrap(text, width - column) or [""]
-    if len(head) >= column:
-        return [head] + [" " * column + line for line in body if line]
-    return [head.ljust(column) + body[0]] + [" " * column + line for line in body[1:]]
 
 
 def _preset(argv: Sequence[str]) -> str:
@@ -236,8 +197,7 @@ def _check_field_names(argv: Sequence[str]) -> None:
         if match and match[1] in DECIDED:
             raise UserError(f"--fit.{match[1]} is decided by the clips; leave it out")
         if match and match[1] not in known:
-            near = difflib.get_close_matches(match[1], known, 1)
-            hint = f"did you mean --fit.{near[0]}" if near else "see --help for all of them"
+            hint = flag_text.near(match[1], known, "fit.")
             raise UserError(f"--fit.{match[1]} is not a field of the fit; {hint}")
 
 
@@ -245,22 +205,3 @@ def _mutable(config: FitConfig) -> Any:
     """A stand-in that config_flags can write to, with plain types: it knows neither frozen dataclasses nor Literal."""
     fields = [(field.name, type(field.default)) for field in dataclasses.fields(config)]
     return dataclasses.make_dataclass("Fit", fields)(**dataclasses.asdict(config))
-
-
-def _sentence(error: flags.Error, values: flags.FlagValues) -> str:
-    if isinstance(error, flags.UnrecognizedFlagError):
-        known = [name for group in GROUPS.values() for name in group]
-        near = difflib.get_close_matches(error.flagname, known, 1)
-        hint = f"did you mean --{near[0]}" if near else "see --help for all of them"
-        return f"--{error.flagname} is not a flag; {hint}"
-    match = re.match(r"flag --([\w.]+)=(.*?): (.*)$", str(error), re.DOTALL)
-    if match and match[1] in values:
-        return f"--{match[1]}={match[2]} is not understood; expected {_expected(values[match[1]])}"
-    return " ".join(str(error).split())
-
-
-def _expected(flag: flags.Flag) -> str:
-    if isinstance(flag, flags.EnumFlag):
-        return f"one of {', '.join(flag.parser.enum_values)}"
-    kinds = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-    return kinds.get(flag.flag_type(), f"a {flag.flag_type()}")

@@ -115,19 +115,9 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> Simula
     """
     if "motion" not in values:
         define(values)
-    if any(argument.split("=")[0] in flag_text.HELP for argument in argv[1:]):
-        print(help_page(values))
-        raise SystemExit(0)
     known = [*(name for group in GROUPS.values() for name in group), *(f"{_OBSERVE}{field}" for field in _FIELDS)]
-    try:
-        rest = values(list(argv))[1:]
-    except flags.Error as error:
-        raise UserError(flag_text.sentence(error, values, known)) from error
-    if rest:
-        raise UserError(f"{rest[0]!r} is not understood; arguments are flags such as --motion=mocap")
-    for name, example in (("action", "kick"), ("motion", "mocap")):
-        if not values[name].value:
-            raise UserError(f"--{name} is missing; give one such as --{name}={example}")
+    required = {"action": ("name what the motions show", "kick"), "motion": ("give a folder of them", "mocap")}
+    flag_text.read(argv, values, known, required, lambda: help_page(values))
     constants: dict[str, Any] = {field: values[f"{_OBSERVE}{field}"].value for field in _FIELDS}
     own: dict[str, Any] = {name: values[name].value for group in GROUPS.values() for name in group}
     settings = SimulateSettings(observe=ObservationModel(**constants), **own)
@@ -137,12 +127,7 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> Simula
 
 def help_page(values: flags.FlagValues) -> str:
     """What `--help` prints: our own flags, then every constant of the observation model with its comment in the source."""
-    lines = [USAGE]
-    for group, names in GROUPS.items():
-        lines.append(f"{group}:")
-        for name in names:
-            lines += flag_text.flag_entry(values[name])
-        lines.append("")
+    lines = [USAGE, *flag_text.group_lines(GROUPS, values)]
     lines.append("Constants of the observation model, as --observe.<field>=<value>:")
     for section, fields in flag_text.field_comments(ObservationModel).items():
         lines += ["", f"  {section}"] if section else []

@@ -62,19 +62,9 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> ViewSe
     """
     if "port" not in values:
         define(values)
-    if any(argument.split("=")[0] in flag_text.HELP for argument in argv[1:]):
-        print(USAGE)
-        for name in NAMES:
-            print("\n".join(flag_text.flag_entry(values[name])))
-        raise SystemExit(0)
-    try:
-        rest = values(list(argv))[1:]
-    except flags.Error as error:
-        raise UserError(flag_text.sentence(error, values, NAMES)) from error
-    if rest:
-        raise UserError(f"{rest[0]!r} is not understood; arguments are flags such as --results=results/kick")
-    if not values["results"].value:
-        raise UserError("--results is missing; give the output folder of a run, such as --results=results/kick")
+    required = {"results": ("give the output folder of a run", "results/kick")}
+    page = lambda: "\n".join([USAGE, *(line for name in NAMES for line in flag_text.flag_entry(values[name]))])
+    flag_text.read(argv, values, NAMES, required, page)
     own: dict[str, Any] = {name: values[name].value for name in NAMES}
     settings = ViewSettings(**own)
     if not 0 <= settings.port < 2**16:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from absl import flags as absl_flags
 
-from experiments import configs, flags
+from experiments import configs, flag_text, flags
 from experiments.errors import UserError
 from nemo_jax.config import FitConfig
 
@@ -134,6 +134,8 @@ def test_help_comes_before_complaints(capsys):
 
 
 def test_every_field_has_a_comment_or_a_telling_name():
-    comments = {field: text for section in flags.field_comments().values() for field, text in section.items()}
+    comments = {
+        field: text for section in flag_text.field_comments(FitConfig).values() for field, text in section.items()
+    }
     assert set(comments) == {field.name for field in dataclasses.fields(FitConfig)}
     assert sum(1 for text in comments.values() if text) > len(comments) / 2

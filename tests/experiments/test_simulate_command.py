@@ -123,7 +123,7 @@ def test_help_lists_every_flag(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--action is missing; give one such as --action=kick"),
+        ([], "--action is missing; name what the motions show, such as --action=kick"),
         (["--action=a"], "--motion is missing"),
         (["--action=a/b", "--motion=m"], "--action=a/b is not a name"),
         (["--action=a", "--motoin=m"], "--motoin is not a flag; did you mean --motion"),
