@@ -14,8 +14,7 @@ from nemo_jax.objective import Batch
 from tests.reference import convert
 from tests.reference.convert import deviation
 
-# STEPS: of parameters after 30 Adam steps, where rounding of small gradients has grown.
-VALUE, GRADIENT, STEPS = 1e-5, 1e-4, 2e-4
+VALUE, GRADIENT, STEPS = 1e-5, 1e-4, 1e-4
 RUNS = {"model_v1_V4_hot": 1, "model_v2_V4": 2, "model_v2_V4_hot": 2, "model_v3_V4_hot": 3, "model_v4_V4_hot": 4}
 TERMS = {
     "keypoints": "kp_loss", "gmm": "gmm_loss", "vposer": "vp_recon_loss", "vposer_kl": "vp_kl_loss",
@@ -186,7 +185,9 @@ def test_joint_stage(run):
     after, history = steps(run, "joint", state, run.batch["step"])
     check_terms(history, run.data, "step", at=slice(None))
     heads = "learned_motion.rot_out.weight"
-    check(after.params, run.data, "param_final", STEPS, [n for n in NAMES(run) if n != heads])
+    # Version 4 steps all groups in its camera stage too; summed in another order, one hidden layer of it moves by 1.2e-4.
+    tolerance = 2 * STEPS if run.version == 4 else STEPS
+    check(after.params, run.data, "param_final", tolerance, [n for n in NAMES(run) if n != heads])
     # In the plain run the gradients of weights behind nearly dead units are rounding, up to 2e-5 where the largest is 190,
     # and Adam makes steps of its learning rate of them: the record itself moves there when a thread is added.
     error = np.abs(convert.torch_names(after.params)[heads] - run.data[f"param_final/{heads}"])
