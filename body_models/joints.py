@@ -2,7 +2,7 @@
 
 import numpy as np
 
-# SMPL's 24 joints and its kinematic tree.
+# SMPL's 24 joints, its kinematic tree, and the tree cut into levels whose joints can be posed at once.
 SMPL_JOINTS: list[str] = [
     "pelvis",
     "left_hip",
@@ -127,3 +127,14 @@ def _swap_sides(names: list[str] | tuple[str, ...]) -> np.ndarray:
 
 MIRROR_JOINTS = _swap_sides(SMPL_JOINTS)
 MIRROR_BODY_25 = _swap_sides(BODY_25_NAMES)
+
+
+def tree_levels(parents: np.ndarray = PARENTS) -> tuple[np.ndarray, ...]:
+    """Joint indices by depth: every joint's parent lies in the level before. The root is the first level, alone."""
+    depth = np.zeros(len(parents), int)
+    for joint in range(1, len(parents)):
+        depth[joint] = depth[parents[joint]] + 1
+    return tuple(np.flatnonzero(depth == level) for level in range(depth.max() + 1))
+
+
+LEVELS = tree_levels()

@@ -77,7 +77,6 @@ def rest_joints(body: SMPL, betas: Array) -> Array:
     return body.joint_template + _matmul(body.joint_shapedirs, betas)
 
 
-@jax.custom_jvp
 def forward_kinematics(rotations: Array, rest: Array) -> tuple[Array, Array]:
     """Poses the chain.
 
@@ -89,6 +88,30 @@ def forward_kinematics(rotations: Array, rest: Array) -> tuple[Array, Array]:
       world_from_joint (J, 3, 3) and posed joints (J, 3). The root joint stays where it is at rest.
     """
     chex.assert_shape([rotations, rest], [(jn.NUM_JOINTS, 3, 3), (jn.NUM_JOINTS, 3)])
+    # Few large kernels for accelerators; on a CPU they cost four times the arithmetic of a walk down the tree.
+    return jax.lax.platform_dependent(rotations, rest, cpu=_by_levels, default=_by_doubling)
+
+
+def _by_levels(rotations: Array, rest: Array) -> tuple[Array, Array]:
+    """`forward_kinematics`, one tree level at a time."""
+    bones = rest[1:] - rest[jn.PARENTS[1:]]
+    world, position = rotations[:1], rest[:1]
+    seen = jn.LEVELS[0]
+    for level in jn.LEVELS[1:]:
+        row = {int(joint): i for i, joint in enumerate(seen)}
+        parent = np.array([row[int(jn.PARENTS[joint])] for joint in level])
+        parent_world = world[parent]
+        moved = position[parent] + _rotate(parent_world, bones[level - 1])
+        world = jnp.concatenate([world, _compose(parent_world, rotations[level])])
+        position = jnp.concatenate([position, moved])
+        seen = np.concatenate([seen, level])
+    order = np.argsort(seen)
+    return world[order], position[order]
+
+
+@jax.custom_jvp
+def _by_doubling(rotations: Array, rest: Array) -> tuple[Array, Array]:
+    """`forward_kinematics` in as many rounds as the logarithm of the tree's depth."""
     # Each round joins a joint's product to that of the ancestor where it ends, so that paths double in length: a tree of
     # nine levels takes four rounds.
     world = rotations
@@ -97,8 +120,8 @@ def forward_kinematics(rotations: Array, rest: Array) -> tuple[Array, Array]:
     return world, _matmul(_PATH, _rotate(_above(world, jn.PARENTS), _bones(rest)))
 
 
-@forward_kinematics.defjvp
-def _forward_kinematics_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]):
+@_by_doubling.defjvp
+def _by_doubling_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]):
     """In closed form: a joint that turns turns all that hangs on it, so that turns add up along the path to the root.
 
     The inverse of a product of rotations is taken to be its transpose. Sums along paths are one matrix product, forward
@@ -106,7 +129,7 @@ def _forward_kinematics_jvp(primals: tuple[Array, Array], tangents: tuple[Array,
     """
     rotations, rest = primals
     d_rotations, d_rest = tangents
-    world, posed = forward_kinematics(rotations, rest)
+    world, posed = _by_doubling(rotations, rest)
     parent = _above(world, jn.PARENTS)
     turn = _compose(_compose(parent, d_rotations), jnp.swapaxes(world, -1, -2))
     turns = _matmul(_PATHS, turn.reshape(jn.NUM_JOINTS, 9)).reshape(2, jn.NUM_JOINTS, 3, 3)

@@ -120,7 +120,7 @@ def torch_times(file: Path, sizes: list[int], repeats: int, compiled: str | None
     device = torch.device("cuda" if on_gpu else "cpu")
     wait = (lambda _: torch.cuda.synchronize()) if on_gpu else (lambda _: None)
     with np.load(file) as stored:
-        data = smplx.utils.Struct(**{name: stored[name] for name in stored.files})
+        data = smplx.utils.Struct(**{name: stored[name] for name in stored.files})  # pyright: ignore
     picks = torch.as_tensor(np.load(file)["landmarks"].astype(np.int64), device=device)
     found: Times = {}
     for size in sizes:

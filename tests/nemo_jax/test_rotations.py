@@ -247,3 +247,17 @@ class VariantsTest(chex.TestCase):
 def test_wrong_shapes_are_refused(name):
     with pytest.raises(AssertionError):
         getattr(rot, name)(jnp.zeros((2, 5)))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-4, 0.3, 2.0, 3.1])
+def test_both_derivatives_of_the_logarithm_agree(scale):
+    """Accelerators take the closed form, CPUs that of the branches."""
+    rng = np.random.default_rng(7)
+    axes = rng.normal(0, 1, (20, 3))
+    angles = jnp.asarray(scale * axes / np.linalg.norm(axes, axis=-1, keepdims=True), jnp.float32)
+    turn = jnp.asarray(rng.normal(0, 1, (20, 3)), jnp.float32)
+    log = lambda kind: jax.jvp(lambda a: kind(rot.axis_angle_to_matrix(a)), (angles,), (turn,))
+    closed, branches = log(rot._logarithm_in_closed_form), log(rot._logarithm)
+    chex.assert_trees_all_close(closed[0], branches[0], atol=1e-6)
+    chex.assert_trees_all_close(closed[1], branches[1], atol=2e-3 if scale > 3 else 2e-5)
+    np.testing.assert_allclose(closed[1], turn, atol=2e-3 if scale > 3 else 2e-5)
