@@ -134,7 +134,8 @@ def tree_levels(parents: np.ndarray = PARENTS) -> tuple[np.ndarray, ...]:
     depth = np.zeros(len(parents), int)
     for joint in range(1, len(parents)):
         depth[joint] = depth[parents[joint]] + 1
-    return tuple(np.flatnonzero(depth == level) for level in range(depth.max() + 1))
+    # int32: inside `jax.enable_x64`, JAX 0.10 mixes up wider constant indices that it has seen outside of it.
+    return tuple(np.flatnonzero(depth == level).astype(np.int32) for level in range(depth.max() + 1))
 
 
 LEVELS = tree_levels()

@@ -94,18 +94,18 @@ def forward_kinematics(rotations: Array, rest: Array) -> tuple[Array, Array]:
 
 def _by_levels(rotations: Array, rest: Array) -> tuple[Array, Array]:
     """`forward_kinematics`, one tree level at a time."""
-    bones = rest[1:] - rest[jn.PARENTS[1:]]
+    bones = rest[1:] - rest[jn.PARENTS[1:].astype(np.int32)]
     world, position = rotations[:1], rest[:1]
     seen = jn.LEVELS[0]
     for level in jn.LEVELS[1:]:
         row = {int(joint): i for i, joint in enumerate(seen)}
-        parent = np.array([row[int(jn.PARENTS[joint])] for joint in level])
+        parent = np.array([row[int(jn.PARENTS[joint])] for joint in level], np.int32)
         parent_world = world[parent]
         moved = position[parent] + _rotate(parent_world, bones[level - 1])
         world = jnp.concatenate([world, _compose(parent_world, rotations[level])])
         position = jnp.concatenate([position, moved])
         seen = np.concatenate([seen, level])
-    order = np.argsort(seen)
+    order = np.argsort(seen).astype(np.int32)
     return world[order], position[order]
 
 

@@ -22,7 +22,7 @@ Fits one motion field to several videos of the same action: 2D keypoints in, 3D 
   python run.py --action=tennis_serve --data_dir=penn_action   clips on disk
   python run.py --action=all --data_dir=penn_action            all its actions (docs/scale.md)
   python run.py view --results=results/my_action               what came of it, in 3D
-  python run.py export --results=results/my_action             to Blender, game engines, OpenSim, spreadsheets
+  python run.py export --results=results/my_action             to Blender, games, OpenSim, tables
   python run.py simulate --help                                clips made from recorded motion
 """
 # Fields that the clips decide (see `nemo_jax.fit.for_clips`).
@@ -43,7 +43,9 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     string("videos", None, "Films of the action, such as 'clips/*.mp4' or a folder; one person is found in each.")
     string("data_dir", None, "Folder of the clips. Without it or --videos, the synthetic baseball_pitch is made.")
     string("dataset", None, "Format of the folder; guessed when not given.")
-    string("ids", None, "Which clips of a folder, by name, such as 0001,0002; all = those outside the paper's lists too.")
+    string(
+        "ids", None, "Which clips of a folder, by name, such as 0001,0002; all = those outside the paper's lists too."
+    )
     string("openpose", None, "Folder of OpenPose's JSON files, a folder for each clip; replaces their 2D keypoints.")
     text = (
         "3D poses of another method, a file or a folder with one for each clip. May be given several times: the first "

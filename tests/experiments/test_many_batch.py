@@ -55,7 +55,7 @@ def test_batches_do_not_see_the_padding(jobs):
 
 
 def test_alone_and_among_others(jobs, together):
-    """Another program adds in another order: a tiny fit ends within 1e-4 of the largest number of each array."""
+    """Another program adds in another order: a tiny fit ends within 2e-4 of the largest number of each array."""
     lane = 1
     alone, losses = run(CompiledFit(jobs[lane], Position()))
     among = many_batch.take_apart(together[1], lane, jobs[lane].carry_at(END))
@@ -64,7 +64,7 @@ def test_alone_and_among_others(jobs, together):
     ):
         assert a.shape == b.shape
         scale = max(float(np.abs(a).max()), 1e-3)
-        np.testing.assert_allclose(b, a, atol=1e-4 * scale, err_msg=jax.tree_util.keystr(path))
+        np.testing.assert_allclose(b, a, atol=2e-4 * scale, err_msg=jax.tree_util.keystr(path))
     for term, values in losses.items():
         np.testing.assert_allclose(together[2][term][lane], values, rtol=2e-5, err_msg=term)
 

@@ -236,8 +236,8 @@ def test_a_body_without_extra_joints_leaves_other_head_points_out(monkeypatch, p
     np.savez(tmp_path / "body.npz", **{k: v for k, v in tiny_arrays.items() if k != "J_regressor_extra"})
     load = datasets.load
 
-    def with_head_centre(*arguments):
-        return dataclasses.replace(load(*arguments), head_point="head_centre")
+    def with_head_centre(*arguments, **options):
+        return dataclasses.replace(load(*arguments, **options), head_point="head_centre")
 
     monkeypatch.setattr(datasets, "load", with_head_centre)
     settings = Settings(action="baseball_pitch", data_dir=str(penn_folder), body_model=str(tmp_path / "body.npz"))
