@@ -19,8 +19,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from experiments.chunks import CompiledFit, Functions, Job, Position, of_one
-from nemo_jax import fit
-from nemo_jax.clips import Clips
+from nemo_jax import fit, parallel
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets
 
@@ -57,7 +56,7 @@ def kind_of(job: Job) -> Hashable:
 def stack(jobs: Sequence[Job], size: int, num_frames: int) -> Job:
     """One job of `size` fits of `num_frames` frames each; the last one is repeated to fill it."""
     filled = [*jobs, *[jobs[-1]] * (size - len(jobs))]
-    clips = [_padded(job.clips, num_frames) for job in filled]
+    clips = [parallel.pad_frames(job.clips, num_frames) for job in filled]
     return Job(
         key=jnp.stack([job.key for job in filled]),
         clips=jax.tree.map(lambda *leaves: np.stack(leaves), *clips),
@@ -107,14 +106,6 @@ def compiled(jobs: Sequence[Job], position: Position, most: int | None) -> tuple
         if most is not None or size <= devices or programs.memory <= _memory():
             return programs, size, frames
         limit = size // 2
-
-
-def _padded(clips: Clips, num_frames: int) -> Clips:
-    missing = num_frames - clips.num_frames
-    fields: dict[str, Any] = {field.name: np.asarray(getattr(clips, field.name)) for field in dataclasses.fields(clips)}
-    for name in ("keypoints", "confidence", "frame_mask", "init_pose", "init_mask"):
-        fields[name] = np.pad(fields[name], [(0, 0), (0, missing)] + [(0, 0)] * (fields[name].ndim - 2))
-    return Clips(**fields)
 
 
 def _even(count: int, limit: int, devices: int) -> int:

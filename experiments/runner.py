@@ -30,7 +30,7 @@ from experiments import (
 )
 from experiments.checkpoints import Checkpoints, Snapshot, identity_of
 from experiments.chunks import Chunk, CompiledFit, Job, Position
-from experiments.datasets.base import Dataset
+from experiments.datasets.base import Dataset, HeadPoint
 from experiments.errors import UserError
 from experiments.progress import FitProgress, duration
 from experiments.settings import Settings, size_of
@@ -177,9 +177,8 @@ def load(settings: Settings, console: Console | None = None, shelf: Shelf | None
     body = nose_body
     if dataset.head_point != "nose":
         if nose_body.has_extra_joints:
-            ids = [_HEAD_KEYPOINT[dataset.head_point], *jn.BODY_25[1:]]
-            point = ("body", dataset.head_point)
-            body = shelf.get(point, lambda: loaders.load_body(settings.body_model, keypoint_ids=ids))
+            head = dataset.head_point
+            body = shelf.get(("body", head), lambda: body_with(head, settings.body_model))
         else:
             dataset = _without_head(dataset)
             notes.append(
@@ -202,6 +201,11 @@ def load(settings: Settings, console: Console | None = None, shelf: Shelf | None
         config=config,
     )
     return Inputs(dataset=dataset, hidden=hidden, nose_body=nose_body, job=job, notes=tuple(notes), holdout=share)
+
+
+def body_with(head_point: HeadPoint, body_model: str | None) -> smpl.SMPL:
+    """The body whose keypoint 0 is the head point; `body_model` as the flag has it."""
+    return loaders.load_body(body_model, keypoint_ids=[_HEAD_KEYPOINT[head_point], *jn.BODY_25[1:]])
 
 
 def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Dataset:

@@ -14,10 +14,10 @@ from experiments import openpose, poses, tracking
 from experiments.datasets import footage
 from experiments.datasets.base import Dataset, DatasetError, Instance, pad, stack, visible_box_size
 from experiments.datasets.footage import BrokenClipError, Footage
+from experiments.openpose_files import listed
 
 Array = np.ndarray
 FPS = 30.0  # what the published evaluation takes for every video
-_MOST_NAMED = 5  # clips named one by one in a note
 _ENOUGH = 0.8  # share of frames with an initial pose from which on nothing is said
 
 
@@ -163,8 +163,3 @@ def assemble(
 def natural(name: str) -> list[tuple[int, str]]:
     """Sorts clip 10 behind clip 9."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
-
-
-def listed(items: Sequence[str]) -> str:
-    more = len(items) - _MOST_NAMED
-    return ", ".join(items[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

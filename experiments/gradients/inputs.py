@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from body_models import joints as jn
-from body_models import loaders
 from experiments import devices, figures, runner, saved
 from experiments.datasets import synthetic
 from experiments.datasets.base import Dataset, DatasetError
 from experiments.errors import UserError
+from experiments.presentation import PARTS
 from experiments.settings import Settings
 from nemo_jax import clips as clips_lib
 from nemo_jax import fit, laplace, model, residuals
@@ -32,7 +32,6 @@ from nemo_jax.priors import Priors, published_limits
 
 Array = jax.Array
 OUTPUT = Path("results/gradients")
-_HEAD = {"nose": jn.NOSE, "top_of_head": jn.TOP_OF_HEAD, "head_centre": jn.HEAD_CENTRE}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +146,9 @@ def load(results: str | None, output: Path, console: Console, seed: int = 0) -> 
         folder = output / "fit"
         if not (folder / "metrics.json").exists():
             console.print(f"Fitting the synthetic pitch into {folder} first; --results= takes a finished run")
-            settings = Settings(action=synthetic.ACTION, output_dir=str(folder), overlay=False, seed=seed)
+            settings = Settings(action=synthetic.ACTION, output_dir=str(folder), seed=seed)
+            # Its numbers are wanted, not its pictures.
+            settings = dataclasses.replace(settings, **dict.fromkeys(PARTS, False))
             runner.run(settings, console)
     else:
         folder = Path(results)
@@ -168,7 +169,7 @@ def from_run(run: saved.Saved) -> tuple[Dataset, Given]:
     head = run.dataset.head_point
     body = run.body
     if head != "nose":
-        body = loaders.load_body(run.settings.get("body_model"), keypoint_ids=[_HEAD[head], *jn.BODY_25[1:]])
+        body = runner.body_with(head, run.settings.get("body_model"))
     clips = jax.tree.map(jnp.asarray, run.dataset.clips)
     key = jax.random.key(int(run.settings.get("seed", 0)))
     problem, state = jax.jit(fit.start)(key, clips, body, Priors(joint_limits=published_limits()), run.config)
