@@ -17,7 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import joints as jn
+from body_models import tiles
 from body_models.pytree import pytree
+from body_models.tiles import Tiles
 
 Array = jax.Array
 
@@ -42,7 +44,7 @@ class SMPL:
     """A body model.
 
     joint_template (J, 3) and joint_shapedirs (J, 3, S): the joint regressor folded through template and shape.
-    mesh: V anchors, one a vertex. faces (F, 3) int32.
+    mesh: V anchors, one a vertex. tiles: its vertices, those that follow the same joints together. faces (F, 3) int32.
     landmarks: the anchors of the 21 landmark vertices and 9 extra joints; landmark_sum (30, A) adds them up. In a
     model without the extra joints it is (21, A).
     keypoint_anchors: the anchors that the K keypoints need, and no more; keypoint_sum (K, J + A) picks each keypoint
@@ -52,6 +54,7 @@ class SMPL:
     joint_template: Array
     joint_shapedirs: Array
     mesh: SkinnedPoints
+    tiles: Tiles
     faces: Array
     landmarks: SkinnedPoints
     landmark_sum: Array
@@ -270,6 +273,7 @@ def build(arrays: Mapping[str, np.ndarray], keypoint_ids: Sequence[int] = tuple(
             rotation_weights=_f32(weights),
             translation_weights=_f32(weights),
         ),
+        tiles=tiles.arrange(weights),
         faces=jnp.asarray(np.asarray(arrays["f"]).astype(np.int32)),
         landmarks=SkinnedPoints(**dict(zip(_POINT_FIELDS, map(_f32, fields), strict=True))),
         landmark_sum=_f32(np.arange(len(identity) + len(extra))[:, None] == points),
