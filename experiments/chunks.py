@@ -50,7 +50,7 @@ class Shapes(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Functions:
     """The parts of a fit, jitted: `fit.start`; of a stage its begin, its end, and (problem, carry, step numbers) -> carry,
-    losses."""
+    losses. The steps are given their carry for good: what they return is written over it."""
 
     start: Callable[..., Any]
     begin: Callable[[fit.Stage], Any]
@@ -71,7 +71,7 @@ ONE_FIT = Functions(
     start=jax.jit(fit.start),
     begin=lambda stage: jax.jit(stage.begin),
     end=lambda stage: jax.jit(stage.end),
-    steps=lambda stage: jax.jit(of_one(stage)),
+    steps=lambda stage: jax.jit(of_one(stage), donate_argnums=1),
 )
 
 
@@ -111,7 +111,7 @@ class Job:
 
 class Chunk(NamedTuple):
     """After a chunk of `stage`: the losses (length,) of each term from step number `first` on, (M, length) where M fits run
-    at once, and where the fit stands now, with its carry there."""
+    at once, and where the fit stands now, with its carry there, which the next chunk overwrites."""
 
     stage: fit.Stage
     first: int
@@ -163,7 +163,12 @@ class CompiledFit:
         """Bytes that the hungriest of the programs needs on one device; 0 where the device does not tell."""
         analyses = [program.memory_analysis() for program in self._programs.values()]
         parts = ("temp_size_in_bytes", "argument_size_in_bytes", "output_size_in_bytes")
-        return max(sum(getattr(each, part) for part in parts) if each else 0 for each in analyses)
+
+        def needed(analysis: Any) -> int:
+            # A donated argument and the output in its place are counted twice.
+            return sum(getattr(analysis, part) for part in parts) - analysis.alias_size_in_bytes
+
+        return max(needed(each) if each else 0 for each in analyses)
 
     def start(self) -> tuple[fit.Problem, fit.FitState]:
         """The problem and the first state."""
@@ -172,7 +177,8 @@ class CompiledFit:
     def run(self, problem: fit.Problem, position: Position, carry: Any) -> Iterator[Chunk]:
         """Runs on from a position to the end, one chunk at a time; the last one stands at the end, with the final state.
 
-        `carry` is the stage's own; at step 0 of a stage, the state before it.
+        `carry` is the stage's own; at step 0 of a stage, the state before it. It is used up, and so is each chunk's when
+        the next chunk is asked for: who needs one for longer copies it.
         """
         stages = self.job.stages
         number, step = position.stage, position.step

@@ -21,9 +21,10 @@ def compiled(tiny_job):
 
 @pytest.fixture(scope="module")
 def chunks(compiled):
-    """Every chunk of the tiny fit."""
+    """Every chunk of the tiny fit, its carry copied before the next one overwrites it."""
     problem, state = compiled.start()
-    return list(compiled.run(problem, Position(), state))
+    run = compiled.run(problem, Position(), state)
+    return [chunk._replace(carry=jax.tree.map(np.array, chunk.carry)) for chunk in run]
 
 
 @pytest.fixture
@@ -57,6 +58,24 @@ def test_chunks_run_every_step_once(tiny_job, chunks):
     assert seen == [(stage.name, step) for stage in tiny_job.stages for step in range(stage.steps)]
     assert chunks[-1].position == Position(len(tiny_job.stages))
     assert isinstance(chunks[-1].carry, fit.FitState)
+
+
+def test_chunks_overwrite_their_carry(tiny_job, compiled):
+    """A stage's program puts every array of the carry it returns in the place of the one it was given."""
+    for number, (stage, carry) in enumerate(zip(tiny_job.stages, tiny_job.shapes.carries, strict=True)):
+        program = compiled._programs[number, chunk_length(stage.steps)]
+        held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(carry))
+        assert program.memory_analysis().alias_size_in_bytes == held > 0
+
+
+def test_a_run_gives_up_its_carry_and_nothing_else(tiny_job, compiled):
+    problem, state = compiled.start()
+    run = compiled.run(problem, Position(), state)
+    first = next(run)
+    next(run)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(first.carry))
+    others = [leaf for leaf in jax.tree.leaves((problem, tiny_job.arguments)) if isinstance(leaf, jax.Array)]
+    assert others and not any(leaf.is_deleted() for leaf in others)
 
 
 @pytest.mark.slow
