@@ -1,12 +1,13 @@
 """Operations and bytes of one step, counted by hand from the shapes: the least that any program of it must do."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from body_models import joints as jn
-from nemo_jax import model
+from experiments.benchmarks import problem
+from nemo_jax import fit, model
 
 _FEATURES = 9 * (jn.NUM_JOINTS - 1)
 
@@ -18,9 +19,9 @@ class Count(NamedTuple):
     bytes: float
 
 
-def of_step(stage: str, problem: Any) -> Count:
+def of_step(stage: str, case: problem.Case) -> Count:
     """One step of a stage of ONE fit. The camera and lift stages, which have no matrix products, count as nothing."""
-    config, body, priors = problem.config, problem.assets.body, problem.assets.priors
+    config, body, priors = case.config, case.body, case.priors
     if stage not in ("warmup", "joint"):
         return Count(0.0, 0.0)
     field = jax.eval_shape(model.field_module(config).init, jax.random.key(0), _scalar(), _vector(config.code_size))
@@ -42,6 +43,12 @@ def of_step(stage: str, problem: Any) -> Count:
         if priors.gmm is not None:
             flops += config.batch_size * 2 * 2 * priors.gmm.whitening.size
     return Count(float(flops), float(moved))
+
+
+def of_fit(case: problem.Case) -> Count:
+    """All steps of ONE fit."""
+    steps = [(of_step(stage.name, case), stage.steps) for stage in fit.stages(case.config)]
+    return Count(*(sum(count[part] * times for count, times in steps) for part in range(2)))
 
 
 def _skinning(points: int) -> float:

@@ -1,18 +1,27 @@
-"""Times many whole fits in one program, spread over all devices: fits per hour, memory, and the rates they mean.
+"""Times many whole fits in one program, spread over the devices: fits per hour, memory, and the rates they mean.
 
-python -m experiments.benchmarks.many --fits=1,32,256 --output=many.json
+    python -m experiments.benchmarks.many --fits=32,256 --output=many.json
+    python -m experiments.benchmarks.many --fits=256 --devices=1,2,4
+
+Efficiency is fits per hour on n devices over n times those of as many fits on one; it needs a row with one device.
 """
 
-import dataclasses
-import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from experiments import devices
-from experiments.benchmarks import counts, measure, problem
-from nemo_jax import fit, parallel
+from experiments.benchmarks import counts, measure, problem, traffic
+from nemo_jax import parallel
+
+_NAMES = ("preset", "networks", "devices", "fits")
+_TIMES = (*_NAMES, "seconds", "s per fit", "fits per hour", "efficiency", "GB a device", "compile s")
+_NOTES = (
+    "Rates are those of one device. GB a device: arguments, results and temporaries of the compiled program. compile s: of "
+    "programs that compile side by side, or come from the cache of an earlier run. "
+)
 
 
 def main() -> None:
@@ -23,54 +32,83 @@ def main() -> None:
     parser.add_argument("--devices", default="0", help="how many devices, separated by commas; 0 = all")
     parser.add_argument("--precision", default="tensorfloat32", help="of the networks")
     args = parser.parse_args()
+    here = len(jax.local_devices())
+    used = [int(count) or here for count in args.devices.split(",")]
+    if max(used) > here:
+        raise SystemExit(f"--devices={args.devices}: there are {here} devices here; ask for no more than that")
     devices.keep_compiled()
-    case = problem.case(args.preset)
-    case = dataclasses.replace(case, config=dataclasses.replace(case.config, matmul_precision=args.precision))
-    ceilings = measure.ceilings()
+    case = problem.in_precision(problem.case(args.preset), args.precision)
+    found = measure.ceilings()
+    rows = table(case, [int(count) for count in args.fits.split(",")], used, found)
+    extra = {"ceilings": found, "notes": _NOTES + measure.RATES_NOTE}
+    parts = [_TIMES, (*_NAMES, *measure.RATES)]
+    measure.report("Many whole fits of 8 clips of 100 frames", rows, extra, args.output, parts)
+
+
+def table(
+    case: problem.Case, fits: Sequence[int], used: Sequence[int], ceilings: dict[str, float]
+) -> list[dict[str, Any]]:
+    """A row for each number of devices and of fits."""
+    todo = [(count, arguments(case, count), jax.local_devices()[:size]) for size in used for count in fits]
+    lowered = [lower(given, where) for _, given, where in todo]
+    needed = counts.of_fit(case)
     rows = []
-    for used in map(int, args.devices.split(",")):
-        for fits in map(int, args.fits.split(",")):
-            rows.append(time_fits(case, fits, jax.local_devices()[: used or None], ceilings))
-            print(rows[-1], flush=True)
-    measure.report("Many whole fits of 8 clips of 100 frames", rows, {"ceilings": ceilings}, args.output)
+    for (count, given, where), (compiled, spent) in zip(todo, measure.compile_all(lowered), strict=True):
+        rows.append(time_fits(case, count, given, compiled, len(where), needed, ceilings) | {"compile s": spent})
+        print(f"{count} fits on {len(where)}: {rows[-1]['seconds']:.4g} s", flush=True)
+    return with_efficiency(rows)
 
 
-def time_fits(case: problem.Case, fits: int, used: list[Any], ceilings: dict[str, float]) -> dict[str, Any]:
-    """One row: a compiled program run twice, the second time measured."""
+def arguments(case: problem.Case, fits: int) -> tuple[Any, ...]:
+    """What `parallel.fit_many` takes: `fits` times the case with keys of their own."""
     keys = jax.random.split(jax.random.key(0), fits)
     clips = jax.tree.map(lambda x: jnp.broadcast_to(x, (fits, *x.shape)), case.clips)
-    configs = parallel.stack_configs([case.config] * fits)
-    given = (keys, clips, case.body, case.priors, configs)
-    program = jax.jit(lambda *arrays: parallel.fit_many(*arrays, devices=used))
-    begun = time.perf_counter()
-    compiled = program.lower(*given).compile(compiler_options=devices.compiler_options())
-    compile_seconds = time.perf_counter() - begun
-    jax.block_until_ready(compiled(*given))
-    begun = time.perf_counter()
-    jax.block_until_ready(compiled(*given))
-    seconds = time.perf_counter() - begun
-    one = fit.start(keys[0], case.clips, case.body, case.priors, case.config)[0]
-    counted = [(counts.of_step(stage.name, one), stage.steps) for stage in fit.stages(case.config)]
-    rate = fits / seconds / len(used)
-    flops = rate * sum(count.flops * steps for count, steps in counted)
-    moved = rate * sum(count.bytes * steps for count, steps in counted)
-    memory = used[0].memory_stats() or {}
-    best = ceilings.get(f"{case.config.matmul_precision}_flops", ceilings["float32_flops"])
+    return keys, clips, case.body, case.priors, parallel.stack_configs([case.config] * fits)
+
+
+def lower(given: tuple[Any, ...], used: Sequence[Any]) -> Any:
+    """The program of all these fits on these devices, yet to be compiled."""
+    return jax.jit(lambda *arrays: parallel.fit_many(*arrays, devices=used)).lower(*given)
+
+
+def time_fits(
+    case: problem.Case,
+    fits: int,
+    given: tuple[Any, ...],
+    compiled: Any,
+    used: int,
+    needed: counts.Count,
+    ceilings: dict[str, float],
+) -> dict[str, Any]:
+    """One row, without the efficiency."""
+    _, seconds = measure.run(lambda: compiled(*given))
+    memory = compiled.memory_analysis()
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    # The compiled program is that of one device.
+    moved = traffic.of_program(compiled).bytes
+    own = counts.Count(*(fits / used * part for part in needed))
     return {
         "preset": case.name,
         "networks": case.config.matmul_precision,
-        "devices": len(used),
+        "devices": used,
         "fits": fits,
         "seconds": seconds,
         "s per fit": seconds / fits,
         "fits per hour": 3600 * fits / seconds,
-        "compile s": compile_seconds,
-        "peak GB a device": memory.get("peak_bytes_in_use", 0) / 1e9,
-        "TFLOP/s a device": flops / 1e12,
-        "share of matmul": flops / best,
-        "GB/s a device": moved / 1e9,
-        "share of copy": moved / ceilings["copy_bytes"],
+        "GB a device": held / 1e9,
+        **measure.rates(seconds, own, moved, ceilings, case.config.matmul_precision),
     }
+
+
+def with_efficiency(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with the share of n times the fits per hour of one device that n reach; None where no row has one device."""
+    alone = {row["fits"]: row["fits per hour"] for row in rows if row["devices"] == 1}
+
+    def efficiency(row: dict[str, Any]) -> float | None:
+        one = alone.get(row["fits"])
+        return row["fits per hour"] / (row["devices"] * one) if one else None
+
+    return [row | {"efficiency": efficiency(row)} for row in rows]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """How all benchmarks measure and report: medians after warm-up, the device's own ceilings, one table and one JSON file."""
 
 import argparse
+import concurrent.futures
 import datetime
 import importlib.metadata
 import json
+import os
 import platform
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,27 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import devices
-from experiments.benchmarks import timing
+from experiments.benchmarks import counts, timing
 
 Array = jax.Array
+
+# A program that reaches this share of a ceiling is said to be bound by it.
+_BINDS = 0.5
+RATES = (
+    "needed TFLOP/s",
+    "needed share of matmul",
+    "needed GB/s",
+    "needed share of copy",
+    "moved GB/s",
+    "moved share of copy",
+    "binds",
+)
+RATES_NOTE = (
+    "needed: the least work that any program has to do, counted by hand; moved: what this program's kernels read and write, "
+    "taken from its compiled text, caches included. binds: memory or the precision of the products, whichever ceiling is "
+    f"nearer, if {_BINDS:.0%} of it is reached; caches: more is moved than memory can; neither: kernels too small to fill "
+    "the device, or bound inside it."
+)
 
 
 def jax_seconds(call: Callable[[], Any], **options: Any) -> timing.Timing:
@@ -47,6 +68,52 @@ def ceilings() -> dict[str, float]:
     return found
 
 
+def rates(
+    seconds: float, needed: counts.Count, moved_bytes: float, ceilings: dict[str, float], precision: str
+) -> dict[str, Any]:
+    """The columns `RATES`: what a device reached in `seconds`, of the work that is needed and of what a program moved."""
+    product = ceilings.get(f"{precision}_flops", ceilings["float32_flops"])
+    multiplied = needed.flops / seconds / product
+    moved = moved_bytes / seconds / ceilings["copy_bytes"]
+    bound = "neither"
+    if max(moved, multiplied) >= _BINDS:
+        bound = precision if multiplied > moved else "memory" if moved <= 1 else "caches"
+    values = (
+        needed.flops / seconds / 1e12,
+        multiplied,
+        needed.bytes / seconds / 1e9,
+        needed.bytes / seconds / ceilings["copy_bytes"],
+        moved_bytes / seconds / 1e9,
+        moved,
+        bound,
+    )
+    return dict(zip(RATES, values, strict=True))
+
+
+def compile_all(lowered: Sequence[Any]) -> list[tuple[Any, float]]:
+    """Compiled programs of lowered functions and the seconds of each; they compile side by side and share the cores."""
+
+    def one(program: Any) -> tuple[Any, float]:
+        begun = time.perf_counter()
+        compiled = program.compile(compiler_options=devices.compiler_options())
+        return compiled, time.perf_counter() - begun
+
+    with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(one, lowered))
+
+
+def run(call: Callable[[], Any], long: float = 10.0) -> tuple[Any, float]:
+    """What a call returns and its seconds: of a second call, unless the first, which also loads the program, took `long`."""
+
+    def once() -> tuple[Any, float]:
+        begun = time.perf_counter()
+        result = jax.block_until_ready(call())
+        return result, time.perf_counter() - begun
+
+    first = once()
+    return first if first[1] >= long else once()
+
+
 def environment() -> dict[str, Any]:
     """What a number is worth nothing without: device, versions, date."""
     packages = {}
@@ -72,20 +139,32 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def report(title: str, rows: Sequence[dict[str, Any]], extra: dict[str, Any], output: Path | None) -> None:
-    """Prints rows (equal keys) as one table under the environment, and writes both and `extra` to `output`."""
+def report(
+    title: str,
+    rows: Sequence[dict[str, Any]],
+    extra: dict[str, Any],
+    output: Path | None,
+    parts: Sequence[Sequence[str]] = (),
+) -> None:
+    """Prints rows (equal keys) under the environment, and writes both and `extra` to `output`.
+
+    Args:
+      title: of the table. rows: its lines. extra: more to say. output: a JSON file, or None.
+      parts: the columns of each of several tables, where one would be too wide; none = all in one.
+    """
     about = environment()
     console = Console(width=160, highlight=False)
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     console.print(f"{about['device']}, {about['date']}, Python {about['python']}, {versions}")
     for name, value in extra.items():
         console.print(f"{name}: {value if isinstance(value, str) else json.dumps(rounded(value))}")
-    table = Table(title=title)
-    for name in rows[0]:
-        table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
-    for row in rows:
-        table.add_row(*(_shown(value) for value in row.values()))
-    console.print(table)
+    for names in parts or [list(rows[0])]:
+        table = Table(title=title)
+        for name in names:
+            table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
+        for row in rows:
+            table.add_row(*(_shown(row[name]) for name in names))
+        console.print(table)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(json.dumps({"title": title, **about, **extra, "rows": rounded(list(rows))}, indent=1) + "\n")

@@ -6,6 +6,7 @@ refined to SMPL's 6,890 vertices, a random mixture of eight components, a random
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -99,3 +100,9 @@ def case(preset: str) -> Case:
     top = config.head_keypoint == "top_of_head"
     ids = (jn.TOP_OF_HEAD, *jn.BODY_25[1:]) if top else jn.BODY_25
     return Case(preset, clips(), body(tuple(int(i) for i in ids)), published_priors(), config)
+
+
+def in_precision(given: Case, precision: str, **changes: Any) -> Case:
+    """The case with its networks in another precision, and other changes of the configuration."""
+    config = dataclasses.replace(given.config, matmul_precision=precision, **changes)  # pyright: ignore[reportArgumentType]
+    return dataclasses.replace(given, config=config)

@@ -1,19 +1,24 @@
 """Times one step of each stage of a fit, alone and among many fits, beside what the device can reach.
 
     python -m experiments.benchmarks.stages --output=stages.json
+    python -m experiments.benchmarks.stages --presets=default --fits=1 --precision=float32 --stages=joint
 
 A step is timed as the fit runs it, inside a scan of `--steps` steps, and divided by their number and that of the fits.
 """
 
-import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from experiments import devices
-from experiments.benchmarks import counts, measure, problem
+from experiments.benchmarks import counts, measure, problem, traffic
 from nemo_jax import fit, parallel
+
+STAGES = ("lift", "warmup", "camera", "joint")
+_NAMES = ("preset", "networks", "stage", "fits")
+_TIMES = (*_NAMES, "ms", "fastest", "slowest", "needed GFLOP", "program GFLOP", "needed MB", "moved MB")
 
 
 def main() -> None:
@@ -21,74 +26,99 @@ def main() -> None:
     parser = measure.parser(__doc__)
     parser.add_argument("--presets", default="paper_v2,default", help="separated by commas")
     parser.add_argument("--fits", default="1,32", help="how many fits at once, separated by commas")
-    parser.add_argument("--stages", default="lift,warmup,camera,joint", help="separated by commas")
+    parser.add_argument("--stages", default=",".join(STAGES), help="separated by commas")
     parser.add_argument("--steps", type=int, default=100, help="steps of a timed scan")
     parser.add_argument("--precision", default="float32,tensorfloat32", help="of the networks, separated by commas")
     args = parser.parse_args()
-    ceilings = measure.ceilings()
+    names = args.stages.split(",")
+    if unknown := set(names) - set(STAGES):
+        raise SystemExit(f"--stages={args.stages}: {', '.join(sorted(unknown))} is none of {', '.join(STAGES)}")
+    devices.keep_compiled()
+    cases = [problem.case(preset) for preset in args.presets.split(",")]
+    found = measure.ceilings()
+    rows = table(cases, args.precision.split(","), [int(n) for n in args.fits.split(",")], names, args.steps, found)
+    if not rows:
+        raise SystemExit(f"--stages={args.stages}: the fits of --presets={args.presets} have no such stage")
+    title = "One step of each stage, per fit (8 clips of 100 frames)"
+    extra = {"ceilings": found, "notes": measure.RATES_NOTE}
+    measure.report(title, rows, extra, args.output, [_TIMES, (*_NAMES, *measure.RATES)])
+
+
+class Timed(NamedTuple):
+    """What a row is measured on: a stage of `fits` fits of a case, ready to step."""
+
+    case: problem.Case
+    fits: int
+    stage: fit.Stage
+    given: fit.Problem
+    carry: Any
+
+
+def table(
+    cases: Sequence[problem.Case],
+    precisions: Sequence[str],
+    fits: Sequence[int],
+    names: Sequence[str],
+    steps: int,
+    ceilings: dict[str, float],
+) -> list[dict[str, Any]]:
+    """A row for each case, precision, number of fits and named stage that the case has; programs compile side by side."""
+    todo = [
+        ready
+        for case in cases
+        for precision in precisions
+        for count in fits
+        for ready in prepare(problem.in_precision(case, precision), count, names)
+    ]
+    index = jnp.arange(steps, dtype=jnp.int32)
+    program = jax.jit(parallel.run_steps, static_argnums=1, donate_argnums=2)
+    programs = measure.compile_all([program.lower(one.given, one.stage, one.carry, index) for one in todo])
     rows = []
-    for preset in args.presets.split(","):
-        for precision in args.precision.split(","):
-            case = problem.case(preset)
-            case = dataclasses.replace(case, config=dataclasses.replace(case.config, matmul_precision=precision))
-            for fits in map(int, args.fits.split(",")):
-                for row in time_stages(case, fits, args.stages.split(","), args.steps):
-                    best = ceilings.get(f"{precision}_flops", ceilings["float32_flops"])
-                    row["share of matmul"] = row["TFLOP/s"] * 1e12 / best
-                    row["share of copy"] = row["GB/s"] * 1e9 / ceilings["copy_bytes"]
-                    rows.append(row)
-                    print(f"{preset} {precision} {row['stage']} x{fits}: {row['ms']:.4g} ms", flush=True)
-    measure.report("One step of each stage, per fit (8 clips of 100 frames)", rows, {"ceilings": ceilings}, args.output)
+    for one, (compiled, _) in zip(todo, programs, strict=True):
+        rows.append(time_stage(one, compiled, index, ceilings))
+        print(
+            f"{one.case.name} {rows[-1]['networks']} {one.stage.name} x{one.fits}: {rows[-1]['ms']:.4g} ms", flush=True
+        )
+    return rows
 
 
-def time_stages(case: problem.Case, fits: int, names: list[str], steps: int) -> list[dict[str, Any]]:
-    """A row for each of the named stages that the case has."""
+def prepare(case: problem.Case, fits: int, names: Sequence[str]) -> list[Timed]:
+    """The named stages as they begin. Each from the fit's start: a step takes its time whatever the numbers in it."""
     keys = jax.random.split(jax.random.key(0), fits)
     clips = jax.tree.map(lambda x: jnp.broadcast_to(x, (fits, *x.shape)), case.clips)
     configs = parallel.stack_configs([case.config] * fits)
     given, state = jax.jit(parallel.start)(keys, clips, case.body, case.priors, configs)
-    rows = []
-    for stage in fit.stages(case.config):
-        carry = jax.jit(parallel.begin, static_argnums=0)(stage, given, state)
-        if stage.name in names:
-            rows.append(time_stage(case, stage, given, carry, fits, steps))
-        state = jax.jit(parallel.end, static_argnums=0)(stage, given, carry)
-    return rows
+    begin = jax.jit(parallel.begin, static_argnums=0)
+    wanted = [stage for stage in fit.stages(case.config) if stage.name in names]
+    return [Timed(case, fits, stage, given, begin(stage, given, state)) for stage in wanted]
 
 
-def time_stage(
-    case: problem.Case, stage: fit.Stage, given: fit.Problem, carry: Any, fits: int, steps: int
-) -> dict[str, Any]:
+def time_stage(one: Timed, compiled: Any, index: jax.Array, ceilings: dict[str, float]) -> dict[str, Any]:
     """Time of a step per fit, and the rates that it means."""
-    index = jnp.arange(steps, dtype=jnp.int32)
-    program = jax.jit(parallel.run_steps, static_argnums=1, donate_argnums=2)
-    compiled = program.lower(given, stage, carry, index).compile(compiler_options=devices.compiler_options())
-    analysis = compiled.cost_analysis() or {}
-    held = [jax.tree.map(jnp.copy, carry)]
+    held = [jax.tree.map(jnp.copy, one.carry)]
 
     def call() -> Any:
-        held[0], losses = compiled(given, held[0], index)
+        held[0], losses = compiled(one.given, held[0], index)
         return losses
 
     timing = measure.jax_seconds(call, block=0.1, repeats=5)
-    share = 1 / (steps * fits)
+    share = 1 / (len(index) * one.fits)
     step = timing.median * share
-    counted = counts.of_step(stage.name, dataclasses.replace(given, config=case.config))
+    needed = counts.of_step(one.stage.name, one.case)
+    moved = traffic.of_program(compiled)
     return {
-        "preset": case.name,
-        "networks": case.config.matmul_precision,
-        "stage": stage.name,
-        "fits": fits,
+        "preset": one.case.name,
+        "networks": one.case.config.matmul_precision,
+        "stage": one.stage.name,
+        "fits": one.fits,
         "ms": 1e3 * step,
-        "least": 1e3 * timing.least * share,
-        "greatest": 1e3 * timing.greatest * share,
-        "GFLOP": counted.flops / 1e9,
-        "MB": counted.bytes / 1e6,
-        # XLA counts a loop's body once, whatever its length.
-        "XLA GFLOP": analysis.get("flops", 0.0) / fits / 1e9,
-        "XLA MB": analysis.get("bytes accessed", 0.0) / fits / 1e6,
-        "TFLOP/s": counted.flops / step / 1e12,
-        "GB/s": counted.bytes / step / 1e9,
+        "fastest": 1e3 * timing.least * share,
+        "slowest": 1e3 * timing.greatest * share,
+        "needed GFLOP": needed.flops / 1e9,
+        "program GFLOP": moved.flops * share / 1e9,
+        "needed MB": needed.bytes / 1e6,
+        "moved MB": moved.bytes * share / 1e6,
+        **measure.rates(step, needed, moved.bytes * share, ceilings, one.case.config.matmul_precision),
     }
 
 
