@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from body_models import smpl
-from experiments import pose_errors
+from experiments import padded, pose_errors
 from experiments.datasets.base import Dataset
 from experiments.fitted import Fitted, predict
 from experiments.pose_errors import Numbers
@@ -35,6 +35,8 @@ def evaluate(
     Returns:
       The numbers of the whole, and of each instance by name. None is NaN.
     """
+    dataset, fitted = padded.dataset(dataset), fitted.padded()
+    hidden = None if hidden is None else padded.array(hidden, dataset.clips.num_frames)
     pooled, single = reprojection(dataset, fitted, hidden, threshold)
     if dataset.truth is not None:
         truth = pose_errors.in_3d(dataset, fitted, nose_body)
@@ -63,14 +65,14 @@ def reprojection(
     if dataset.reference_2d is not None:
         reference = dataset.reference_2d
         scored = unseen = (reference[1] > threshold) & exists
-    errors = np.asarray(metrics.reprojection_errors(fitted.scored_2d, reference[0]))  # pyright: ignore
+    errors = np.asarray(_distances(fitted.scored_2d, reference[0]))
     diagonal = np.asarray(dataset.box_size)
     pooled, single = _reprojection_numbers(errors, diagonal, unseen, "")
     paper = jax.device_get(_paper_numbers(*map(np.asarray, (errors, scored, *reference, dataset.clips.frame_mask))))
     single |= paper
     pooled |= {name: float(np.nanmean(values)) for name, values in paper.items() if np.isfinite(values).any()}
     if hidden.any():
-        errors = np.asarray(metrics.reprojection_errors(fitted.scored_2d, given[0]))  # pyright: ignore
+        errors = np.asarray(_distances(fitted.scored_2d, given[0]))
         also = _reprojection_numbers(errors, diagonal, visible & hidden, "heldout_")
         pooled, single = pooled | also[0], single | also[1]
     return pooled, single
@@ -98,6 +100,7 @@ def _pixel_numbers(pixels: Array, shares: Array, boxes: Array, seen: Array) -> d
     }
 
 
+_distances = jax.jit(metrics.reprojection_errors)
 _pooled_numbers = jax.jit(_pixel_numbers)
 _instance_numbers = jax.jit(jax.vmap(_pixel_numbers))
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import smpl
+from experiments import padded
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
 from nemo_jax import model, rotations
@@ -38,6 +39,13 @@ class Fitted:
         """Pixels (N, T, K, 2) to compare with the data's keypoints."""
         return np.concatenate([self.head_2d[:, :, None], self.prediction.keypoints_2d[:, :, 1:]], 2)
 
+    def padded(self) -> "Fitted":
+        """With the frame slots that `experiments.padded` gives to clips of this length."""
+        frames = padded.slots(self.raw_phases.shape[1])
+        prediction = jax.tree.map(lambda leaf: padded.array(leaf, frames), self.prediction)
+        rest = padded.grown(self, ("poses", "head_2d", "raw_phases"), frames)
+        return dataclasses.replace(self, prediction=prediction, **rest)
+
 
 @jax.jit
 def _predict(params: Params, assets: Assets, config: FitConfig, clips: clips_lib.Clips, nose_body: smpl.SMPL):
@@ -51,9 +59,9 @@ def _predict(params: Params, assets: Assets, config: FitConfig, clips: clips_lib
 
 def predict(params: Params, assets: Assets, nose_body: smpl.SMPL, config: FitConfig, clips: clips_lib.Clips) -> Fitted:
     """The fitted model on every frame; `nose_body` is the body whose keypoint 0 is the nose."""
-    seen, poses, head, phases, rotation, translation, focal = jax.device_get(
-        _predict(params, assets, config, clips, nose_body)
-    )
+    wide = jax.device_get(_predict(params, assets, config, padded.clips(clips), nose_body))
+    *timed, rotation, translation, focal = wide
+    seen, poses, head, phases = jax.tree.map(lambda leaf: leaf[:, : clips.num_frames], timed)
     return Fitted(
         params=jax.device_get(params),
         prediction=seen,

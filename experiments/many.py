@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from experiments import devices, distributed, many_batch, many_plan, many_table, results, runner
+from experiments import devices, distributed, many_batch, many_plan, many_table, padded, results, runner
 from experiments.checkpoints import Checkpoints, Snapshot
 from experiments.chunks import Chunk, CompiledFit, Position
 from experiments.datasets.base import DatasetError
@@ -153,11 +153,11 @@ def _fit_all(batch: Sequence[Ready], most: int | None, report: Report, checkpoin
     """Fits of one kind and position, as many at a time as go together."""
     position = batch[0].position
     with report.console.status("compiling") if report.console.is_terminal else contextlib.nullcontext():
-        programs, size, frames = many_batch.compiled([each.inputs.job for each in batch], position, most)
+        programs, size, slots = many_batch.compiled([each.inputs.job for each in batch], position, most)
     report.say(f"compiled for {size} fits at once in {duration(programs.seconds)}")
     for first in range(0, len(batch), size):
         part = batch[first : first + size]
-        turn = programs.of(many_batch.stack([each.inputs.job for each in part], size, frames))
+        turn = programs.of(many_batch.stack([each.inputs.job for each in part], size, slots))
         report.say("Fitting " + "; ".join(each.planned.name for each in part))
         _fit_together(part, turn, programs.seconds / len(batch), report, checkpoint_seconds)
 
@@ -245,7 +245,7 @@ def _finish(planned: Planned, inputs: runner.Inputs, end: Snapshot, report: Repo
     """Writes the results of one fit, without the words that one alone would have."""
     begun = time.perf_counter()
     job = inputs.job
-    assets = _prepare(job.clips, job.body, job.priors, job.config)
+    assets = _prepare(padded.clips(job.clips), job.body, job.priors, job.config)
     quiet = Console(quiet=True)
     try:
         metrics = runner.finish(planned.settings, inputs, assets, end, quiet, begun, report.device)

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from body_models import joints as jn
-from experiments import pictures
+from experiments import padded, pictures
 from experiments.datasets.base import Dataset
 from experiments.evaluation import Fitted
 from experiments.style import CENTRE, LEFT, RIGHT, SHADE, TRUTH
@@ -206,11 +206,15 @@ def _view(joints: np.ndarray, centre: np.ndarray, ground: float, cell: np.ndarra
 def _aligned_truth(dataset: Dataset, fitted: Fitted) -> np.ndarray:
     """True joints (N, T, K, 3), each clip moved as a whole onto its fit, without scale."""
     assert dataset.truth is not None
-    true, seen = np.asarray(dataset.truth.joints), fitted.prediction.keypoints
-    n, t, k, _ = true.shape
-    weights = np.repeat(np.asarray(dataset.clips.frame_mask), k, axis=1)
-    align = jax.jit(jax.vmap(functools.partial(metrics.similarity_align, with_scale=False)))
-    return np.asarray(align(true.reshape(n, t * k, 3), seen.reshape(n, t * k, 3), weights)).reshape(n, t, k, 3)
+    n, t, k, _ = np.shape(dataset.truth.joints)
+    slots = padded.slots(t)
+    true, seen = (padded.array(x, slots) for x in (dataset.truth.joints, fitted.prediction.keypoints))
+    weights = np.repeat(padded.array(dataset.clips.frame_mask, slots), k, axis=1)
+    aligned = _moved_onto(true.reshape(n, slots * k, 3), seen.reshape(n, slots * k, 3), weights)
+    return np.asarray(aligned).reshape(n, slots, k, 3)[:, :t]
+
+
+_moved_onto = jax.jit(jax.vmap(functools.partial(metrics.similarity_align, with_scale=False)))
 
 
 def _legend(scene: Scene) -> list[Line2D]:
