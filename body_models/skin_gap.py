@@ -5,6 +5,7 @@ This is the heaviest part of the published loss, two skinned meshes of every fra
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import chex
@@ -26,15 +27,14 @@ def plain_gap(body: SMPL, skeleton: Skeleton, target: Skeleton) -> Array:
 def table(body: SMPL) -> Table:
     """The body as the kernel takes it; made once, ahead of a loop."""
     directions = jnp.concatenate([body.mesh.posedirs, body.mesh.shapedirs], -1)
-    return skin_gap_gpu.table(body.mesh.template, directions, body.mesh.rotation_weights)
+    return skin_gap_gpu.table(body.tiles, body.mesh.template, directions, body.mesh.rotation_weights)
 
 
 def fused_gap(body: SMPL, rows: Table, skeleton: Skeleton, target: Skeleton) -> Array:
     """`plain_gap` (B,) of B poses and targets, differentiable in `skeleton` alone.
 
-    On a GPU blend shapes and gradients pass through bfloat16 and blended differences through TensorFloat-32, so that with
-    SMPL's mesh the value is within 1e-4 of the plain one and the gradient within 6e-3 of its norm; elsewhere it is the
-    plain one. No gradient reaches the body or the target.
+    On a GPU blend shapes and their gradients pass through bfloat16 (docs/speed.md has the errors that this makes);
+    elsewhere it is the plain one. No gradient reaches the body or the target.
 
     Args:
       body: the body model. rows: its `table`.
@@ -66,16 +66,40 @@ def _anywhere(body: SMPL, rows: Table, skeleton: Skeleton, target: Skeleton) -> 
 
 
 def _on_gpu(body: SMPL, rows: Table, skeleton: Skeleton, target: Skeleton, **options: Any) -> tuple[Array, Skeleton]:
+    one = functools.partial(_by_kernel, **options)
+    batched = jax.custom_batching.custom_vmap(one)
+
+    @batched.def_vmap
+    def _(size: int, mapped: Any, body: SMPL, rows: Table, *pair: Skeleton) -> tuple[Any, Any]:
+        if any(jax.tree.leaves(mapped[:2])):
+            axes = jax.tree.map(lambda own: 0 if own else None, tuple(mapped))
+            found = jax.vmap(one, axes, axis_size=size)(body, rows, *pair)
+        else:
+            # Fits that share a body are one larger batch of poses.
+            merged = jax.tree.map(functools.partial(_merged, size), pair, tuple(mapped[2:]))
+            found = _on_gpu(body, rows, *merged, **options)
+            found = jax.tree.map(lambda leaf: leaf.reshape(size, -1, *leaf.shape[1:]), found)
+        return found, jax.tree.map(lambda _: True, found)
+
+    return batched(body, rows, skeleton, target)
+
+
+def _merged(size: int, leaf: Array, own: bool) -> Array:
+    """(size * B, ...) of (size, B, ...), or of (B, ...) that all share."""
+    leaf = leaf if own else jnp.broadcast_to(leaf, (size, *leaf.shape))
+    return leaf.reshape(-1, *leaf.shape[2:])
+
+
+def _by_kernel(body: SMPL, rows: Table, skeleton: Skeleton, target: Skeleton, **options: Any) -> tuple[Array, Skeleton]:
     features = body.mesh.posedirs.shape[-1]
     value, transforms, coefficients = skin_gap_gpu.value_and_gradient(
         rows, body.num_vertices, _flat(skeleton), _flat(target), **options
     )
-    turns = jnp.moveaxis(transforms[:, :9], 1, 2)
     gradient = dataclasses.replace(
         skeleton,
-        world=turns.reshape(skeleton.world.shape),
+        world=jnp.transpose(transforms[:, :9], (2, 0, 1)).reshape(skeleton.world.shape),
         posed=jnp.zeros_like(skeleton.posed),
-        offsets=jnp.swapaxes(transforms[:, 9:], 1, 2),
+        offsets=jnp.transpose(transforms[:, 9:], (2, 0, 1)),
         feature=coefficients[:, :features],
         betas=coefficients[:, features:],
     )
@@ -83,8 +107,7 @@ def _on_gpu(body: SMPL, rows: Table, skeleton: Skeleton, target: Skeleton, **opt
 
 
 def _flat(skeleton: Skeleton) -> tuple[Array, Array]:
-    """Skinning transforms (B, 12, J), rotations row by row and then offsets, and blend-shape coefficients (B, 207 + S)."""
-    count = skeleton.world.shape[0]
-    turns = jnp.moveaxis(skeleton.world.reshape(count, -1, 9), 1, 2)
-    transforms = jnp.concatenate([turns, jnp.swapaxes(skeleton.offsets, 1, 2)], 1)
+    """Skinning transforms (12, J, B), rotations row by row and then offsets, and blend-shape coefficients (B, 207 + S)."""
+    turns = skeleton.world.reshape(*skeleton.world.shape[:2], 9)
+    transforms = jnp.transpose(jnp.concatenate([turns, skeleton.offsets], -1), (2, 1, 0))
     return transforms, jnp.concatenate([skeleton.feature, skeleton.betas], -1)

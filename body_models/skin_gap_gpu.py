@@ -5,10 +5,10 @@ With M, o the blended rotation and offset of a vertex, x its rest position, ' fo
     v - v' = M x + o - M' x' - o' = DM x' + M Dx + Do,
 
 so that differences are rounded, and not metres that cancel. The first product poses the rest positions x' and Dx of all
-vertices. The kernel, one tile of poses and vertices at a time, blends M, DM and Do with the weights in the matrix units,
-takes the signs s of the differences, and leaves what the gradient needs: s x^T and s, which the second product sums over
-vertices into transforms, and M^T s, which the third takes back to the blend-shape coefficients. The blended transforms,
-two thirds of the memory that plain JAX moves here, never leave the chip, nor does either mesh.
+vertices, rounded to bfloat16. The kernel takes some poses, one a thread, and one tile of vertices (`body_models.tiles`),
+whose few joints' transforms it keeps in registers. In float32 it blends M, DM and Do, takes the signs s of the differences,
+and sums the gradients of the tile's joints, w s x^T and w s, which the second product adds up over tiles. It leaves M^T s,
+which the third product takes back to the blend-shape coefficients. Neither blended transforms nor meshes leave the chip.
 """
 
 import dataclasses
@@ -20,51 +20,54 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
+from body_models import joints as jn
 from body_models.pytree import pytree
+from body_models.tiles import WIDTH, Tiles
 
 Array = jax.Array
 
-_JOINTS = 32  # 24, rounded up to what a matrix unit takes
 _COEFFICIENTS = 32  # the number of coefficients is rounded up to a multiple of this
-_VERTICES = 512  # and that of vertices to a multiple of this
 _F32, _BF16 = jnp.float32, jnp.bfloat16
 
 
 @dataclasses.dataclass(frozen=True)
 class Tiling:
-    """poses, vertices: of a tile, powers of 2, 16 or more. warps: that work on it. differences: precision of the products
-    that blend the differences of transforms."""
+    """poses: of a program, a power of 2. warps: that work on it. vertices: read at a time, a divisor of a tile's."""
 
-    poses: int = 64
-    vertices: int = 32
+    poses: int = 128
     warps: int = 4
-    differences: str = "TF32_TF32_F32"
+    vertices: int = 2
 
 
 @pytree
 class Table:
-    """A body of V vertices, with more at the origin that nothing moves.
+    """A body in T tiles of vertices that follow S joints, see `Tiles`; empty places are at the origin and never move.
 
-    template (3, V). directions (C, 3, V): blend shapes, those of the pose first. weights, and weights_16 in bfloat16,
-    (32, V).
+    template (3, T * WIDTH). directions (C, 3, T * WIDTH): blend shapes, those of the pose first. weights (T, WIDTH, S): of a
+    tile's vertices for its joints. joints (T, S).
     """
 
     template: Array
     directions: Array
     weights: Array
-    weights_16: Array
+    joints: Array
 
 
-def table(template: Array, directions: Array, weights: Array) -> Table:
+def table(tiles: Tiles, template: Array, directions: Array, weights: Array) -> Table:
     """From template (V, 3), directions (V, 3, C) and weights (V, J)."""
-    more = -template.shape[0] % _VERTICES
-    shapes = jnp.pad(jnp.moveaxis(directions, -1, 0), ((0, -directions.shape[-1] % _COEFFICIENTS), (0, more), (0, 0)))
-    blend = jnp.pad(weights.T, ((0, _JOINTS - weights.shape[1]), (0, more)))
+
+    def ordered(rows: Array) -> Array:
+        return jnp.pad(rows, [(0, 1), *[(0, 0)] * (rows.ndim - 1)])[tiles.order]
+
+    shapes = jnp.pad(directions, ((0, 0), (0, 0), (0, -directions.shape[-1] % _COEFFICIENTS)))
+    # Where a tile has fewer than S joints, joint 0 stands again and must not count again.
+    again = jnp.tril(tiles.joints[:, :, None] == tiles.joints[:, None, :], -1).any(-1)
+    shares = jnp.take_along_axis(ordered(weights), tiles.joints[:, None, :], -1)
     return Table(
-        template=jnp.pad(template, ((0, more), (0, 0))).T,
-        directions=jnp.swapaxes(shapes, 1, 2).astype(_BF16),
-        weights=blend,
-        weights_16=blend.astype(_BF16),
+        template=ordered(template).reshape(-1, 3).T,
+        directions=jnp.transpose(ordered(shapes), (3, 2, 0, 1)).reshape(shapes.shape[-1], 3, -1).astype(_BF16),
+        weights=jnp.where(again[:, None], 0.0, shares),
+        joints=tiles.joints,
     )
 
 
@@ -81,97 +84,107 @@ def value_and_gradient(
 
     Args:
       rows: the body. num_vertices: without padding.
-      own, target: transforms (B, 12, J), rotations row by row and then offsets, and coefficients (B, C).
+      own, target: transforms (12, J, B), rotations row by row and then offsets, and coefficients (B, C).
       tiling: None for the fastest measured.
       interpret: run the kernel step by step in plain JAX, for tests without a GPU.
 
     Returns:
-      value (B,), gradients for transforms (B, 12, J) and coefficients (B, C).
+      value (B,), gradients for transforms (J, 12, B) and coefficients (B, C).
     """
-    batch, joints, count = own[0].shape[0], own[0].shape[-1], own[1].shape[-1]
-    # Wider tiles read each transform less often, smaller ones keep a small batch's programs in more places.
-    tiling = tiling or (Tiling() if batch <= 2048 else Tiling(vertices=64, warps=8))
+    batch, count = own[1].shape
+    tiling = tiling or Tiling()
     more = -batch % tiling.poses
-    fill = ((0, more), (0, 0), (0, _JOINTS - joints))
-    coefficients = jnp.stack([target[1], own[1] - target[1]], 1).astype(_BF16)
-    coefficients = jnp.pad(coefficients, ((0, more), (0, 0), (0, rows.directions.shape[0] - count)))
-    rest = jnp.einsum("btc,ckv->btkv", coefficients, rows.directions, preferred_element_type=_BF16)
-    value, products, pulls = _kernel(tiling, interpret)(
-        jnp.pad(own[0] - target[0], fill), jnp.pad(own[0][:, :9], fill).astype(_BF16), rest, rows
-    )
-    d_transforms = jnp.einsum("bev,jv->bej", products, rows.weights_16, preferred_element_type=_F32)
-    d_coefficients = jnp.einsum("bkv,ckv->bc", pulls, rows.directions, preferred_element_type=_F32)
+    coefficients = jnp.stack([target[1], own[1] - target[1]]).astype(_BF16)
+    coefficients = jnp.pad(coefficients, ((0, 0), (0, more), (0, rows.directions.shape[0] - count)))
+    rest = jnp.einsum("ckv,tbc->kvtb", rows.directions, coefficients, preferred_element_type=_BF16)
+    moves = jnp.pad(jnp.concatenate([own[0] - target[0], own[0][:9]]), ((0, 0), (0, 0), (0, more)))
+    value, sums, pulls = _kernel(tiling, interpret)(moves, rest, rows)
+    mine = (jnp.arange(jn.NUM_JOINTS)[:, None, None] == rows.joints).astype(_F32)
+    d_transforms = jnp.einsum("jts,tseb->jeb", mine, sums, precision=jax.lax.Precision.HIGHEST)
+    d_coefficients = jnp.einsum("kvb,ckv->bc", pulls, rows.directions, preferred_element_type=_F32)
     scale = 1 / (3 * num_vertices)
-    return (
-        scale * value.sum(0)[:batch],
-        scale * d_transforms[:batch, :, :joints],
-        scale * d_coefficients[:batch, :count],
-    )
+    return scale * value.sum(0)[:batch], scale * d_transforms[..., :batch], scale * d_coefficients[:batch, :count]
 
 
 def _kernel(tiling: Tiling, interpret: bool) -> Any:
-    """(differences (B, 12, 32), rotations (B, 9, 32), rest (B, 2, 3, V), table) -> sum of |v - v'| over each tile's
-    vertices (tiles, B), s x^T and s (B, 12, V), M^T s (B, 3, V)."""
+    """(DM, Do and M (21, J, B), rest (3, V, 2, B), table) -> sum of |v - v'| over each tile's vertices (T, B), gradients of
+    its joints (T, S, 12, B), M^T s (3, V, B)."""
 
-    def call(move: Array, turn: Array, rest: Array, rows: Table) -> tuple[Array, Array, Array]:
-        batch, vertices = rest.shape[0], rest.shape[-1]
-        poses, width = tiling.poses, tiling.vertices
+    def call(moves: Array, rest: Array, rows: Table) -> tuple[Array, Array, Array]:
+        vertices, batch, poses = rest.shape[1], rest.shape[-1], tiling.poses
+        tiles, joints = rows.joints.shape
         return pl.pallas_call(
-            functools.partial(_tile, tiling),
-            grid=(batch // poses, vertices // width),
+            functools.partial(_program, tiling.vertices),
+            # Programs that follow each other share their poses, whose transforms stay in the cache.
+            grid=(tiles, batch // poses),
             in_specs=[
-                pl.BlockSpec((poses, 12, _JOINTS), lambda b, v: (b, 0, 0)),
-                pl.BlockSpec((poses, 9, _JOINTS), lambda b, v: (b, 0, 0)),
-                pl.BlockSpec((poses, 2, 3, width), lambda b, v: (b, 0, 0, v)),
-                pl.BlockSpec((3, width), lambda b, v: (0, v)),
-                pl.BlockSpec((_JOINTS, width), lambda b, v: (0, v)),
-                pl.BlockSpec((_JOINTS, width), lambda b, v: (0, v)),
+                pl.BlockSpec((*moves.shape[:2], poses), lambda t, b: (0, 0, b)),
+                pl.BlockSpec((3, WIDTH, 2, poses), lambda t, b: (0, t, 0, b)),
+                pl.BlockSpec((3, WIDTH), lambda t, b: (0, t)),
+                pl.BlockSpec((1, WIDTH, joints), lambda t, b: (t, 0, 0)),
+                pl.BlockSpec((1, joints), lambda t, b: (t, 0)),
             ],
             out_specs=[
-                pl.BlockSpec((1, poses), lambda b, v: (v, b)),
-                pl.BlockSpec((poses, 12, width), lambda b, v: (b, 0, v)),
-                pl.BlockSpec((poses, 3, width), lambda b, v: (b, 0, v)),
+                pl.BlockSpec((1, poses), lambda t, b: (t, b)),
+                pl.BlockSpec((1, joints, 12, poses), lambda t, b: (t, 0, 0, b)),
+                pl.BlockSpec((3, WIDTH, poses), lambda t, b: (0, t, b)),
             ],
             out_shape=[
-                jax.ShapeDtypeStruct((vertices // width, batch), _F32),
-                jax.ShapeDtypeStruct((batch, 12, vertices), _BF16),
-                jax.ShapeDtypeStruct((batch, 3, vertices), _BF16),
+                jax.ShapeDtypeStruct((tiles, batch), _F32),
+                jax.ShapeDtypeStruct((tiles, joints, 12, batch), _F32),
+                jax.ShapeDtypeStruct((3, vertices, batch), _BF16),
             ],
             compiler_params=None if interpret else _triton().CompilerParams(num_warps=tiling.warps, num_stages=1),
             interpret=interpret,
             name="skin_gap",
-        )(move, turn, rest, rows.template, rows.weights, rows.weights_16)
+        )(moves, rest, rows.template, rows.weights, rows.joints)
 
     return call
 
 
-def _tile(tiling: Tiling, move, turn, rest, template, weights, weights_16, value, products, pulls):
-    """One tile. All arguments but the first are references."""
-    precise = jax.lax.DotAlgorithmPreset[tiling.differences]
-    w, w_16 = weights[...], weights_16[...]
-    x_target = [rest[:, 0, k, :].astype(_F32) + template[k, :][None] for k in range(3)]
-    x_change = [rest[:, 1, k, :].astype(_F32) for k in range(3)]
-    total = jnp.zeros(tiling.poses, _F32)
-    pull = [jnp.zeros((tiling.poses, tiling.vertices), _F32) for _ in range(3)]
-    for i in range(3):
-        change = _dot(move[:, 9 + i, :], w, precise)
-        row = []
-        for k in range(3):
-            row.append(_dot(turn[:, 3 * i + k, :], w_16))
-            change += _dot(move[:, 3 * i + k, :], w, precise) * x_target[k] + row[k] * x_change[k]
-        sign = jnp.sign(change)
-        total += jnp.sum(jnp.abs(change), 1)
-        products[:, 9 + i, :] = sign.astype(_BF16)
-        for k in range(3):
-            pull[k] += row[k] * sign
-            products[:, 3 * i + k, :] = (sign * (x_target[k] + x_change[k])).astype(_BF16)
-    for k in range(3):
-        pulls[:, k, :] = pull[k].astype(_BF16)
+def _program(count: int, moves, rest, template, weights, joints, value, sums, pulls):
+    """One tile and some poses, `count` vertices at a time. All other arguments are references."""
+    slots = range(joints.shape[1])
+    followed = [joints[0, s] for s in slots]
+    transforms = [[moves[entry, joint, :] for joint in followed] for entry in range(21)]
+
+    def some(part, carry):
+        total, gradient = carry
+        at = [part * count + v for v in range(count)]
+        # All reads before the first write, which they would else wait for.
+        read = [_read(rest, template, weights, vertex, slots) for vertex in at]
+        for vertex, (target, change, shares) in zip(at, read, strict=True):
+            blended = [sum(m * w for m, w in zip(row, shares, strict=True)) for row in transforms]
+            gap, turn = blended[:12], blended[12:]
+            difference = [
+                gap[9 + i] + sum(gap[3 * i + k] * target[k] + turn[3 * i + k] * change[k] for k in range(3))
+                for i in range(3)
+            ]
+            signs = [jnp.sign(d) for d in difference]
+            total = total + sum(jnp.abs(d) for d in difference)
+            for k in range(3):
+                pulls[k, vertex, :] = sum(turn[3 * i + k] * signs[i] for i in range(3)).astype(_BF16)
+            point = [target[k] + change[k] for k in range(3)]
+            given = [sign * x for sign in signs for x in point] + signs
+            gradient = [
+                [old + w * new for old, new in zip(column, given, strict=True)]
+                for column, w in zip(gradient, shares, strict=True)
+            ]
+        return total, gradient
+
+    zero = jnp.zeros(value.shape[1], _F32)
+    total, gradient = jax.lax.fori_loop(0, WIDTH // count, some, (zero, [[zero] * 12 for _ in slots]))
     value[0, :] = total
+    for s, column in enumerate(gradient):
+        for entry, array in enumerate(column):
+            sums[0, s, entry, :] = array
 
 
-def _dot(a: Array, b: Array, precision: Any = None) -> Array:
-    return jax.lax.dot(a, b, precision=precision, preferred_element_type=_F32)
+def _read(rest, template, weights, vertex, slots) -> tuple[list[Any], list[Any], list[Any]]:
+    """x' and Dx of a vertex, and its weights."""
+    target = [rest[k, vertex, 0, :].astype(_F32) + template[k, vertex] for k in range(3)]
+    change = [rest[k, vertex, 1, :].astype(_F32) for k in range(3)]
+    return target, change, [weights[0, vertex, s] for s in slots]
 
 
 def _triton() -> Any:

@@ -1,7 +1,7 @@
 """Tiles: a mesh's vertices in an order that puts together those that follow the same joints.
 
-A vertex follows four joints of 24 at most, and its neighbours mostly the same ones. In a tile of such vertices a kernel
-blends the few transforms that any of them follows, and passes over the others.
+A vertex follows four joints of 24 at most, and its neighbours mostly the same ones. A kernel that works on a tile of such
+vertices blends the few transforms that they follow, and never sees the others.
 """
 
 import jax
@@ -13,50 +13,49 @@ from body_models.pytree import pytree
 Array = jax.Array
 
 WIDTH = 32  # vertices of a tile
+_LEAST = 4  # joints that a tile may follow, where no vertex follows more
 
 
 @pytree
 class Tiles:
-    """T tiles of `WIDTH` vertices, with L slots in all: a slot is a tile and a joint that some vertex of it follows.
+    """T tiles of `WIDTH` vertices that follow S joints or fewer.
 
-    order (T * WIDTH,): vertices, tile by tile, and V, one past the last, where the last tile has a place left. first
-    (T + 1,): each tile's first slot, and L. joint (L,), tile (L,): of each slot. All int32.
+    order (T, WIDTH): a tile's vertices, and V, one past the last vertex, at places that stay empty. joints (T, S): those
+    that any of them follows, and joint 0 where there are fewer. int32.
     """
 
     order: Array
-    first: Array
-    joint: Array
-    tile: Array
+    joints: Array
 
 
 def arrange(weights: np.ndarray) -> Tiles:
     """Tiles of a mesh with blend weights (V, J); a joint with weight 0 is not followed.
 
-    Greedy: a tile starts with the largest group of vertices left that follow the same joints, and goes on with the group
-    that adds the fewest joints, the largest first.
+    S is 4, or as many joints as the vertex with the most follows. Greedy: a tile starts with the largest group of vertices
+    left that follow the same joints, and goes on with the group that adds the fewest, while no more than S are followed.
     """
     groups: dict[frozenset[int], list[int]] = {}
     for vertex, row in enumerate(weights):
         groups.setdefault(frozenset(np.flatnonzero(row).tolist()), []).append(vertex)
-    order: list[int] = []
-    joint: list[int] = []
-    tile: list[int] = []
-    first = [0]
+    most = max(_LEAST, *map(len, groups))
+    order, joints = [], []
     while groups:
+        tile: list[int] = []
         followed: frozenset[int] = frozenset()
-        room = WIDTH
-        while room and groups:
-            best = min(groups, key=lambda s: (bool(followed) * len(s - followed), -len(groups[s])))
-            taken, left = groups[best][:room], groups[best][room:]
-            order += taken
-            room -= len(taken)
+        while len(tile) < WIDTH and (best := _next(groups, followed, most)) is not None:
+            group, room = groups.pop(best), WIDTH - len(tile)
+            tile += group[:room]
             followed |= best
-            groups.pop(best)
-            if left:
-                groups[best] = left
-        joint += sorted(followed)
-        tile += [len(first) - 1] * len(followed)
-        first.append(len(joint))
-    order += [len(weights)] * (-len(order) % WIDTH)
-    columns = {"order": order, "first": first, "joint": joint, "tile": tile}
-    return Tiles(**{name: jnp.asarray(column, jnp.int32) for name, column in columns.items()})
+            if group[room:]:
+                groups[best] = group[room:]
+        order.append(tile + [len(weights)] * (WIDTH - len(tile)))
+        joints.append(sorted(followed) + [0] * (most - len(followed)))
+    return Tiles(order=jnp.asarray(order, jnp.int32), joints=jnp.asarray(joints, jnp.int32))
+
+
+def _next(groups: dict[frozenset[int], list[int]], followed: frozenset[int], most: int) -> frozenset[int] | None:
+    """Which group a tile takes next, if any."""
+    fitting = [joints for joints in groups if len(joints | followed) <= most]
+    if not followed:
+        return max(fitting, key=lambda joints: len(groups[joints]))
+    return min(fitting, key=lambda joints: (len(joints - followed), -len(groups[joints])), default=None)

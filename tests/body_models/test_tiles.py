@@ -14,25 +14,24 @@ def weights_of(vertices, joints_each, seed=0):
     return found
 
 
-@pytest.mark.parametrize(("vertices", "joints_each"), [(1, 1), (32, 4), (70, 2), (100, 24)])
-def test_every_vertex_stands_once_in_a_tile_that_lists_its_joints(vertices, joints_each):
+@pytest.mark.parametrize(("vertices", "joints_each", "most"), [(1, 1, 4), (32, 4, 4), (70, 2, 4), (100, 24, 24)])
+def test_every_vertex_stands_once_in_a_tile_that_lists_its_joints(vertices, joints_each, most):
     weights = weights_of(vertices, joints_each)
     found = tiles.arrange(weights)
-    order, first, joint, tile = (np.asarray(x) for x in (found.order, found.first, found.joint, found.tile))
-    assert len(order) % tiles.WIDTH == 0
-    np.testing.assert_array_equal(np.sort(order)[:vertices], np.arange(vertices))
-    assert (np.sort(order)[vertices:] == vertices).all()
-    assert first[0] == 0 and first[-1] == len(joint) == len(tile)
-    for t, members in enumerate(order.reshape(-1, tiles.WIDTH)):
-        listed = joint[first[t] : first[t + 1]]
-        assert (tile[first[t] : first[t + 1]] == t).all()
+    order, joints = np.asarray(found.order), np.asarray(found.joints)
+    assert order.shape[1] == tiles.WIDTH and joints.shape == (len(order), most)
+    places = np.sort(order.reshape(-1))
+    np.testing.assert_array_equal(places[:vertices], np.arange(vertices))
+    assert (places[vertices:] == vertices).all()
+    for members, listed in zip(order, joints, strict=True):
         followed = np.flatnonzero(weights[members[members < vertices]].any(0))
-        np.testing.assert_array_equal(listed, followed)
+        assert set(followed) <= set(listed)
+        # The rest of the list is joint 0, so that no other joint stands twice.
+        assert len(followed) + (listed == 0).sum() - (0 in followed) == most
 
 
-def test_tiles_of_a_body_follow_few_joints():
+def test_tiles_of_the_open_body_have_few_empty_places():
     weights = loaders.read_arrays(loaders.OPEN_BODY)["weights"]
     found = tiles.arrange(weights)
-    whole = weights[: len(weights) // tiles.WIDTH * tiles.WIDTH]
-    unordered = whole.reshape(-1, tiles.WIDTH, 24).any(1).sum(1).mean()
-    assert len(found.joint) / (len(found.first) - 1) < min(3, unordered)
+    assert found.joints.shape[1] == 4
+    assert found.order.size < 1.05 * len(weights)
