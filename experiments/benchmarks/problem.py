@@ -29,16 +29,35 @@ _REGRESSORS = ("J_regressor", "J_regressor_extra")
 
 @functools.cache
 def body_arrays() -> dict[str, np.ndarray]:
-    """The open body's arrays with middles of random edges added until it has SMPL's number of vertices."""
+    """The open body's arrays with middles of random edges added until it has SMPL's number of vertices.
+
+    Every vertex follows four joints, as in SMPL: a kernel may depend on that.
+    """
     arrays = loaders.read_arrays(loaders.OPEN_BODY)
     rng = np.random.default_rng(0)
     missing = jn.SMPL_NUM_VERTICES - len(arrays["v_template"])
     ends = rng.choice(arrays["f"], missing, replace=False)[:, :2]
     for name in _PER_VERTEX:
         arrays[name] = np.concatenate([arrays[name], arrays[name][ends].mean(1)])
+    arrays["weights"] = _four_joints(arrays["weights"])
     for name in _REGRESSORS:
         arrays[name] = np.pad(arrays[name], ((0, 0), (0, missing)))
     return arrays
+
+
+def _four_joints(weights: np.ndarray) -> np.ndarray:
+    """Weights (V, J) with four joints a vertex: the greatest, and the nearest of the tree with a thousandth each."""
+    steps = np.full((jn.NUM_JOINTS, jn.NUM_JOINTS), jn.NUM_JOINTS)
+    np.fill_diagonal(steps, 0)
+    for joint, parent in enumerate(jn.PARENTS[1:], start=1):
+        # Parents come before their children, whose ways to all earlier joints lead over them.
+        steps[joint, :joint] = steps[:joint, joint] = steps[parent, :joint] + 1
+    near = steps[weights.argmax(1)]
+    order = np.argsort(np.where(weights > 0, -weights, 1 + near), axis=1, kind="stable")[:, :4]
+    kept = np.maximum(np.take_along_axis(weights, order, 1), 1e-3)
+    found = np.zeros_like(weights)
+    np.put_along_axis(found, order, kept / kept.sum(1, keepdims=True), 1)
+    return found
 
 
 def turns(axis_angle: jax.Array) -> jax.Array:
