@@ -48,11 +48,14 @@ def describe() -> str:
 
 
 def compiler_options() -> dict[str, str | bool]:
-    """Options to compile a fit with: on a GPU, matrix products by cuBLAS alone.
+    """Options to compile a fit with, for GPUs: matrix products by cuBLAS alone, and kernels side by side.
 
-    XLA would also try each of them as dozens of Triton programs, which takes minutes and gains a fit nothing.
+    XLA would also try each product as dozens of Triton programs, which takes minutes and gains a fit nothing. A step is
+    hundreds of small kernels, many of which do not wait for each other, and by default XLA runs one after the other.
     """
-    return {"xla_gpu_enable_triton_gemm": False} if jax.default_backend() == "gpu" else {}
+    if jax.default_backend() != "gpu":
+        return {}
+    return {"xla_gpu_enable_triton_gemm": False, "xla_gpu_command_buffer_scheduling_mode": "CONCURRENT"}
 
 
 def keep_compiled() -> Path:
