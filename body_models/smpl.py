@@ -22,21 +22,34 @@ from body_models.pytree import pytree
 from body_models.tiles import Tiles
 
 Array = jax.Array
+NUM_FEATURES = 9 * (jn.NUM_JOINTS - 1)
+"""R - I of joints 1 to 23, which the pose blend shapes are linear in."""
 
 
 @pytree
 class SkinnedPoints:
     """A anchors on the skin.
 
-    template (A, 3) metres; shapedirs (A, 3, S); posedirs (A, 3, 207); rotation_weights (A, J), how much each joint's
-    rotation acts on the anchor; translation_weights (A, J), how much its translation does (equal for a vertex).
+    template (A, 3) metres; directions (S + 207, 3, A), what a shape coefficient and then a pose feature adds to it;
+    rotation_weights (A, J), how much each joint's transform acts on the anchor; mass (A,), what its translation is
+    multiplied by: the sum of the regressor's weights behind the anchor, 1 for a vertex.
     """
 
     template: Array
-    shapedirs: Array
-    posedirs: Array
+    # Coefficients lead and anchors trail: one pose reads the table in order, forward and backward.
+    directions: Array
     rotation_weights: Array
-    translation_weights: Array
+    mass: Array
+
+    @property
+    def shapedirs(self) -> Array:
+        """(A, 3, S), as a model file has them."""
+        return jnp.moveaxis(self.directions[:-NUM_FEATURES], 0, -1).swapaxes(0, 1)
+
+    @property
+    def posedirs(self) -> Array:
+        """(A, 3, 207), as a model file has them."""
+        return jnp.moveaxis(self.directions[-NUM_FEATURES:], 0, -1).swapaxes(0, 1)
 
 
 @pytree
@@ -235,20 +248,20 @@ def build(arrays: Mapping[str, np.ndarray], keypoint_ids: Sequence[int] = tuple(
 
     point_of, landmark = [], []
     for point, vertex in enumerate(identity):
-        landmark.append((template[vertex], shapedirs[vertex], posedirs[vertex], weights[vertex], weights[vertex]))
+        landmark.append((template[vertex], shapedirs[vertex], posedirs[vertex], weights[vertex], 1.0))
         point_of.append(point)
     for point, row in enumerate(extra, start=len(identity)):
         used = np.flatnonzero(row)
         mass = row[used, None] * weights[used]
         for joint in np.flatnonzero(mass.any(0)):
-            share, unit = mass[:, joint], np.eye(jn.NUM_JOINTS)[joint]
+            share = mass[:, joint]
             landmark.append(
                 (
                     share @ template[used],
                     np.tensordot(share, shapedirs[used], 1),
                     np.tensordot(share, posedirs[used], 1),
-                    unit,
-                    share.sum() * unit,
+                    np.eye(jn.NUM_JOINTS)[joint],
+                    share.sum(),
                 )
             )
             point_of.append(point)
@@ -266,25 +279,24 @@ def build(arrays: Mapping[str, np.ndarray], keypoint_ids: Sequence[int] = tuple(
     return SMPL(
         joint_template=_f32(regressor @ template),
         joint_shapedirs=_f32(np.tensordot(regressor, shapedirs, 1)),
-        mesh=SkinnedPoints(
-            template=_f32(template),
-            shapedirs=_f32(shapedirs),
-            posedirs=_f32(posedirs),
-            rotation_weights=_f32(weights),
-            translation_weights=_f32(weights),
-        ),
+        mesh=_points(template, shapedirs, posedirs, weights, np.ones(len(template))),
         tiles=tiles.arrange(weights),
         faces=jnp.asarray(np.asarray(arrays["f"]).astype(np.int32)),
-        landmarks=SkinnedPoints(**dict(zip(_POINT_FIELDS, map(_f32, fields), strict=True))),
+        landmarks=_points(*fields),
         landmark_sum=_f32(np.arange(len(identity) + len(extra))[:, None] == points),
-        keypoint_anchors=SkinnedPoints(
-            **{name: _f32(column[needed]) for name, column in zip(_POINT_FIELDS, fields, strict=True)}
-        ),
+        keypoint_anchors=_points(*(column[needed] for column in fields)),
         keypoint_sum=_f32(keypoint_sum),
     )
 
 
-_POINT_FIELDS = ("template", "shapedirs", "posedirs", "rotation_weights", "translation_weights")
+def _points(
+    template: np.ndarray, shapedirs: np.ndarray, posedirs: np.ndarray, weights: np.ndarray, mass: np.ndarray
+) -> SkinnedPoints:
+    """Anchors from arrays in a model file's layout."""
+    directions = np.concatenate([shapedirs, posedirs], -1).transpose(2, 1, 0)
+    return SkinnedPoints(
+        template=_f32(template), directions=_f32(directions), rotation_weights=_f32(weights), mass=_f32(mass)
+    )
 
 
 def _check_shapes(body: SMPL, rotations: Array, betas: Array, translation: Array) -> None:
@@ -297,9 +309,19 @@ def _f32(array: np.ndarray) -> Array:
 
 def skin(points: SkinnedPoints, skeleton: Skeleton) -> Array:
     """Posed anchors (A, 3)."""
-    rest = points.template + _matmul(points.shapedirs, skeleton.betas) + _matmul(points.posedirs, skeleton.feature)
-    blended = _matmul(points.rotation_weights, skeleton.world.reshape(-1, 9)).reshape(-1, 3, 3)
-    return _rotate(blended, rest) + _matmul(points.translation_weights, skeleton.offsets)
+    # Anchors are the last axis throughout, so that a CPU's vectors and a GPU's warps are full, and a batch of poses makes
+    # each product one product with more rows.
+    count = points.template.shape[0]
+    table = points.directions.reshape(points.directions.shape[0], 3 * count)
+    coefficients = jnp.concatenate([skeleton.betas, skeleton.feature])
+    rest = points.template.T + _matmul(coefficients, table).reshape(3, count)
+    columns = jnp.concatenate([skeleton.world, skeleton.offsets[..., None]], -1).transpose(1, 2, 0)
+    blended = _matmul(columns.reshape(12, -1), points.rotation_weights.T).reshape(3, 4, count)
+    moved = blended[:, 3] * points.mass
+    for axis in range(3):
+        # A broadcast would be transposed to a sum over an axis of three, a slow kernel of its own on CPUs.
+        moved += blended[:, axis] * jnp.concatenate([rest[axis, None]] * 3)
+    return moved.T
 
 
 def _matmul(a: Array | np.ndarray, b: Array) -> Array:

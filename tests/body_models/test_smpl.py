@@ -1,9 +1,12 @@
 """SMPL against a float64 NumPy version written from the formula, closed-form poses, and what `keypoints` computes."""
 
 import functools
+import math
+import re
 
 import chex
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -163,6 +166,23 @@ def test_gradients_against_differences_of_the_numpy_version(function, seed):
         assert abs(found - (high - low) / 2e-5) < 1e-5 * scale
 
 
+@pytest.mark.parametrize("function", [smpl.vertices, smpl.keypoints])
+def test_second_derivatives_against_differences_of_gradients(function):
+    rng = np.random.default_rng(2)
+    pose, step = ([jnp.asarray(x, jnp.float32) for x in random_pose(seed)] for seed in (2, 3))
+    weight = jnp.asarray(rng.normal(size=function(body(), *pose).shape), jnp.float32)
+    gradient = jax.grad(lambda p: (weight * function(body(), *p) ** 2).sum())
+    product = jax.jit(lambda p, s: jax.jvp(gradient, (p,), (s,))[1])
+    backward = jax.jit(lambda p, s: jax.grad(lambda p: sum(map(jnp.vdot, gradient(p), s)))(p))
+    moved = lambda h: jax.jit(gradient)([x + h * s for x, s in zip(pose, step, strict=True)])
+    found = product(pose, step)
+    differences = jax.tree.map(lambda high, low: (high - low) / 0.04, moved(0.02), moved(-0.02))
+    for one, other, expected in zip(found, backward(pose, step), differences, strict=True):
+        scale = float(jnp.abs(expected).max())
+        np.testing.assert_allclose(one, other, atol=1e-5 * scale)
+        np.testing.assert_allclose(one, expected, atol=2e-3 * scale)
+
+
 @pytest.mark.parametrize("angle", [0.0, np.pi])
 def test_gradients_are_finite_at_no_turn_and_half_a_turn(angle):
     rotations = np.tile(rotation([angle, 0, 0]), (24, 1, 1))
@@ -195,8 +215,8 @@ class Transforms(chex.TestCase, parameterized.TestCase):
 
 
 def _without_extras(model):
-    """The number of anchors of the extra joints depends on the body; the rest stacks."""
-    return model.replace(landmarks=None, landmark_sum=None, keypoint_anchors=None, keypoint_sum=None)
+    """The numbers of anchors of the extra joints and of tiles' slots depend on the body; the rest stacks."""
+    return model.replace(tiles=None, landmarks=None, landmark_sum=None, keypoint_anchors=None, keypoint_sum=None)
 
 
 @pytest.mark.parametrize("function", [smpl.vertices, smpl.all_joints, smpl.joints, smpl.keypoints])
@@ -251,6 +271,35 @@ def test_keypoints_touch_nothing_of_the_meshs_size():
     assert mesh_sized(smpl.all_joints) == [[], []]
 
 
+def test_a_batch_makes_nothing_larger_than_its_blended_transforms():
+    """Neither do gradients, and every product keeps full precision: XLA for GPUs would round to TensorFloat-32."""
+    poses = [jnp.stack([part] * 64) for part in f32(*random_pose(0))]
+    batched = jax.vmap(smpl.vertices, (None, 0, 0, 0))
+    for function in (batched, jax.grad(lambda *p: batched(*p).sum(), (1, 2, 3))):
+        jaxpr = jax.make_jaxpr(function)(body(), *poses).jaxpr
+        assert max(math.prod(shape) for shape in _shapes(jaxpr, set())) <= 64 * 12 * NUM_VERTICES
+        assert set(re.findall(r"precision=([^\n]*)", str(jaxpr))) == {"(Precision.HIGHEST, Precision.HIGHEST)"}
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_vertices_and_their_gradient_lower_for_accelerators(platform):
+    batched = jax.vmap(jax.value_and_grad(lambda r, b, t: smpl.vertices(body(), r, b, t).sum(), (0, 1, 2)))
+    poses = [jnp.stack([part] * 2) for part in f32(*random_pose(0))]
+    module = jax.export.export(jax.jit(batched), platforms=[platform])(*poses).mlir_module()
+    assert len(re.findall(r"stablehlo.dot_general.*precision = \[HIGHEST, HIGHEST\]", module)) >= 6
+    assert module.count("stablehlo.dot_general") == module.count("[HIGHEST, HIGHEST]")
+    assert "f64" not in module
+
+
+def test_the_mesh_in_a_model_files_layout():
+    mesh, given = body().mesh, arrays()
+    expected = [given[name] for name in ("v_template", "shapedirs", "posedirs", "weights")]
+    found = [mesh.template, mesh.shapedirs, mesh.posedirs, mesh.rotation_weights]
+    chex.assert_trees_all_equal(found, f32(*expected))
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), mesh)
+    chex.assert_trees_all_equal(jax.vmap(lambda m: m.posedirs)(stacked)[1], 2 * mesh.posedirs)
+
+
 def test_mesh_positions_by_name():
     model = body()
     assert model.num_betas == 10
@@ -258,7 +307,7 @@ def test_mesh_positions_by_name():
     assert model.faces.dtype == jnp.int32
     # BODY_25 rides on eleven vertices: nose, eyes, ears and six of the feet.
     assert model.keypoint_anchors.template.shape == (11, 3)
-    chex.assert_type([leaf for leaf in jax.tree.leaves(model) if leaf is not model.faces], jnp.float32)
+    chex.assert_type(jax.tree.leaves(model.replace(faces=None, tiles=None)), jnp.float32)
 
 
 def test_both_walks_of_the_tree_agree(tiny_body):

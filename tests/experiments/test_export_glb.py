@@ -101,7 +101,7 @@ def _parents_first(parents):
 def true_mesh(clip, correctives):
     body = clip.body
     if not correctives:
-        mesh = dataclasses.replace(body.mesh, posedirs=jnp.zeros_like(body.mesh.posedirs))
+        mesh = dataclasses.replace(body.mesh, directions=body.mesh.directions.at[body.num_betas :].set(0))
         body = dataclasses.replace(body, mesh=mesh)
     motions = zip(clip.rotations, clip.translation, strict=True)
     f32 = lambda array: jnp.asarray(array, jnp.float32)
