@@ -50,10 +50,10 @@ def table(
 ) -> list[dict[str, Any]]:
     """A row for each number of devices and of fits."""
     todo = [(count, arguments(case, count), jax.local_devices()[:size]) for size in used for count in fits]
-    lowered = [lower(given, where) for _, given, where in todo]
+    programs = measure.compile_all(lower(given, where) for _, given, where in todo)
     needed = counts.of_fit(case)
     rows = []
-    for (count, given, where), (compiled, spent) in zip(todo, measure.compile_all(lowered), strict=True):
+    for (count, given, where), (compiled, spent) in zip(todo, programs, strict=True):
         rows.append(time_fits(case, count, given, compiled, len(where), needed, ceilings) | {"compile s": spent})
         print(f"{count} fits on {len(where)}: {rows[-1]['seconds']:.4g} s", flush=True)
     return with_efficiency(rows)

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +90,11 @@ def rates(
     return dict(zip(RATES, values, strict=True))
 
 
-def compile_all(lowered: Sequence[Any]) -> list[tuple[Any, float]]:
-    """Compiled programs of lowered functions and the seconds of each; they compile side by side and share the cores."""
+def compile_all(lowered: Iterable[Any]) -> list[tuple[Any, float]]:
+    """Compiled programs of lowered functions and the seconds of each; they compile side by side and share the cores.
+
+    While the first ones compile, an iterator goes on to trace the next.
+    """
 
     def one(program: Any) -> tuple[Any, float]:
         begun = time.perf_counter()

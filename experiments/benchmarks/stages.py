@@ -72,7 +72,7 @@ def table(
     ]
     index = jnp.arange(steps, dtype=jnp.int32)
     program = jax.jit(parallel.run_steps, static_argnums=1, donate_argnums=2)
-    programs = measure.compile_all([program.lower(one.given, one.stage, one.carry, index) for one in todo])
+    programs = measure.compile_all(program.lower(one.given, one.stage, one.carry, index) for one in todo)
     rows = []
     for one, (compiled, _) in zip(todo, programs, strict=True):
         rows.append(time_stage(one, compiled, index, ceilings))

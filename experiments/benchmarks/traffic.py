@@ -15,11 +15,9 @@ _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
 _LINE = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
 _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 # What moves nothing: names for what stands elsewhere, and the ends of what has been counted at its start.
-_FREE = frozenset(
-    "parameter constant get-tuple-element tuple bitcast after-all opt-barrier add-dependency domain partition-id "
-    "replica-id copy-done async-done async-update fusion-done call-done custom-call-done".split()
-)
-_CUTS = frozenset({"slice", "dynamic-slice", "gather"})
+_FREE = ("parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "opt-barrier", "add-dependency")
+_FREE += ("domain", "partition-id", "replica-id", "async-update")
+_CUTS = ("slice", "dynamic-slice", "gather")
 
 
 class Moved(NamedTuple):
@@ -130,7 +128,7 @@ def _total(computations: dict[str, Computation], name: str, known: dict[str, Mov
 
 def _cost(computations: dict[str, Computation], inside: Computation, op: Op, known: dict[str, Moved]) -> Moved:
     called = {key: names for key, names in _called(op).items() if all(name in computations for name in names)}
-    if op.opcode in _FREE:
+    if op.opcode in _FREE or op.opcode.endswith("-done"):
         return Moved(0.0, 0.0)
     if op.opcode == "while":
         rounds = _rounds(computations, op, called)
