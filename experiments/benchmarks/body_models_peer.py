@@ -1,10 +1,10 @@
 """Times the PyPI package `body-models` in a process of its own: it goes by the import name of this project's package.
 
-Run by `experiments.benchmarks.body` as a file, from outside the project: model file, number of repeats, batch sizes.
+Run by `experiments.benchmarks.body` as a file, from outside the project: model file, number of repeats, batch sizes, kinds.
 """
 
+import dataclasses
 import importlib
-import importlib.metadata
 import json
 import sys
 from pathlib import Path
@@ -15,15 +15,17 @@ import numpy as np
 
 
 def main() -> None:
-    """Prints one JSON object: version, and seconds by kind and batch size."""
+    """Prints lines of progress and then one JSON object: `Timing`s as lists, or null, by kind and batch size."""
     # The installed package, not this project.
     from body_models.smpl.jax import SMPL  # pyright: ignore[reportMissingImports]
 
     # Alone, without the folder above it, whose package of the same name would hide the installed one.
     sys.path.insert(0, str(Path(__file__).parent))
-    timing = importlib.import_module("timing")
+    timing, calls = importlib.import_module("timing"), importlib.import_module("body_calls")
 
-    file, repeats, sizes = sys.argv[1], int(sys.argv[2]), [int(size) for size in sys.argv[3].split(",")]
+    # The package leaves this to JAX, whose default on GPUs is TensorFloat-32; the others compute in float32.
+    jax.config.update("jax_default_matmul_precision", "float32")
+    file, repeats, sizes, kinds = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3].split(","), sys.argv[4].split(",")
     model = SMPL(model_path=file, rotation_type="matrix")
     with np.load(file) as arrays:
         landmarks = arrays["landmarks"]
@@ -37,17 +39,16 @@ def main() -> None:
     def vertices(pose, root, shape):
         return model.forward_vertices(pose, pelvis_rotation=root, shape=shape)
 
-    found = {}
-    for size in sizes:
-        data = np.load(Path(file).with_name(f"poses_{size}.npz"))
-        given = tuple(jnp.asarray(data[name]) for name in ("pose", "root", "shape"))
-        for name, function in (("keypoints", keypoints), ("vertices", vertices)):
-            total = lambda *x, f=function: jnp.sum(f(*x) ** 2)
-            for kind, call in ((name, jax.jit(function)), (f"{name} gradient", jax.jit(jax.grad(total, (0, 1, 2))))):
-                time = timing.seconds(lambda c=call, g=given: c(*g), jax.block_until_ready, repeats)
-                found[f"{kind}/{size}"] = time.median
-        found[f"check/{size}"] = float(jnp.abs(jax.jit(vertices)(*given)).sum())
-    print(json.dumps({"version": importlib.metadata.version("body-models"), "seconds": found}))
+    poses = {}
+    for size in map(int, sizes):
+        with np.load(file.with_name(f"poses_{size}.npz")) as data:
+            poses[size] = tuple(jnp.asarray(data[name]) for name in ("pose", "root", "shape"))
+    functions = {"keypoints": keypoints, "vertices": vertices}
+    clock = lambda call: timing.seconds(call, jax.block_until_ready, repeats)
+    found = calls.timed("body-models", functions, (), poses, kinds, clock)
+    first = poses[min(poses)]
+    np.savez(file.with_name("body-models.npz"), **{name: jax.jit(f)(*first) for name, f in functions.items()})
+    print(json.dumps({name: time and dataclasses.astuple(time) for name, time in found.items()}))
 
 
 if __name__ == "__main__":
