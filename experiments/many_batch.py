@@ -1,16 +1,16 @@
 """Several fits in one program: stacked, padded, spread over the devices of this machine, and taken apart again.
 
-Fits go together when they compile to the same program: the same static fields, as many clips, the same body and priors.
-Their keys, clips and every number of the configuration have a leading axis of M fits, which `jax.vmap` runs over and
-`jax.shard_map` splits between the devices; devices never talk to each other. Shorter clips are padded with frames that
-do not exist, which no batch draws and no loss sees.
+Fits go together when they compile to the same program: the same static fields, about as many clips, the same body and
+priors. Their keys, clips and every number of the configuration have a leading axis of M fits, which `jax.vmap` runs over and
+`jax.shard_map` splits between the devices; devices never talk to each other. Shorter clips are padded with frames, and
+fewer clips with clips, that do not exist, which no batch draws and no loss sees.
 """
 
 import dataclasses
 import functools
 import math
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,19 +44,35 @@ _AXES = _problem(0, None)
 _SPECS = _problem(P(_AXIS), P())
 
 
+class Slots(NamedTuple):
+    """To what the clips of one program are padded: instances, None where all have as many, and frames."""
+
+    instances: int | None
+    frames: int
+
+
 def kind_of(job: Job) -> Hashable:
     """What fits of one program have in common."""
     config = job.config
     static = tuple((f.name, getattr(config, f.name)) for f in dataclasses.fields(FitConfig) if not _is_number(f))
-    # Batches of all frames go over the padding too.
-    frames = job.clips.num_frames if config.batch_size == -1 else None
-    return static, job.clips.num_instances, frames, id(job.body), id(job.priors)
+    instances, frames = parallel.shape_of_program(job.clips, config)
+    # One program takes clips of any length, but for batches of all frames.
+    return static, instances, frames if config.batch_size == -1 else None, id(job.body), id(job.priors)
 
 
-def stack(jobs: Sequence[Job], size: int, num_frames: int) -> Job:
-    """One job of `size` fits of `num_frames` frames each; the last one is repeated to fill it."""
+def slots_of(jobs: Sequence[Job]) -> Slots:
+    """To what the clips of these jobs of one kind are padded."""
+    longest, counts = max(job.clips.num_frames for job in jobs), {job.clips.num_instances for job in jobs}
+    frames = longest if jobs[0].config.batch_size == -1 else _FRAMES * math.ceil(longest / _FRAMES)
+    return Slots(max(counts) if len(counts) > 1 else None, frames)
+
+
+def stack(jobs: Sequence[Job], size: int, slots: Slots) -> Job:
+    """One job of `size` fits, padded to `slots`; the last one is repeated to fill it."""
     filled = [*jobs, *[jobs[-1]] * (size - len(jobs))]
-    clips = [parallel.pad_frames(job.clips, num_frames) for job in filled]
+    clips = [parallel.pad_frames(job.clips, slots.frames) for job in filled]
+    if slots.instances is not None:
+        clips = [parallel.pad_instances(each, slots.instances) for each in clips]
     return Job(
         key=jnp.stack([job.key for job in filled]),
         clips=jax.tree.map(lambda *leaves: np.stack(leaves), *clips),
@@ -86,7 +102,7 @@ def put_together(carries: Sequence[Any], shapes: Any) -> Any:
     return jax.tree.map(leaf, shapes, *carries)
 
 
-def compiled(jobs: Sequence[Job], position: Position, most: int | None) -> tuple[CompiledFit, int, int]:
+def compiled(jobs: Sequence[Job], position: Position, most: int | None) -> tuple[CompiledFit, int, Slots]:
     """Programs for these jobs of one kind, which may take several turns.
 
     Args:
@@ -94,17 +110,15 @@ def compiled(jobs: Sequence[Job], position: Position, most: int | None) -> tuple
       most: fits of one program at most; None = as many as are worth while and fit into the devices' memory.
 
     Returns:
-      The programs, the fits that they run at once, and the frames to which clips are padded.
+      The programs, the fits that they run at once, and to what clips are padded.
     """
-    devices = len(jax.local_devices())
-    longest = max(job.clips.num_frames for job in jobs)
-    frames = longest if jobs[0].config.batch_size == -1 else _FRAMES * math.ceil(longest / _FRAMES)
+    devices, slots = len(jax.local_devices()), slots_of(jobs)
     limit = devices * _ENOUGH.get(jax.default_backend(), 1) if most is None else most
     while True:
         size = _even(len(jobs), limit, devices)
-        programs = CompiledFit(stack(jobs[:size], size, frames), position)
+        programs = CompiledFit(stack(jobs[:size], size, slots), position)
         if most is not None or size <= devices or programs.memory <= _memory():
-            return programs, size, frames
+            return programs, size, slots
         limit = size // 2
 
 

@@ -23,6 +23,8 @@ class Clips:
     image_size (N, 2): width, height in pixels.
     focal_length (N,): pixels; NaN = unknown.
     fps (N,): frames per second.
+    real (N,): 1 where the instance exists, 0 where it only fills up the arrays, behind all that exist and without any
+      frame (`parallel.pad_instances`); None = all exist.
     """
 
     keypoints: Array
@@ -33,6 +35,7 @@ class Clips:
     image_size: Array
     focal_length: Array
     fps: Array
+    real: Array | None = None
 
     @property
     def num_instances(self) -> int:
@@ -68,11 +71,18 @@ def check(clips: Clips) -> None:
     chex.assert_shape(clips.image_size, (n, 2), custom_message="Clips.image_size")
     chex.assert_shape(clips.focal_length, (n,), custom_message="Clips.focal_length")
     chex.assert_shape(clips.fps, (n,), custom_message="Clips.fps")
+    if clips.real is not None:
+        chex.assert_shape(clips.real, (n,), custom_message="Clips.real")
 
 
 def num_frames(clips: Clips) -> Array:
     """Frames of each instance (N,)."""
     return clips.frame_mask.sum(-1)
+
+
+def which_real(clips: Clips) -> Array | None:
+    """Which instances exist (N,), bool, as `where` of a mean over instances takes it; None = all."""
+    return None if clips.real is None else clips.real > 0
 
 
 def raw_phase(clips: Clips) -> Array:

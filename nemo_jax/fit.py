@@ -232,7 +232,7 @@ def _step_camera(problem: Problem, carry: Carry, step: Array, batch: Batch | Non
     del batch
     config = problem.config
     rate = config.lr_camera_stage * (_cosine(step, config.camera_steps) if config.camera_search else 1.0)
-    moved, values = starts.search_step(carry[1], problem.assets, config, rate)
+    moved, values = starts.search_step(carry[1], problem.assets, config, problem.clips, rate)
     return (carry[0], moved), values
 
 

@@ -138,7 +138,7 @@ def step(
     updates, state = _ADAM.update(gradient, lift.adam)
     moved = jax.tree.map(lambda x, u: x - rate * u, lift.variables, updates)
     replaced = dataclasses.replace(lift, variables=moved, adam=state)
-    return replaced, {"lift": values.min(0).mean()}
+    return replaced, {"lift": values.min(0).mean(where=clips_lib.which_real(clips))}
 
 
 def finish(lift: Lift, assets: Assets, config: FitConfig, clips: Clips, targets: Targets) -> Targets:

@@ -51,10 +51,17 @@ def sample_batch(key: Array, clips: Clips, size: int) -> Batch:
 
 
 def full_batch(clips: Clips) -> Batch:
-    """Every frame of every instance, T each: shorter clips go round again, so that all weigh the same."""
+    """Every frame of every instance, T each: shorter clips go round again, so that all weigh the same.
+
+    In the place of padded instances the first ones go round again.
+    """
     n, t = clips.num_instances, clips.num_frames
-    frame = jnp.arange(t) % jnp.maximum(clips_lib.num_frames(clips), 1)[:, None]
-    return Batch(instance=jnp.repeat(jnp.arange(n), t), frame=frame.reshape(-1).astype(jnp.int32))
+    instance, frames = jnp.arange(n), clips_lib.num_frames(clips)
+    if clips.real is not None:
+        instance = instance % (clips.real > 0).sum()
+        frames = frames[instance]
+    frame = jnp.arange(t) % jnp.maximum(frames, 1)[:, None]
+    return Batch(instance=jnp.repeat(instance, t), frame=frame.reshape(-1).astype(jnp.int32))
 
 
 def predict_batch(
@@ -127,13 +134,14 @@ def joint_loss(
 ) -> tuple[Array, dict[str, Array]]:
     """Total () of the joint stage and its terms, unweighted."""
     prediction, skeletons = _evaluate_batch(params, assets, config, clips, batch, code_noise)
-    n = clips.num_instances
+    n, real = clips.num_instances, clips_lib.which_real(clips)
+    rows = None if real is None else real[:, None]
     per_frame = keypoint_term(prediction, assets, config, clips, batch)
     terms = {
         "keypoints": losses.mean_per_instance(per_frame, batch.instance, n),
         "init_pose": init_term(prediction.rotations, targets, config, batch),
-        "code": jnp.mean(params.codes**2),
-        "betas": jnp.mean(params.betas**2),
+        "code": jnp.mean(params.codes**2, where=rows),
+        "betas": jnp.mean(params.betas**2, where=rows),
     }
     weights: dict[str, Array | float] = {
         "keypoints": 1.0,

@@ -23,8 +23,11 @@ from nemo_jax.priors import Priors
 
 Array = jax.Array
 
-# Lengths of clips are rounded up to these, so that actions of similar lengths share one program.
-BUCKETS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+# Lengths of clips and numbers of instances are rounded up to these, so that actions of similar sizes share one program. A
+# step's batch is as large for few instances as for many: only lifting and the camera stage pay for padded ones.
+FRAME_BUCKETS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+INSTANCE_BUCKETS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+_TIMED = ("keypoints", "confidence", "frame_mask", "init_pose", "init_mask")
 
 # Which parts of a problem differ between fits: a tree of axes in place of arrays.
 _ASSET_AXES: Any = {"body": None, "priors": None, "focal": 0, "principal": 0, "pixel_scale": 0, "rows": None}
@@ -65,13 +68,21 @@ def fit_many(
       keys: (M,), one a fit.
       clips: leading M, see `stack_clips`.
       body, priors: shared by all.
-      configs: floats (M,), see `stack_configs`; what is static is the same for all.
+      configs: floats (M,), see `stack_configs`; what is static is the same for all, `joint_steps` counted out.
       devices: of this process; None = all. Where M is no multiple of their number, the last fit is done again.
 
     Returns:
-      Results with leading M. A fit whose losses are not finite has diverged; the others are as they would be beside any
-      other fit.
+      Results with leading M, see `result_of`. A fit whose losses are not finite has diverged; the others are as they would
+      be beside any other fit.
+
+    Raises:
+      ValueError: `joint_steps` is -1, which would count padded instances too.
     """
+    if configs.joint_steps == -1:
+        raise ValueError(
+            "joint_steps is -1, steps by the number of instances; here some may be padding: expected a number, as "
+            "fit.for_clips of each action gives it"
+        )
     mesh = Mesh(np.asarray(jax.local_devices() if devices is None else devices), ("fits",))
     count, size = keys.shape[0], mesh.size
     rows = jnp.minimum(jnp.arange(-(-count // size) * size), count - 1)
@@ -103,20 +114,15 @@ def stack_configs(configs: Sequence[FitConfig]) -> FitConfig:
 
 
 def stack_clips(actions: Sequence[Clips]) -> Clips:
-    """Actions of equally many instances, stacked (M, N, T, ...), the shorter ones padded.
+    """Actions stacked (M, N, T, ...), those with fewer instances or frames than others padded.
 
     Padding changes no result but by rounding, except with `batch_size=-1`, which goes round short clips again.
-
-    Raises:
-      ValueError: they have different numbers of instances.
     """
-    counts = {clips.num_instances for clips in actions}
+    frames, counts = max(clips.num_frames for clips in actions), {clips.num_instances for clips in actions}
+    padded = [pad_frames(clips, frames) for clips in actions]
     if len(counts) > 1:
-        raise ValueError(
-            f"the actions have {', '.join(map(str, sorted(counts)))} instances, equally many were expected"
-        )
-    frames = max(clips.num_frames for clips in actions)
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(pad_frames(clips, frames) for clips in actions))
+        padded = [pad_instances(clips, max(counts)) for clips in padded]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *padded)
 
 
 def pad_frames(clips: Clips, frames: int) -> Clips:
@@ -126,19 +132,54 @@ def pad_frames(clips: Clips, frames: int) -> Clips:
     def padded(leaf: Array) -> Array:
         return jnp.pad(leaf, [(0, 0), (0, more), *[(0, 0)] * (leaf.ndim - 2)])
 
-    names = ("keypoints", "confidence", "frame_mask", "init_pose", "init_mask")
-    return dataclasses.replace(clips, **{name: padded(jnp.asarray(getattr(clips, name))) for name in names})
+    return dataclasses.replace(clips, **{name: padded(jnp.asarray(getattr(clips, name))) for name in _TIMED})
 
 
-def bucket(frames: int) -> int:
-    """The least of `BUCKETS` that holds `frames`, and beyond the last the next multiple of it."""
-    return next((size for size in BUCKETS if size >= frames), -(-frames // BUCKETS[-1]) * BUCKETS[-1])
+def pad_instances(clips: Clips, instances: int) -> Clips:
+    """Clips with instances added up to `instances` that have no frames, which no batch draws and no mean counts; those
+    that exist stay first. `real` is set, even if none are added. The configuration is that of the clips before
+    (`fit.for_clips`)."""
+    more = instances - clips.num_instances
+
+    def padded(leaf: Array, mode: str) -> Array:
+        return jnp.pad(jnp.asarray(leaf), [(0, more), *[(0, 0)] * (jnp.ndim(leaf) - 1)], mode)
+
+    # Their images and lenses are like the last one's, so that none is the largest of all.
+    values = {
+        field.name: padded(getattr(clips, field.name), "constant" if field.name in _TIMED else "edge")
+        for field in dataclasses.fields(Clips)
+        if field.name != "real"
+    }
+    return Clips(**values, real=padded(jnp.ones(clips.num_instances) if clips.real is None else clips.real, "constant"))
+
+
+def result_of(results: FitResult, index: int, clips: Clips) -> FitResult:
+    """One of the results of `fit_many`, without padding: as `fit.fit` of these clips (N, T, ...) returns it."""
+    one: FitResult = jax.tree.map(lambda leaf: leaf[index], results)
+    n, t = clips.num_instances, clips.num_frames
+    params = jax.tree.map(lambda leaf: leaf[:n], dataclasses.replace(one.params, field=None))
+    targets = jax.tree.map(lambda leaf: leaf[(slice(n), slice(t))[: leaf.ndim]], one.targets)
+    return FitResult(params=dataclasses.replace(params, field=one.params.field), history=one.history, targets=targets)
+
+
+def bucket(count: int, sizes: Sequence[int] = FRAME_BUCKETS) -> int:
+    """The least of `sizes` that holds `count`, and beyond the last the next multiple of it."""
+    return next((size for size in sizes if size >= count), -(-count // sizes[-1]) * sizes[-1])
+
+
+def shape_of_program(clips: Clips, config: FitConfig) -> tuple[int, int]:
+    """Instances and frames up to which clips are padded at most to share a program with others."""
+    if config.batch_size == -1:
+        # Batches of all frames go over the padding too.
+        return clips.num_instances, clips.num_frames
+    return bucket(clips.num_instances, INSTANCE_BUCKETS), bucket(clips.num_frames)
 
 
 def groups(actions: Sequence[Clips], configs: Sequence[FitConfig]) -> list[list[int]]:
-    """Indices of fits that can run as one program: as many instances, one bucket of lengths, equal static choices."""
+    """Indices of fits that can run as one program: one bucket of instances and of lengths, equal static choices."""
     found: dict[Any, list[int]] = {}
     for index, (clips, config) in enumerate(zip(actions, configs, strict=True)):
+        # By the instances that there are, not by the padded ones.
         static = jax.tree.structure(fit.with_steps(config, clips.num_instances))
-        found.setdefault((clips.num_instances, bucket(clips.num_frames), static), []).append(index)
+        found.setdefault((shape_of_program(clips, config), static), []).append(index)
     return list(found.values())

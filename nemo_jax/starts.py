@@ -65,6 +65,8 @@ def align_roots(
     frames = jax.vmap(nearest_known)(targets.mask, frames)
     seen = jnp.take_along_axis(targets.rotations[:, :, 0], frames[..., None, None], axis=1)
     known = (targets.mask.sum(-1) > 0).astype(seen.dtype) * targets.weight
+    if clips.real is not None:
+        known = known * clips.real
     # M C M of a level camera C is the level camera of the opposite yaw.
     side = jnp.where(mirrored > 0.5, -1.0, 1.0)
     sign = jnp.stack([side, jnp.ones_like(side), jnp.ones_like(side)], -1)
@@ -162,14 +164,15 @@ def search_losses(search: Search, cameras: Array, assets: Assets, config: FitCon
 
 
 def search_step(
-    search: Search, assets: Assets, config: FitConfig, rate: Array | float
+    search: Search, assets: Assets, config: FitConfig, clips: Clips, rate: Array | float
 ) -> tuple[Search, dict[str, Array]]:
     """One Adam step of all candidates. In a search, translations move in proportion to the depth, so that far cameras
     get as far as near ones."""
+    real = clips_lib.which_real(clips)
 
     def total(cameras: Array) -> tuple[Array, Array]:
         values = search_losses(search, cameras, assets, config)
-        return values.mean(1).sum(), values
+        return values.mean(1, where=real).sum(), values
 
     (_, values), gradient = jax.value_and_grad(total, has_aux=True)(search.cameras)
     updates, state = _ADAM.update(gradient, search.adam)
@@ -178,7 +181,7 @@ def search_step(
         updates = updates * jnp.where(jnp.arange(cam.CAMERA_SIZE) < 3, depth, 1.0)  # pyright: ignore[reportOperatorIssue]
     cameras = search.cameras - rate * updates  # pyright: ignore[reportOperatorIssue]
     replaced = dataclasses.replace(search, cameras=cameras, adam=state)
-    return replaced, {"keypoints": values.min(0).mean()}
+    return replaced, {"keypoints": values.min(0).mean(where=real)}
 
 
 def best(search: Search, assets: Assets, config: FitConfig) -> Array:

@@ -130,7 +130,7 @@ def test_idle_weights_have_finite_slopes(start):
     @jax.grad
     def slope(pixels):
         moved = dataclasses.replace(search, pixels=pixels)
-        return starts.search_step(moved, problem.assets, problem.config, 0.01)[0].cameras.sum()
+        return starts.search_step(moved, problem.assets, problem.config, problem.clips, 0.01)[0].cameras.sum()
 
     found = slope(search.pixels)
     assert jnp.isfinite(found).all()

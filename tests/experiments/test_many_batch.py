@@ -11,16 +11,18 @@ from experiments import many_batch
 from experiments.chunks import CompiledFit, Position
 from experiments.datasets import synthetic
 from experiments.many_batch import _even
-from nemo_jax import objective
+from nemo_jax import objective, parallel
 
 END = Position(3)
+SLOTS = many_batch.Slots(instances=3, frames=32)
 
 
 @pytest.fixture(scope="module")
 def jobs(tiny_job, tiny_body):
-    """Two fits that differ in clips, their lengths, seed and a learning rate, and one that will diverge."""
-    longer = synthetic.load(tiny_body, seed=5, num_instances=2, style=synthetic.StyleModel(frames_range=(13, 17)))
+    """Two fits that differ in clips, their number and lengths, seed and a learning rate, and one that will diverge."""
+    longer = synthetic.load(tiny_body, seed=5, num_instances=3, style=synthetic.StyleModel(frames_range=(13, 17)))
     clips = jax.tree.map(jnp.asarray, longer.clips)
+    assert (tiny_job.clips.num_instances, clips.num_instances) == (2, 3)
     assert clips.num_frames > tiny_job.clips.num_frames
     second = dataclasses.replace(
         tiny_job, key=jax.random.key(11), clips=clips, config=dataclasses.replace(tiny_job.config, lr_field=3e-3)
@@ -39,16 +41,16 @@ def run(programs):
 @pytest.fixture(scope="module")
 def together(jobs):
     """Programs and the end of all three."""
-    programs, size, frames = many_batch.compiled(jobs, Position(), None)
-    assert (size, frames) == (3, 32)
+    programs, size, slots = many_batch.compiled(jobs, Position(), None)
+    assert (size, slots) == (3, SLOTS)
     return programs, *run(programs)
 
 
 def test_batches_do_not_see_the_padding(jobs):
-    wide = many_batch.stack(jobs, 3, 32).clips
+    wide = many_batch.stack(jobs, 3, SLOTS).clips
     for lane, job in enumerate(jobs):
         own = jax.tree.map(lambda leaf, lane=lane: jnp.asarray(leaf[lane]), wide)
-        assert own.num_frames == 32
+        assert (own.num_instances, own.num_frames) == SLOTS
         drawn = [objective.sample_batch(jax.random.key(1), clips, 1000) for clips in (job.clips, own)]
         assert np.array_equal(drawn[0].instance, drawn[1].instance)
         assert np.array_equal(drawn[0].frame, drawn[1].frame)
@@ -56,7 +58,7 @@ def test_batches_do_not_see_the_padding(jobs):
 
 def test_alone_and_among_others(jobs, together):
     """Another program adds in another order: a tiny fit ends within 2e-4 of the largest number of each array."""
-    lane = 1
+    lane = 0
     alone, losses = run(CompiledFit(jobs[lane], Position()))
     among = many_batch.take_apart(together[1], lane, jobs[lane].carry_at(END))
     for (path, a), b in zip(
@@ -74,7 +76,7 @@ def test_a_diverging_fit_leaves_its_neighbours_untouched(jobs, together):
     assert not np.isfinite(losses["total"][2]).all()
     assert np.isfinite(losses["total"][:2]).all()
     tame = [*jobs[:2], jobs[0]]
-    other, _ = run(programs.of(many_batch.stack(tame, 3, 32)))
+    other, _ = run(programs.of(many_batch.stack(tame, 3, SLOTS)))
     for a, b in zip(jax.tree.leaves(end), jax.tree.leaves(other), strict=True):
         assert np.array_equal(a[:2], b[:2])
     # The third one is now the first one.
@@ -100,9 +102,16 @@ def test_what_goes_into_one_program(jobs, tiny_job, tiny_body):
     kind = many_batch.kind_of
     assert len({kind(job) for job in jobs}) == 1
     wider = dataclasses.replace(tiny_job, config=dataclasses.replace(tiny_job.config, hidden=16))
-    one_clip = dataclasses.replace(tiny_job, clips=jax.tree.map(lambda leaf: leaf[:1], tiny_job.clips))
+    nine = parallel.pad_instances(tiny_job.clips, 9)
+    more_clips = dataclasses.replace(tiny_job, clips=nine)
     whole = [dataclasses.replace(j, config=dataclasses.replace(j.config, batch_size=-1)) for j in jobs[:2]]
-    assert len({kind(job) for job in (tiny_job, wider, one_clip, *whole)}) == 5
+    assert len({kind(job) for job in (tiny_job, wider, more_clips, *whole)}) == 5
+
+
+def test_equally_many_clips_are_not_padded(jobs):
+    slots = many_batch.slots_of([jobs[0], jobs[2]])
+    assert slots == many_batch.Slots(instances=None, frames=32)
+    assert many_batch.stack([jobs[0]], 1, slots).clips.real is None
 
 
 @pytest.mark.parametrize(

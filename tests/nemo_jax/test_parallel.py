@@ -21,8 +21,9 @@ fit_many = jax.jit(parallel.fit_many)
 
 
 def three(poison=None):
-    """Keys, clips and configurations of three fits that differ in all of them; `poison` spoils one's keypoints."""
-    actions = [helpers.scene(lengths=lengths, seed=seed).clips for seed, lengths in enumerate([(6, 9), (5, 9), (7, 8)])]
+    """Keys, clips and configurations of three fits that differ in all of them; `poison` spoils one's focal lengths."""
+    lengths, yaws = [(6, 9, 4), (5, 9, 7, 3, 6), (7, 8, 5)], (0.3, -0.7, 1.5, 2.0, 3.0)
+    actions = [helpers.scene(own, yaws[: len(own)], seed=seed).clips for seed, own in enumerate(lengths)]
     if poison is not None:
         spoilt = actions[poison]
         actions[poison] = dataclasses.replace(spoilt, focal_length=spoilt.focal_length * jnp.inf)
@@ -45,10 +46,12 @@ def together():
 def test_each_is_the_fit_alone(together):
     keys, _, _, actions, configs = three()
     alone = jax.jit(fit.fit)
-    for index in range(3):
-        clips = parallel.pad_frames(actions[index], 9)
-        expected = alone(keys[index], clips, helpers.body(), PRIORS, configs[index])
-        for a, b in zip(leaves(together, index), leaves(expected), strict=True):
+    assert [clips.num_instances for clips in actions] == [3, 5, 3]
+    for index, clips in enumerate(actions):
+        expected = alone(keys[index], parallel.pad_frames(clips, 9), helpers.body(), PRIORS, configs[index])
+        found = parallel.result_of(together, index, clips)
+        assert found.targets.pose.shape == clips.init_pose.shape
+        for a, b in zip(leaves(found), leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
 
 
@@ -108,17 +111,36 @@ def test_buckets(frames, size):
     assert parallel.bucket(frames) == size
 
 
+@pytest.mark.parametrize(("instances", "size"), [(1, 4), (5, 8), (16, 16), (17, 24), (129, 256)])
+def test_buckets_of_instances(instances, size):
+    assert parallel.bucket(instances, parallel.INSTANCE_BUCKETS) == size
+
+
 def test_groups_are_what_one_program_can_run():
     short, long = (helpers.scene(lengths=lengths).clips for lengths in ((5, 6), (5, 40)))
+    three, five = (helpers.scene(lengths=(5,) * n, yaws=(0.0,) * n).clips for n in (3, 5))
     wide = dataclasses.replace(CONFIG, hidden=24)
     faster = dataclasses.replace(CONFIG, lr_field=1.0)
-    found = parallel.groups([short, long, short, short], [CONFIG, CONFIG, wide, faster])
-    assert found == [[0, 3], [1], [2]]
+    found = parallel.groups([short, long, short, short, three, five], [CONFIG, CONFIG, wide, faster, CONFIG, CONFIG])
+    assert found == [[0, 3, 4], [1], [2], [5]]
+
+
+def test_groups_go_by_the_steps_of_the_instances_there_are():
+    several = [helpers.scene(lengths=(2,) * n, yaws=(0.0,) * n).clips for n in (21, 24)]
+    assert parallel.groups(several, [CONFIG, CONFIG]) == [[0, 1]]
+    assert parallel.groups(several, [dataclasses.replace(CONFIG, joint_steps=-1)] * 2) == [[0], [1]]
+
+
+def test_batches_of_all_frames_go_with_their_equals():
+    several = [helpers.scene(lengths=lengths).clips for lengths in ((5, 6), (5, 7), (6, 6))]
+    several.append(helpers.scene(lengths=(6, 6, 6), yaws=(0.0, 0.1, 0.2)).clips)
+    assert parallel.groups(several, [CONFIG] * 4) == [[0, 1, 2, 3]]
+    assert parallel.groups(several, [dataclasses.replace(CONFIG, batch_size=-1)] * 4) == [[0, 2], [1], [3]]
 
 
 def test_what_does_not_stack_is_named():
     with pytest.raises(ValueError, match="differ in hidden"):
         parallel.stack_configs([CONFIG, dataclasses.replace(CONFIG, hidden=24)])
-    scenes = [helpers.scene().clips, helpers.scene(lengths=(4, 5, 6), yaws=(0.0, 0.1, 0.2)).clips]
-    with pytest.raises(ValueError, match="2, 3 instances"):
-        parallel.stack_clips(scenes)
+    keys, clips, configs, _, _ = three()
+    with pytest.raises(ValueError, match="joint_steps is -1"):
+        fit_many(keys, clips, helpers.body(), PRIORS, dataclasses.replace(configs, joint_steps=-1))

@@ -100,7 +100,9 @@ def search():
 def stage(params, assets, config, clips, yaws):
     begun = starts.begin_search(params, assets, config, clips, yaws)
     rate = lambda i: 0.03 * 0.5 * (1 + jnp.cos(jnp.pi * i / 150))
-    done, history = jax.lax.scan(lambda s, i: starts.search_step(s, assets, config, rate(i)), begun, jnp.arange(150))
+    done, history = jax.lax.scan(
+        lambda s, i: starts.search_step(s, assets, config, clips, rate(i)), begun, jnp.arange(150)
+    )
     return (
         begun,
         history["keypoints"],
