@@ -68,7 +68,7 @@ def fit_many(
       keys: (M,), one a fit.
       clips: leading M, see `stack_clips`.
       body, priors: shared by all.
-      configs: floats (M,), see `stack_configs`; what is static is the same for all, `joint_steps` counted out.
+      configs: floats (M,), see `stack_configs`; what is static is the same for all.
       devices: of this process; None = all. Where M is no multiple of their number, the last fit is done again.
 
     Returns:
@@ -76,11 +76,11 @@ def fit_many(
       be beside any other fit.
 
     Raises:
-      ValueError: `joint_steps` is -1, which would count padded instances too.
+      ValueError: `joint_steps` is -1 and some instances are padding, which would count too.
     """
-    if configs.joint_steps == -1:
+    if clips.real is not None and configs.joint_steps == -1:
         raise ValueError(
-            "joint_steps is -1, steps by the number of instances; here some may be padding: expected a number, as "
+            "joint_steps is -1, steps by the number of instances, some of which are padding; expected a number, as "
             "fit.for_clips of each action gives it"
         )
     mesh = Mesh(np.asarray(jax.local_devices() if devices is None else devices), ("fits",))

@@ -38,6 +38,14 @@ def run(programs):
     return jax.tree.map(np.asarray, last.carry), last.losses
 
 
+def close(one, other):
+    """To 2e-4 of the largest number of each array."""
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(other), strict=True):
+        assert a.shape == b.shape
+        scale = max(float(np.abs(a).max()), 1e-3)
+        np.testing.assert_allclose(b, a, atol=2e-4 * scale, err_msg=jax.tree_util.keystr(path))
+
+
 @pytest.fixture(scope="module")
 def together(jobs):
     """Programs and the end of all three."""
@@ -61,12 +69,7 @@ def test_alone_and_among_others(jobs, together):
     lane = 0
     alone, losses = run(CompiledFit(jobs[lane], Position()))
     among = many_batch.take_apart(together[1], lane, jobs[lane].carry_at(END))
-    for (path, a), b in zip(
-        jax.tree_util.tree_leaves_with_path(alone.params), jax.tree.leaves(among.params), strict=True
-    ):
-        assert a.shape == b.shape
-        scale = max(float(np.abs(a).max()), 1e-3)
-        np.testing.assert_allclose(b, a, atol=2e-4 * scale, err_msg=jax.tree_util.keystr(path))
+    close(alone.params, among.params)
     for term, values in losses.items():
         np.testing.assert_allclose(together[2][term][lane], values, rtol=2e-5, err_msg=term)
 
@@ -96,6 +99,34 @@ def test_taken_apart_and_put_together(jobs, together):
         assert a.shape == b.shape and a.dtype == b.dtype
         inside = (1, *map(slice, own.shape))
         assert np.array_equal(a[inside], b[inside])
+
+
+def test_fits_go_on_in_other_company(jobs, together):
+    """From the same program, from one in which a fit is alone, and from one to the other."""
+    programs, end, _ = together
+    problem, state = programs.start()
+    middles = {
+        # The next chunk overwrites the carry.
+        chunk.position.stage: (chunk.position, jax.tree.map(np.array, chunk.carry))
+        for chunk in programs.run(problem, Position(), state)
+        if chunk.position != END
+    }
+    assert list(middles) == [0, 1, 2]
+    for position, carry in middles.values():
+        parts = [many_batch.take_apart(carry, lane, job.carry_at(position)) for lane, job in enumerate(jobs)]
+        again = many_batch.put_together(parts, programs.job.carry_at(position))
+        *_, last = programs.run(problem, position, jax.tree.map(jnp.asarray, again))
+        for lane, job in enumerate(jobs[:2]):
+            shapes = job.carry_at(END)
+            found, expected = (
+                many_batch.take_apart(jax.tree.map(np.asarray, carry), lane, shapes) for carry in (last.carry, end)
+            )
+            jax.tree.map(np.testing.assert_array_equal, found.params, expected.params)
+    position, carry = middles[2]
+    alone = CompiledFit(jobs[0], position)
+    own = many_batch.take_apart(carry, 0, jobs[0].carry_at(position))
+    *_, last = alone.run(alone.start()[0], position, jax.tree.map(jnp.asarray, own))
+    close(last.carry.params, many_batch.take_apart(end, 0, jobs[0].carry_at(END)).params)
 
 
 def test_what_goes_into_one_program(jobs, tiny_job, tiny_body):

@@ -142,5 +142,6 @@ def test_what_does_not_stack_is_named():
     with pytest.raises(ValueError, match="differ in hidden"):
         parallel.stack_configs([CONFIG, dataclasses.replace(CONFIG, hidden=24)])
     keys, clips, configs, _, _ = three()
+    assert clips.real is not None
     with pytest.raises(ValueError, match="joint_steps is -1"):
         fit_many(keys, clips, helpers.body(), PRIORS, dataclasses.replace(configs, joint_steps=-1))
