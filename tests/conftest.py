@@ -1,6 +1,9 @@
-"""What many tests share: a compiler in a hurry, a body of 54 vertices and two short synthetic clips."""
+"""What many tests share: a compiler in a hurry, its programs kept, a body of 54 vertices and two short synthetic clips."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from importlib import metadata
 
 import numpy as np
@@ -16,7 +19,22 @@ _hurry = ["--xla_backend_optimization_level=0"]
 # Newer versions have no other way, and an unknown flag ends the process.
 if metadata.version("jaxlib").startswith("0.10."):
     _hurry.append("--xla_cpu_use_fusion_emitters=false")
-os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_hurry]).strip()
+# Workers that inherit them have them already.
+_given = os.environ.get("XLA_FLAGS", "").split()
+os.environ["XLA_FLAGS"] = " ".join([*_given, *(flag for flag in _hurry if flag not in _given)])
+
+# Programs are kept for all processes of one run of the tests, so that each is compiled once.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="xla_")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def pytest_collection_modifyitems(items):
+    """Files with whole fits come first, so that no worker is left with one of them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

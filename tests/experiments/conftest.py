@@ -13,6 +13,7 @@ import pytest
 
 from experiments import evaluation, results, runner, saved
 from experiments.chunks import Job
+from experiments.datasets import neutral, synthetic
 from experiments.presentation import PARTS
 from experiments.settings import Settings
 from nemo_jax import fit
@@ -90,13 +91,7 @@ def perfect(tiny_dataset, tiny_fitted):
 
 
 @pytest.fixture(scope="session")
-def compiled_programs(tmp_path_factory):
-    """Where the processes that tests start keep their compiled programs, so that each is compiled once."""
-    return tmp_path_factory.mktemp("xla")
-
-
-@pytest.fixture(scope="session")
-def run_py(compiled_programs, tmp_path_factory):
+def run_py(tmp_path_factory):
     """Runs `run.py` with arguments in an empty folder; returns the finished process."""
     folder = tmp_path_factory.mktemp("cwd")
 
@@ -112,7 +107,6 @@ def run_py(compiled_programs, tmp_path_factory):
                 **os.environ,
                 "JAX_PLATFORMS": "cpu",
                 "PYTHONPATH": str(ROOT),
-                "JAX_COMPILATION_CACHE_DIR": str(compiled_programs),
                 **environment,
             },
         )
@@ -130,3 +124,27 @@ def tiny_flags(tiny_body_file):
         *(f"--{part}=false" for part in PARTS),
         *(f"--fit.{name}={value}" for name, value in TINY.items()),
     ]
+
+
+@pytest.fixture(scope="session")
+def without_truth(tmp_path_factory, tiny_dataset, tiny_body):
+    """A folder with two actions of tiny clips, two and three of them, not of one length; nobody knows what is true of them,
+    so that their fits are scored quickly."""
+    folder = tmp_path_factory.mktemp("untrue")
+    longer = synthetic.load(tiny_body, num_instances=3, seed=4, style=synthetic.StyleModel(frames_range=(13, 17)))
+    for action, dataset in (("serve", tiny_dataset), ("throw", longer)):
+        neutral.write(dataclasses.replace(dataset, action=action, truth=None, cameras=None), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def both_flags(tiny_flags, without_truth):
+    """A tiny fit's flags for both actions of that folder, all their clips."""
+    rest = [flag for flag in tiny_flags if not flag.startswith(("--action", "--max_instances"))]
+    return ["--action=all", f"--data_dir={without_truth}", *rest]
+
+
+@pytest.fixture(scope="session")
+def serve_flags(both_flags):
+    """The same for the action of two clips."""
+    return [flag.replace("--action=all", "--action=serve") for flag in both_flags]

@@ -1,5 +1,6 @@
 """A fit killed at any moment and run again ends where an uninterrupted one does, bit for bit."""
 
+import io
 import signal
 import sys
 
@@ -7,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from absl import flags as absl_flags
+from rich.console import Console
 
 from experiments import flags, runner
 from experiments.checkpoints import Checkpoints, identity_of
@@ -45,22 +47,26 @@ def arrays_of(folder):
         return {name: file[name] for name in file.files}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_killed_and_run_again(run_py, tiny_flags, tmp_path):
-    script = ("-c", SCRIPT)
-    whole = [*tiny_flags, f"--output_dir={tmp_path / 'whole'}"]
-    process = run_py(-1, *whole, script=script)
-    assert process.returncode == 0, process.stderr
+def test_killed_and_run_again(run_py, serve_flags, tmp_path):
+    # In this process, which dies of nothing: the same programs, from the same cache.
+    def run_here(arguments):
+        said = io.StringIO()
+        settings = flags.parse(["run.py", *arguments], absl_flags.FlagValues())
+        runner.run(settings, Console(file=said), checkpoint_seconds=0.0)
+        return said.getvalue()
 
-    broken = [*tiny_flags, f"--output_dir={tmp_path / 'broken'}"]
+    whole = [*serve_flags, f"--output_dir={tmp_path / 'whole'}"]
+    run_here(whole)
+
+    broken = [*serve_flags, f"--output_dir={tmp_path / 'broken'}"]
     # In the first stage before anything is surely on disk, then within and at the end of stages.
     for last in (0, 3, 5):
-        process = run_py(last, *broken, script=script)
+        process = run_py(last, *broken, script=("-c", SCRIPT))
         assert process.returncode == -signal.SIGKILL, process.stderr
         assert not (tmp_path / "broken" / "metrics.json").exists()
-    process = run_py(-1, *broken, script=script)
-    assert process.returncode == 0, process.stderr
-    assert "Continuing an interrupted fit" in process.stdout
+    assert "Continuing an interrupted fit" in run_here(broken)
 
     one, other = end_of(whole), end_of(broken)
     assert one.position == other.position

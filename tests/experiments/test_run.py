@@ -1,6 +1,7 @@
 """run.py as people use it: results, running again, and one sentence for what is wrong."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -103,12 +104,12 @@ def test_other_settings_do_not_touch_a_finished_run(finished, run_py, tiny_flags
     assert (folder / "metrics.json").read_bytes() == before
 
 
-def test_resume_false_starts_over(run_py, tiny_flags, tmp_path):
-    assert run_py(*tiny_flags, f"--output_dir={tmp_path}").returncode == 0
-    process = run_py(*tiny_flags, "--fit.lr_field=0.002", "--resume=false", f"--output_dir={tmp_path}")
+def test_resume_false_starts_over(finished, run_py, tiny_flags, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path / "results")
+    process = run_py(*tiny_flags, "--fit.lr_field=0.002", "--resume=false", f"--output_dir={folder}")
     assert process.returncode == 0, process.stderr
     assert "finished" not in process.stdout
-    assert json.loads((tmp_path / "config.json").read_text())["fit"]["lr_field"] == 0.002
+    assert json.loads((folder / "config.json").read_text())["fit"]["lr_field"] == 0.002
 
 
 def test_a_diverging_fit_is_stopped(run_py, tiny_flags, tmp_path):

@@ -115,7 +115,7 @@ def test_folders_without_a_finished_run(saved_run, tmp_path):
         view_command.Page(tmp_path).html()
 
 
-def test_it_says_its_address_and_ends_on_ctrl_c(saved_run, compiled_programs):
+def test_it_says_its_address_and_ends_on_ctrl_c(saved_run):
     # A shell that starts tests in the background has Ctrl-C ignored in all that it starts.
     code = """
 import signal, sys
@@ -128,12 +128,7 @@ view_command.run(view_command.parse(sys.argv))
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "JAX_PLATFORMS": "cpu",
-            "JAX_COMPILATION_CACHE_DIR": str(compiled_programs),
-        },
+        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
     )
     try:
         line = process.stdout.readline()
