@@ -3,7 +3,8 @@
     python -m experiments.benchmarks.stages --output=stages.json
     python -m experiments.benchmarks.stages --presets=default --fits=1 --precision=float32 --stages=joint
 
-A step is timed as the fit runs it, inside a scan of `--steps` steps, and divided by their number and that of the fits.
+A step is timed as the fit runs it, inside a scan of `--steps` steps, and divided by their number and that of the fits: one
+fit as `nemo_jax.fit` runs it, several as `nemo_jax.parallel` does.
 """
 
 from collections.abc import Sequence
@@ -45,8 +46,9 @@ def main() -> None:
 
 
 class Timed(NamedTuple):
-    """What a row is measured on: a stage of `fits` fits of a case, ready to step."""
+    """What a row is measured on: a stage of `fits` fits of a case, ready to step by the `run_steps` of a module."""
 
+    functions: Any
     case: problem.Case
     fits: int
     stage: fit.Stage
@@ -71,8 +73,12 @@ def table(
         for ready in prepare(problem.in_precision(case, precision), count, names)
     ]
     index = jnp.arange(steps, dtype=jnp.int32)
-    program = jax.jit(parallel.run_steps, static_argnums=1, donate_argnums=2)
-    programs = measure.compile_all(program.lower(one.given, one.stage, one.carry, index) for one in todo)
+    programs = measure.compile_all(
+        jax.jit(one.functions.run_steps, static_argnums=1, donate_argnums=2).lower(
+            one.given, one.stage, one.carry, index
+        )
+        for one in todo
+    )
     rows = []
     for one, (compiled, _) in zip(todo, programs, strict=True):
         rows.append(time_stage(one, compiled, index, ceilings))
@@ -84,13 +90,16 @@ def table(
 
 def prepare(case: problem.Case, fits: int, names: Sequence[str]) -> list[Timed]:
     """The named stages as they begin. Each from the fit's start: a step takes its time whatever the numbers in it."""
-    keys = jax.random.split(jax.random.key(0), fits)
+    wanted = [stage for stage in fit.stages(case.config) if stage.name in names]
+    key = jax.random.key(0)
+    if fits == 1:
+        given, state = jax.jit(fit.start)(key, case.clips, case.body, case.priors, case.config)
+        return [Timed(fit, case, 1, stage, given, jax.jit(stage.begin)(given, state)) for stage in wanted]
     clips = jax.tree.map(lambda x: jnp.broadcast_to(x, (fits, *x.shape)), case.clips)
     configs = parallel.stack_configs([case.config] * fits)
-    given, state = jax.jit(parallel.start)(keys, clips, case.body, case.priors, configs)
+    given, state = jax.jit(parallel.start)(jax.random.split(key, fits), clips, case.body, case.priors, configs)
     begin = jax.jit(parallel.begin, static_argnums=0)
-    wanted = [stage for stage in fit.stages(case.config) if stage.name in names]
-    return [Timed(case, fits, stage, given, begin(stage, given, state)) for stage in wanted]
+    return [Timed(parallel, case, fits, stage, given, begin(stage, given, state)) for stage in wanted]
 
 
 def time_stage(one: Timed, compiled: Any, index: jax.Array, ceilings: dict[str, float]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 _BYTES = {"pred": 1, "bf16": 2, "c64": 8, "c128": 16, "token": 0, "opaque": 0}
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
-_LINE = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
+_LINE = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = ((?:\(|\w+\[).*)$")
 _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 # What moves nothing: names for what stands elsewhere, and the ends of what has been counted at its start.
 _FREE = ("parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "opt-barrier", "add-dependency")
