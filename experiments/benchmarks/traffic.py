@@ -196,7 +196,14 @@ def _written(body: Computation, name: str) -> float:
         return _written(body, op.operands[0])
     if op.opcode == "dynamic-update-slice":
         return _size(body.ops[op.operands[1]].type)
-    return _size(op.type)
+    source = body.ops[op.operands[0]] if op.opcode == "get-tuple-element" else op
+    return _results(op.type, source.opcode)
+
+
+def _results(text: str, opcode: str) -> float:
+    """Bytes of an instruction's results, but for a library call's room to work in, which is one of single bytes."""
+    room = ("s8", "u8") if opcode == "custom-call" else ()
+    return float(sum(_width(kind) * math.prod(sizes) for kind, sizes in _shapes(text) if kind not in room))
 
 
 def _alone(inside: Computation, op: Op) -> float:
@@ -210,13 +217,7 @@ def _alone(inside: Computation, op: Op) -> float:
         return sum(sizes[1:]) + 2 * sizes[-1]
     if op.opcode == "copy-start":
         return 2 * sizes[0]
-    # A library call's room to work in is a result of bytes.
-    written = sum(
-        _width(kind) * math.prod(shape)
-        for kind, shape in _shapes(op.type)
-        if not (op.opcode == "custom-call" and kind in ("s8", "u8"))
-    )
-    return sum(sizes) + written
+    return sum(sizes) + _results(op.type, op.opcode)
 
 
 def _product(inside: Computation, op: Op) -> float:

@@ -95,3 +95,27 @@ def test_work_of_a_program_without_loops():
 def test_sizes_of_types(result, size):
     line = f'ENTRY %main (a: f32[]) -> f32[] {{\n  ROOT %b = {result} custom-call(), custom_call_target="f"\n}}\n'
     assert traffic.of_text(line).bytes == size
+
+
+SLICED = """%gemm (a: f32[9,8,16], b: f32[16,4]) -> (f32[8,4], s8[4096]) {
+  %a = f32[9,8,16]{2,1,0} parameter(0)
+  %slice.1 = f32[1,8,16]{2,1,0} slice(%a), slice={[2:3], [0:8], [0:16]}
+  %bitcast.1 = f32[8,16]{1,0} bitcast(%slice.1)
+  %b = f32[16,4]{1,0} parameter(1)
+  %call = (f32[8,4]{1,0}, s8[4096]{0}) custom-call(%bitcast.1, %b), custom_call_target="__cublas$lt$matmul", \
+backend_config={"gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"]}}}
+  %product = f32[8,4]{1,0} get-tuple-element(%call), index=0
+  %room = s8[4096]{0} get-tuple-element(%call), index=1
+  ROOT %both = (f32[8,4]{1,0}, s8[4096]{0}) tuple(%product, %room)
+}
+
+ENTRY %main (x: f32[9,8,16], y: f32[16,4]) -> (f32[8,4], s8[4096]) {
+  %x = f32[9,8,16]{2,1,0} parameter(0)
+  %y = f32[16,4]{1,0} parameter(1)
+  ROOT %fusion.1 = (f32[8,4]{1,0}, s8[4096]{0}) fusion(%x, %y), kind=kCustom, calls=%gemm
+}
+"""
+
+
+def test_a_librarys_room_is_not_traffic_inside_a_fusion_either():
+    assert traffic.of_text(SLICED) == (4 * (8 * 16 + 16 * 4 + 8 * 4), 2 * 8 * 4 * 16)
