@@ -38,6 +38,7 @@ def finished(run_py, tiny_flags, tmp_path_factory):
     return folder, process
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_results(finished, tiny_config):
     folder, _ = finished
     metrics = metrics_of(folder)

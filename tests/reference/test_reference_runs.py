@@ -14,6 +14,8 @@ from nemo_jax.objective import Batch
 from tests.reference import convert
 from tests.reference.convert import deviation
 
+pytestmark = pytest.mark.slow
+
 VALUE, GRADIENT, STEPS = 1e-5, 1e-4, 1e-4
 RUNS = {"model_v1_V4_hot": 1, "model_v2_V4": 2, "model_v2_V4_hot": 2, "model_v3_V4_hot": 3, "model_v4_V4_hot": 4}
 TERMS = {
