@@ -14,6 +14,7 @@ which the third product takes back to the blend-shape coefficients. Neither blen
 import dataclasses
 import functools
 import importlib
+import operator
 from typing import Any
 
 import jax
@@ -32,11 +33,10 @@ _F32, _BF16 = jnp.float32, jnp.bfloat16
 
 @dataclasses.dataclass(frozen=True)
 class Tiling:
-    """poses: of a program, a power of 2. warps: that work on it. vertices: read at a time, a divisor of a tile's."""
+    """poses: of a program, a power of 2. warps: that work on it."""
 
     poses: int = 128
     warps: int = 4
-    vertices: int = 2
 
 
 @pytree
@@ -114,7 +114,7 @@ def _kernel(tiling: Tiling, interpret: bool) -> Any:
         vertices, batch, poses = rest.shape[1], rest.shape[-1], tiling.poses
         tiles, joints = rows.joints.shape
         return pl.pallas_call(
-            functools.partial(_program, tiling.vertices),
+            _program,
             # Programs that follow each other share their poses, whose transforms stay in the cache.
             grid=(tiles, batch // poses),
             in_specs=[
@@ -142,49 +142,52 @@ def _kernel(tiling: Tiling, interpret: bool) -> Any:
     return call
 
 
-def _program(count: int, moves, rest, template, weights, joints, value, sums, pulls):
-    """One tile and some poses, `count` vertices at a time. All other arguments are references."""
+def _program(moves, rest, template, weights, joints, value, sums, pulls):
+    """One tile and some poses. All arguments are references."""
     slots = range(joints.shape[1])
     followed = [joints[0, s] for s in slots]
     transforms = [[moves[entry, joint, :] for joint in followed] for entry in range(21)]
 
-    def some(part, carry):
-        total, gradient = carry
-        at = [part * count + v for v in range(count)]
-        # All reads before the first write, which they would else wait for.
-        read = [_read(rest, template, weights, vertex, slots) for vertex in at]
-        for vertex, (target, change, shares) in zip(at, read, strict=True):
-            blended = [sum(m * w for m, w in zip(row, shares, strict=True)) for row in transforms]
-            gap, turn = blended[:12], blended[12:]
-            difference = [
-                gap[9 + i] + sum(gap[3 * i + k] * target[k] + turn[3 * i + k] * change[k] for k in range(3))
-                for i in range(3)
-            ]
-            signs = [jnp.sign(d) for d in difference]
-            total = total + sum(jnp.abs(d) for d in difference)
-            for k in range(3):
-                pulls[k, vertex, :] = sum(turn[3 * i + k] * signs[i] for i in range(3)).astype(_BF16)
-            point = [target[k] + change[k] for k in range(3)]
-            given = [sign * x for sign in signs for x in point] + signs
-            gradient = [
-                [old + w * new for old, new in zip(column, given, strict=True)]
-                for column, w in zip(gradient, shares, strict=True)
-            ]
-        return total, gradient
+    def one(vertex, carry):
+        total, gradient, (target, change, shares) = carry
+        # Read while this vertex is worked on, and before its writes, which a read would wait for.
+        ahead = _read(rest, template, weights, jnp.minimum(vertex + 1, WIDTH - 1))
+        target = [x.astype(_F32) + rest_position for x, rest_position in target]
+        change = [x.astype(_F32) for x in change]
+        blended = [_dot(row, shares) for row in transforms]
+        gap, turn = blended[:12], blended[12:]
+        place = [*target, *change]
+        difference = [gap[9 + i] + _dot(gap[3 * i : 3 * i + 3] + turn[3 * i : 3 * i + 3], place) for i in range(3)]
+        signs = [jnp.sign(d) for d in difference]
+        for k in range(3):
+            pulls[k, vertex, :] = _dot(turn[k::3], signs).astype(_BF16)
+        point = [target[k] + change[k] for k in range(3)]
+        given = [sign * x for sign in signs for x in point] + signs
+        gradient = [
+            [old + w * new for old, new in zip(column, given, strict=True)]
+            for column, w in zip(gradient, shares, strict=True)
+        ]
+        return total + jnp.abs(difference[0]) + jnp.abs(difference[1]) + jnp.abs(difference[2]), gradient, ahead
 
     zero = jnp.zeros(value.shape[1], _F32)
-    total, gradient = jax.lax.fori_loop(0, WIDTH // count, some, (zero, [[zero] * 12 for _ in slots]))
+    begin = (zero, [[zero] * 12 for _ in slots], _read(rest, template, weights, 0))
+    total, gradient, _ = jax.lax.fori_loop(0, WIDTH, one, begin)
     value[0, :] = total
     for s, column in enumerate(gradient):
         for entry, array in enumerate(column):
             sums[0, s, entry, :] = array
 
 
-def _read(rest, template, weights, vertex, slots) -> tuple[list[Any], list[Any], list[Any]]:
-    """x' and Dx of a vertex, and its weights."""
-    target = [rest[k, vertex, 0, :].astype(_F32) + template[k, vertex] for k in range(3)]
-    change = [rest[k, vertex, 1, :].astype(_F32) for k in range(3)]
-    return target, change, [weights[0, vertex, s] for s in slots]
+def _read(rest, template, weights, vertex) -> tuple[list[Any], list[Any], list[Any]]:
+    """x' of a vertex in two parts, pose's and template's, Dx, and its weights."""
+    target = [(rest[k, vertex, 0, :], template[k, vertex]) for k in range(3)]
+    change = [rest[k, vertex, 1, :] for k in range(3)]
+    return target, change, [weights[0, vertex, s] for s in range(weights.shape[2])]
+
+
+def _dot(a: list[Any], b: list[Any]) -> Any:
+    # `sum` would start with 0 +, an instruction that no compiler may drop.
+    return functools.reduce(operator.add, map(operator.mul, a, b))
 
 
 def _triton() -> Any:

@@ -105,8 +105,12 @@ def keypoint_term(
     return jnp.mean(weight[..., None] * each, (-2, -1))
 
 
-def init_term(rotation: Array, targets: Targets, config: FitConfig, batch: Batch, root: bool = False) -> Array:
+def init_term(
+    rotation: Array, targets: Targets, config: FitConfig, batch: Batch, root: bool = False, pose: Array | None = None
+) -> Array:
     """The 3D term () of a batch: distance of predicted rotations (B, 24, 3, 3) from the initial pose.
+
+    `pose` (B, 23, 3) is their axis-angle where the caller has it already.
 
     In axis-angle as published, or as the chordal distance 1/2 |R - R0|^2, which is the squared angle for small angles,
     needs no logarithm and is bounded; both are divided by the 69 numbers of a body pose.
@@ -114,9 +118,11 @@ def init_term(rotation: Array, targets: Targets, config: FitConfig, batch: Batch
     at = (batch.instance, batch.frame)
     weight = targets.weight[batch.instance]
     if config.init_space == "axis_angle":
-        pose = jax.vmap(model.body_pose)(rotation).reshape(-1, 69)
+        pose = jax.vmap(model.body_pose)(rotation) if pose is None else pose
         target = targets.pose[at][:, 1:].reshape(-1, 69)
-        return jnp.mean(weight * losses.initial_pose_loss(pose, target, targets.mask[at], config.robust_scale))
+        return jnp.mean(
+            weight * losses.initial_pose_loss(pose.reshape(-1, 69), target, targets.mask[at], config.robust_scale)
+        )
     chordal = 0.5 * jnp.sum((rotation - targets.rotations[at]) ** 2, (-2, -1))
     body = jnp.sum(chordal[:, 1:], -1) * targets.mask[at]
     total = body + chordal[:, 0] * targets.root_mask[at] if root else body
@@ -134,12 +140,14 @@ def joint_loss(
 ) -> tuple[Array, dict[str, Array]]:
     """Total () of the joint stage and its terms, unweighted."""
     prediction, skeletons = _evaluate_batch(params, assets, config, clips, batch, code_noise)
+    # One logarithm for all terms: their gradients meet before its derivative. XLA drops it where no term wants it.
+    pose = jax.vmap(model.body_pose)(prediction.rotations)
     n, real = clips.num_instances, clips_lib.which_real(clips)
     rows = None if real is None else real[:, None]
     per_frame = keypoint_term(prediction, assets, config, clips, batch)
     terms = {
         "keypoints": losses.mean_per_instance(per_frame, batch.instance, n),
-        "init_pose": init_term(prediction.rotations, targets, config, batch),
+        "init_pose": init_term(prediction.rotations, targets, config, batch, pose=pose),
         "code": jnp.mean(params.codes**2, where=rows),
         "betas": jnp.mean(params.betas**2, where=rows),
     }
@@ -149,20 +157,17 @@ def joint_loss(
         "code": config.weight_code,
         "betas": config.weight_betas,
     }
-    for name, (value, weight) in prior_terms(prediction, skeletons, assets, config).items():
+    for name, (value, weight) in prior_terms(prediction, pose, skeletons, assets, config).items():
         terms[name], weights[name] = value, weight
     total = sum(weights[name] * value for name, value in terms.items())
     return total, terms  # pyright: ignore[reportReturnType]
 
 
 def prior_terms(
-    prediction: Prediction, skeletons: smpl.Skeleton, assets: Assets, config: FitConfig
+    prediction: Prediction, pose: Array, skeletons: smpl.Skeleton, assets: Assets, config: FitConfig
 ) -> dict[str, tuple[Array, Array | float]]:
-    """Value () and weight of each prior that is there, means over the batch; the logarithm of the poses is shared."""
+    """Value () and weight of each prior that is there, means over the batch; `pose` (B, 23, 3) axis-angle."""
     priors, terms = assets.priors, {}
-    if not jax.tree.leaves(priors):
-        return terms
-    pose = jax.vmap(model.body_pose)(prediction.rotations)
     if priors.joint_limits is not None:
         limits = jax.vmap(joint_limit_loss, (None, 0))(priors.joint_limits, pose)
         terms["limits"] = (jnp.mean(limits), config.weight_limits)
