@@ -1,9 +1,9 @@
 """Distances between the meshes of a fit, or of another method's poses, and those of the ground truth.
 
-Meshes are two hundred times as large as skeletons, so a few frames are skinned at a time. Coordinates come first, (3, V): a
-CPU skins a mesh in a third of the time that way.
+Meshes are two hundred times as large as skeletons, so a few frames are skinned at a time.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import smpl
-from body_models.pytree import pytree
 from experiments.datasets.base import Dataset
 from experiments.fitted import Fitted
 from nemo_jax import metrics, rotations
 
 Array = jax.Array
-_CHUNK = 16  # frames whose vertices are in memory at a time
+_CHUNK = 32  # frames whose vertices are in memory at a time
 
 
 class Posed(NamedTuple):
@@ -70,86 +69,37 @@ def _moved_joint_errors(joints: Array, true: Array, rotation: Array, translation
     return metrics.mpjpe(metrics.move(joints, rotation, translation), true, mask)
 
 
-@pytree
-class _Mesh:
-    """A body, and its mesh with coordinates first: template (3, V), shapedirs (S, 3, V), posedirs (207, 3, V), weights
-    (24, V)."""
-
-    body: smpl.SMPL
-    template: Array
-    shapedirs: Array
-    posedirs: Array
-    weights: Array
-
-
-def _mesh(body: smpl.SMPL) -> _Mesh:
-    return _Mesh(
-        body=body,
-        template=body.mesh.template.T,
-        shapedirs=body.mesh.shapedirs.T,
-        posedirs=body.mesh.posedirs.T,
-        weights=body.mesh.rotation_weights.T,
-    )
-
-
-def _unposed(mesh: _Mesh, skeleton: smpl.Skeleton) -> Array:
-    """Vertices (3, V) of the mean shape, bent by the pose, before the skeleton moves them."""
-    return mesh.template + jnp.tensordot(skeleton.feature, mesh.posedirs, 1)
-
-
-def _skin(mesh: _Mesh, unposed: Array, world: Array, offsets: Array) -> Array:
-    """Vertices (3, V) moved by the joints' transforms x -> world x + offset, (24, 3, 3) and (24, 3)."""
-    moves = jnp.tensordot(jnp.concatenate([world, offsets[..., None]], -1), mesh.weights, [[0], [0]])  # (3, 4, V)
-    return moves[:, 0] * unposed[0] + moves[:, 1] * unposed[1] + moves[:, 2] * unposed[2] + moves[:, 3]
-
-
-def _error(a: Array, b: Array) -> Array:
-    """Mean distance () of vertices (3, V) in mm."""
-    return metrics.MILLIMETRES * jnp.sqrt(((a - b) ** 2).sum(0)).mean()
-
-
 # Of ONE frame.
 
 
 def _bare_errors(
-    mesh: _Mesh, poses: Array, fit: Posed, true: Posed, source_origin: Array, target_origin: Array
+    body: smpl.SMPL, poses: Array, fit: Posed, true: Posed, source_origin: Array, target_origin: Array
 ) -> tuple[Array, metrics.Moments]:
     """Distances (M + 1,) of bodies of poses (M, 24, 3) and of the fit from the true one, without shape, root and
     translation; and the moments of the fit as it is and the truth."""
-    flat = jnp.zeros(mesh.body.num_betas)
-
-    def both(posed: Posed) -> tuple[Array, Array]:
-        """The bare mesh, and the mesh as it is; the pose bends both alike."""
-        bare = smpl.pose_skeleton(mesh.body, posed.rotations.at[0].set(jnp.eye(3)), flat)
-        unposed = _unposed(mesh, bare)
-        whole = smpl.pose_skeleton(mesh.body, posed.rotations, posed.betas)
-        shaped = unposed + jnp.tensordot(posed.betas, mesh.shapedirs, 1)
-        own = _skin(mesh, shaped, whole.world, whole.offsets) + posed.translation[:, None]
-        return _skin(mesh, unposed, bare.world, bare.offsets), own
-
-    def bare(pose: Array) -> Array:
-        rotation = rotations.axis_angle_to_matrix(pose).at[0].set(jnp.eye(3))
-        skeleton = smpl.pose_skeleton(mesh.body, rotation, flat)
-        return _skin(mesh, _unposed(mesh, skeleton), skeleton.world, skeleton.offsets)
-
-    bare_fit, own_fit = both(fit)
-    bare_true, own_true = both(_with_matrices(true))
-    errors = jnp.stack([*(_error(bare(pose), bare_true) for pose in poses), _error(bare_fit, bare_true)])
-    source, target = own_fit - source_origin[:, None], own_true - target_origin[:, None]
-    return errors, metrics.moments(source.T, target.T, jnp.ones(source.shape[1]))
+    flat, still = jnp.zeros(body.num_betas), jnp.zeros(3)
+    bare = lambda rotation: smpl.vertices(body, rotation.at[0].set(jnp.eye(3)), flat, still)
+    true = _with_matrices(true)
+    true_bare = bare(true.rotations)
+    others = [bare(rotation) for rotation in rotations.axis_angle_to_matrix(poses)]
+    errors = jnp.stack([_error(vertices, true_bare) for vertices in [*others, bare(fit.rotations)]])
+    source = smpl.vertices(body, fit.rotations, fit.betas, fit.translation) - source_origin
+    target = smpl.vertices(body, true.rotations, true.betas, true.translation) - target_origin
+    return errors, metrics.moments(source, target, jnp.ones(len(source)))
 
 
-def _moved_error(mesh: _Mesh, fit: Posed, true: Posed, rotation: Array, translation: Array) -> Array:
+def _moved_error(body: smpl.SMPL, fit: Posed, true: Posed, rotation: Array, translation: Array) -> Array:
     """Distance () of the fit as it is, moved, from the truth."""
+    skeleton = smpl.pose_skeleton(body, fit.rotations, fit.betas)
+    # Moving the joints' transforms moves all vertices.
+    moved = dataclasses.replace(skeleton, world=rotation @ skeleton.world, offsets=skeleton.offsets @ rotation.T)
+    source = smpl.skin(body.mesh, moved) + (rotation @ fit.translation + translation)
+    true = _with_matrices(true)
+    return _error(source, smpl.vertices(body, true.rotations, true.betas, true.translation))
 
-    def own(posed: Posed, rotation: Array, translation: Array) -> Array:
-        skeleton = smpl.pose_skeleton(mesh.body, posed.rotations, posed.betas)
-        shaped = _unposed(mesh, skeleton) + jnp.tensordot(posed.betas, mesh.shapedirs, 1)
-        # Moving the joints' transforms moves all vertices.
-        world, offsets = rotation @ skeleton.world, skeleton.offsets @ rotation.T
-        return _skin(mesh, shaped, world, offsets) + (rotation @ posed.translation + translation)[:, None]
 
-    return _error(own(fit, rotation, translation), own(_with_matrices(true), jnp.eye(3), jnp.zeros(3)))
+def _error(a: Array, b: Array) -> Array:
+    return metrics.point_errors(a[None], b[None])[0]
 
 
 def _with_matrices(true: Posed) -> Posed:
@@ -158,7 +108,7 @@ def _with_matrices(true: Posed) -> Posed:
 
 
 def _over_frames(function: Callable[..., Any], body: smpl.SMPL, mask: np.ndarray, *arrays: Any) -> Any:
-    """`function(mesh, *frame)` of every existing frame of arrays (N, T, ...); leaves (N, T, ...), zeros in the padding."""
+    """`function(body, *frame)` of every existing frame of arrays (N, T, ...); leaves (N, T, ...), zeros in the padding."""
     rows = np.flatnonzero(mask > 0)
     # As many slots as there would be without padding, so that one program serves all; only chunks with frames are run.
     slots = -(-mask.size // _CHUNK) * _CHUNK
@@ -177,11 +127,10 @@ def _over_frames(function: Callable[..., Any], body: smpl.SMPL, mask: np.ndarray
 @functools.partial(jax.jit, static_argnums=0)
 def _chunked(function: Callable[..., Any], body: smpl.SMPL, flat: Any, chunks: Array) -> Any:
     """`function` of the first so many chunks of frames (F, ...); zeros behind them."""
-    mesh = _mesh(body)
 
     def run(number: Array) -> Any:
         part = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, number * _CHUNK, _CHUNK), flat)
-        return jax.vmap(lambda frame: function(mesh, *frame))(part)
+        return jax.vmap(lambda frame: function(body, *frame))(part)
 
     def step(number: Array, out: Any) -> Any:
         put = lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, number * _CHUNK, 0)
