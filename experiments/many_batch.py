@@ -1,9 +1,9 @@
 """Several fits in one program: stacked, padded, spread over the devices of this machine, and taken apart again.
 
 Fits go together when they compile to the same program: the same static fields, about as many clips, the same body and
-priors. Their keys, clips and every number of the configuration have a leading axis of M fits, which `jax.vmap` runs over and
-`jax.shard_map` splits between the devices; devices never talk to each other. Shorter clips are padded with frames, and
-fewer clips with clips, that do not exist, which no batch draws and no loss sees.
+priors. Their keys, clips and every number of the configuration have a leading axis of M fits, which
+`parallel.over_fits` runs over and `jax.shard_map` splits between the devices; devices never talk to each other. Shorter
+clips are padded with frames, and fewer clips with clips, that do not exist, which no batch draws and no loss sees.
 """
 
 import dataclasses
@@ -146,7 +146,7 @@ def _functions() -> Functions:
 
     def spread(function: Any, axes: Any, specs: Any, out_axes: Any = 0, out_specs: Any = each) -> Any:
         # The values of constants inside a fit are the same on all devices, which the check does not see.
-        over_fits = jax.vmap(function, axes, out_axes)
+        over_fits = parallel.over_fits(function, axes, out_axes)
         return jax.jit(jax.shard_map(over_fits, mesh=mesh, in_specs=specs, out_specs=out_specs, check_vma=False))
 
     def steps(stage: fit.Stage) -> Any:
