@@ -144,13 +144,17 @@ def _functions() -> Functions:
     mesh = Mesh(np.array(jax.local_devices()), (_AXIS,))
     each = P(_AXIS)
 
-    def spread(function: Any, axes: Any, specs: Any, out_axes: Any = 0, out_specs: Any = each) -> Any:
+    def spread(
+        function: Any, axes: Any, specs: Any, out_axes: Any = 0, out_specs: Any = each, donate: tuple[int, ...] = ()
+    ) -> Any:
         # The values of constants inside a fit are the same on all devices, which the check does not see.
         over_fits = parallel.over_fits(function, axes, out_axes)
-        return jax.jit(jax.shard_map(over_fits, mesh=mesh, in_specs=specs, out_specs=out_specs, check_vma=False))
+        spread_out = jax.shard_map(over_fits, mesh=mesh, in_specs=specs, out_specs=out_specs, check_vma=False)
+        return jax.jit(spread_out, donate_argnums=donate)
 
     def steps(stage: fit.Stage) -> Any:
-        return spread(of_one(stage), (_AXES, 0, None), (_SPECS, each, P()))
+        # Each chunk is written over the carry that it was given.
+        return spread(of_one(stage), (_AXES, 0, None), (_SPECS, each, P()), donate=(1,))
 
     return Functions(
         start=spread(fit.start, (0, 0, None, None, 0), (each, each, P(), P(), each), (_AXES, 0), (_SPECS, each)),

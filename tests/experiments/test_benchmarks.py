@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import pose_errors
-from experiments.benchmarks import accuracy, counts, fit, many, measure, problem, stages
+from experiments.benchmarks import accuracy, counts, fit, many, measure, problem, stages, vertices
 from experiments.evaluation import predict
 from nemo_jax import fit as fit_lib
 from nemo_jax import model
@@ -171,3 +171,10 @@ def once(call, **options):
     del options
     _, seconds = measure.run(call, long=0.0)
     return measure.timing.Timing(seconds, seconds, seconds, 1)
+
+
+def test_vertex_term_is_the_plain_one_without_a_gpu():
+    row = vertices.row(2)
+    assert row["pairs"] == 2 and row["fused ms"] > 0 and row["plain ms"] > 0
+    # Off a GPU both paths are the same program's.
+    assert [row[name] for name in row if "error" in name or name.endswith("'s")] == pytest.approx([0] * 5, abs=1e-6)

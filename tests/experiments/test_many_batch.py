@@ -54,6 +54,15 @@ def together(jobs):
     return programs, *run(programs)
 
 
+def test_chunks_overwrite_their_stacked_carry(together):
+    programs = together[0]
+    chunks = [
+        program for key, program in programs._programs.items() if isinstance(key, tuple) and isinstance(key[1], int)
+    ]
+    assert len(chunks) >= len(programs.job.stages)
+    assert all(program.memory_analysis().alias_size_in_bytes > 0 for program in chunks)
+
+
 def test_batches_do_not_see_the_padding(jobs):
     wide = many_batch.stack(jobs, 3, SLOTS).clips
     for lane, job in enumerate(jobs):
