@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -35,7 +36,7 @@ def dataset():
 
 
 def one_of(dataset, index):
-    clips = type(dataset.clips)(**{k: v[index : index + 1] for k, v in vars(dataset.clips).items()})
+    clips = jax.tree.map(lambda leaf: leaf[index : index + 1], dataset.clips)
     names = dataset.names[index : index + 1]
     return dataclasses.replace(dataset, clips=clips, names=names, box_size=dataset.box_size[index : index + 1])
 

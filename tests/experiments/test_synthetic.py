@@ -1,7 +1,6 @@
 """The synthetic pitch: it looks like a pitch by the numbers, its truth is true, and it depends on its seed alone."""
 
-import dataclasses
-
+import jax
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -39,7 +38,7 @@ def test_fields_fit_together(dataset):
     assert dataset.synthetic
     assert "synthetic" in dataset.notes[0]
     assert len(set(dataset.names)) == 8
-    for array in dataclasses.astuple(dataset.clips):
+    for array in jax.tree.leaves(dataset.clips):
         assert array.dtype == np.float32
         assert np.isfinite(array).all()
 
