@@ -26,8 +26,7 @@ def plain_gap(body: SMPL, skeleton: Skeleton, target: Skeleton) -> Array:
 
 def table(body: SMPL) -> Table:
     """The body as the kernel takes it; made once, ahead of a loop."""
-    directions = jnp.concatenate([body.mesh.posedirs, body.mesh.shapedirs], -1)
-    return skin_gap_gpu.table(body.tiles, body.mesh.template, directions, body.mesh.rotation_weights)
+    return skin_gap_gpu.table(body.tiles, body.mesh.template, body.mesh.directions, body.mesh.rotation_weights)
 
 
 def fused_gap(body: SMPL, rows: Table, skeleton: Skeleton, target: Skeleton) -> Array:
@@ -91,7 +90,6 @@ def _merged(size: int, leaf: Array, own: bool) -> Array:
 
 
 def _by_kernel(body: SMPL, rows: Table, skeleton: Skeleton, target: Skeleton, **options: Any) -> tuple[Array, Skeleton]:
-    features = body.mesh.posedirs.shape[-1]
     value, transforms, coefficients = skin_gap_gpu.value_and_gradient(
         rows, body.num_vertices, _flat(skeleton), _flat(target), **options
     )
@@ -100,14 +98,14 @@ def _by_kernel(body: SMPL, rows: Table, skeleton: Skeleton, target: Skeleton, **
         world=jnp.transpose(transforms[:, :9], (2, 0, 1)).reshape(skeleton.world.shape),
         posed=jnp.zeros_like(skeleton.posed),
         offsets=jnp.transpose(transforms[:, 9:], (2, 0, 1)),
-        feature=coefficients[:, :features],
-        betas=coefficients[:, features:],
+        betas=coefficients[:, : body.num_betas],
+        feature=coefficients[:, body.num_betas :],
     )
     return value, gradient
 
 
 def _flat(skeleton: Skeleton) -> tuple[Array, Array]:
-    """Skinning transforms (12, J, B), rotations row by row and then offsets, and blend-shape coefficients (B, 207 + S)."""
+    """Skinning transforms (12, J, B), rotations row by row and then offsets, and blend-shape coefficients (B, S + 207)."""
     turns = skeleton.world.reshape(*skeleton.world.shape[:2], 9)
     transforms = jnp.transpose(jnp.concatenate([turns, skeleton.offsets], -1), (2, 1, 0))
-    return transforms, jnp.concatenate([skeleton.feature, skeleton.betas], -1)
+    return transforms, jnp.concatenate([skeleton.betas, skeleton.feature], -1)

@@ -39,11 +39,14 @@ class Tiling:
     warps: int = 4
 
 
+_FASTEST = Tiling()
+
+
 @pytree
 class Table:
     """A body in T tiles of vertices that follow S joints, see `Tiles`; empty places are at the origin and never move.
 
-    template (3, T * WIDTH). directions (C, 3, T * WIDTH): blend shapes, those of the pose first. weights (T, WIDTH, S): of a
+    template (3, T * WIDTH). directions (C, 3, T * WIDTH): blend shapes, as in `SkinnedPoints`. weights (T, WIDTH, S): of a
     tile's vertices for its joints. joints (T, S).
     """
 
@@ -54,18 +57,18 @@ class Table:
 
 
 def table(tiles: Tiles, template: Array, directions: Array, weights: Array) -> Table:
-    """From template (V, 3), directions (V, 3, C) and weights (V, J)."""
+    """From template (V, 3), directions (C, 3, V) and weights (V, J)."""
 
     def ordered(rows: Array) -> Array:
-        return jnp.pad(rows, [(0, 1), *[(0, 0)] * (rows.ndim - 1)])[tiles.order]
+        return jnp.pad(rows, ((0, 1), (0, 0)))[tiles.order]
 
-    shapes = jnp.pad(directions, ((0, 0), (0, 0), (0, -directions.shape[-1] % _COEFFICIENTS)))
+    shapes = jnp.pad(directions, ((0, -directions.shape[0] % _COEFFICIENTS), (0, 0), (0, 1)))
     # Where a tile has fewer than S joints, joint 0 stands again and must not count again.
     again = jnp.tril(tiles.joints[:, :, None] == tiles.joints[:, None, :], -1).any(-1)
     shares = jnp.take_along_axis(ordered(weights), tiles.joints[:, None, :], -1)
     return Table(
         template=ordered(template).reshape(-1, 3).T,
-        directions=jnp.transpose(ordered(shapes), (3, 2, 0, 1)).reshape(shapes.shape[-1], 3, -1).astype(_BF16),
+        directions=shapes[:, :, tiles.order.reshape(-1)].astype(_BF16),
         weights=jnp.where(again[:, None], 0.0, shares),
         joints=tiles.joints,
     )
@@ -77,7 +80,7 @@ def value_and_gradient(
     own: tuple[Array, Array],
     target: tuple[Array, Array],
     *,
-    tiling: Tiling | None = None,
+    tiling: Tiling = _FASTEST,
     interpret: bool = False,
 ) -> tuple[Array, Array, Array]:
     """Mean |v - v'| of B pairs of poses, and its gradient with respect to the first of each.
@@ -85,14 +88,13 @@ def value_and_gradient(
     Args:
       rows: the body. num_vertices: without padding.
       own, target: transforms (12, J, B), rotations row by row and then offsets, and coefficients (B, C).
-      tiling: None for the fastest measured.
+      tiling: by default the fastest measured.
       interpret: run the kernel step by step in plain JAX, for tests without a GPU.
 
     Returns:
       value (B,), gradients for transforms (J, 12, B) and coefficients (B, C).
     """
     batch, count = own[1].shape
-    tiling = tiling or Tiling()
     more = -batch % tiling.poses
     coefficients = jnp.stack([target[1], own[1] - target[1]]).astype(_BF16)
     coefficients = jnp.pad(coefficients, ((0, 0), (0, more), (0, rows.directions.shape[0] - count)))

@@ -145,16 +145,13 @@ def _by_doubling_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]
     """
     rotations, rest = primals
     # The gradients that meet at the rotations become one slow kernel unless this one, of another layout, is kept apart.
-    d_rotations, d_rest = _apart(tangents[0]), tangents[1]
+    d_rotations, d_rest = jax.lax.optimization_barrier(tangents[0]), tangents[1]
     world, posed = _by_doubling(rotations, rest)
     parent = _above(world, jn.PARENTS)
     turn = _compose(_compose(parent, d_rotations), jnp.swapaxes(world, -1, -2))
     turns = _matmul(_PATHS, turn.reshape(jn.NUM_JOINTS, 9)).reshape(2, jn.NUM_JOINTS, 3, 3)
     step = _rotate(turns[1], _rotate(parent, _bones(rest))) + _rotate(parent, _bones(d_rest))
     return (world, posed), (_compose(turns[0], world), _matmul(_PATH, step))
-
-
-_apart = jax.lax.optimization_barrier
 
 
 @pytree
