@@ -10,9 +10,8 @@ import numpy as np
 
 from experiments.datasets.base import Dataset
 from nemo_jax import parallel
-from nemo_jax.clips import Clips
+from nemo_jax.clips import TIMED, Clips
 
-_OF_CLIPS = ("keypoints", "confidence", "frame_mask", "init_pose", "init_mask")
 _OF_TRUTH = ("pose", "translation", "joints")
 
 
@@ -30,7 +29,7 @@ def array(values: Any, frames: int) -> np.ndarray:
 def clips(given: Clips) -> Clips:
     """Clips with all their slots, on the host."""
     frames = slots(given.num_frames)
-    return dataclasses.replace(given, **grown(given, _OF_CLIPS, frames))
+    return dataclasses.replace(given, **grown(given, TIMED, frames))
 
 
 def dataset(given: Dataset) -> Dataset:

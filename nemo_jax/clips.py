@@ -8,6 +8,8 @@ from body_models import joints as jn
 from body_models.pytree import pytree
 
 Array = jax.Array
+TIMED = ("keypoints", "confidence", "frame_mask", "init_pose", "init_mask")
+"""The fields with an axis of frames, (N, T, ...)."""
 
 
 @pytree

@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from body_models import smpl
+from nemo_jax import clips as clips_lib
 from nemo_jax import fit
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
@@ -27,7 +28,6 @@ Array = jax.Array
 # step's batch is as large for few instances as for many: only lifting and the camera stage pay for padded ones.
 FRAME_BUCKETS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 INSTANCE_BUCKETS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-_TIMED = ("keypoints", "confidence", "frame_mask", "init_pose", "init_mask")
 
 # Which parts of a problem differ between fits: a tree of axes in place of arrays.
 _ASSET_AXES: Any = {"body": None, "priors": None, "focal": 0, "principal": 0, "pixel_scale": 0, "rows": None}
@@ -153,7 +153,7 @@ def pad_frames(clips: Clips, frames: int) -> Clips:
     def padded(leaf: Array) -> Array:
         return jnp.pad(leaf, [(0, 0), (0, more), *[(0, 0)] * (leaf.ndim - 2)])
 
-    return dataclasses.replace(clips, **{name: padded(jnp.asarray(getattr(clips, name))) for name in _TIMED})
+    return dataclasses.replace(clips, **{name: padded(jnp.asarray(getattr(clips, name))) for name in clips_lib.TIMED})
 
 
 def pad_instances(clips: Clips, instances: int) -> Clips:
@@ -167,7 +167,7 @@ def pad_instances(clips: Clips, instances: int) -> Clips:
 
     # Their images and lenses are like the last one's, so that none is the largest of all.
     values = {
-        field.name: padded(getattr(clips, field.name), "constant" if field.name in _TIMED else "edge")
+        field.name: padded(getattr(clips, field.name), "constant" if field.name in clips_lib.TIMED else "edge")
         for field in dataclasses.fields(Clips)
         if field.name != "real"
     }
