@@ -2,7 +2,7 @@
 
 from absl import app
 
-from experiments import command
+from experiments.commands import main as command
 
 
 def main(task: command.Task) -> int:

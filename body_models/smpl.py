@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import joints as jn
-from body_models import tiles
+from body_models.kernels import tiles
+from body_models.kernels.tiles import Tiles
 from body_models.pytree import pytree
-from body_models.tiles import Tiles
 
 Array = jax.Array
 NUM_FEATURES = 9 * (jn.NUM_JOINTS - 1)

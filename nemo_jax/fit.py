@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from body_models import smpl
 from body_models.pytree import pytree
-from nemo_jax import handedness, lift, model, objective, optim, starts
+from nemo_jax import camera_search, handedness, lift, model, objective, optim
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
@@ -102,7 +102,7 @@ def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: Fit
         params=params,
         opt_state=optim.initial(params, config),
         plateau=optim.fresh_plateau(),
-        targets=starts.targets_from(clips),
+        targets=camera_search.targets_from(clips),
         yaws=jnp.zeros(clips.num_instances),
     )
     return Problem(key=step_key, clips=clips, assets=assets, config=config), state
@@ -206,7 +206,7 @@ def _begin_warmup(problem: Problem, state: FitState) -> FitState:
         mirrored = handedness.mirrored_instances(state.targets, problem.clips, problem.config.handedness_margin)
         state = dataclasses.replace(state, params=dataclasses.replace(state.params, mirrored=mirrored))
     if problem.config.warmup_root:
-        yaws, targets = starts.align_roots(state.targets, problem.clips, state.params.mirrored)
+        yaws, targets = camera_search.align_roots(state.targets, problem.clips, state.params.mirrored)
         state = dataclasses.replace(state, targets=targets, yaws=yaws)
     return state
 
@@ -224,21 +224,21 @@ def _step_warmup(problem: Problem, state: FitState, step: Array, batch: Batch | 
 # --- cameras ---
 
 
-def _begin_camera(problem: Problem, state: FitState) -> tuple[FitState, starts.Search]:
-    return state, starts.begin_search(state.params, problem.assets, problem.config, problem.clips, state.yaws)
+def _begin_camera(problem: Problem, state: FitState) -> tuple[FitState, camera_search.Search]:
+    return state, camera_search.begin_search(state.params, problem.assets, problem.config, problem.clips, state.yaws)
 
 
 def _step_camera(problem: Problem, carry: Carry, step: Array, batch: Batch | None) -> tuple[Carry, Losses]:
     del batch
     config = problem.config
     rate = config.lr_camera_stage * (_cosine(step, config.camera_steps) if config.camera_search else 1.0)
-    moved, values = starts.search_step(carry[1], problem.assets, config, problem.clips, rate)
+    moved, values = camera_search.search_step(carry[1], problem.assets, config, problem.clips, rate)
     return (carry[0], moved), values
 
 
 def _end_camera(problem: Problem, carry: Carry) -> FitState:
     state, search = carry
-    cameras = starts.best(search, problem.assets, problem.config)
+    cameras = camera_search.best(search, problem.assets, problem.config)
     return dataclasses.replace(state, params=dataclasses.replace(state.params, cameras=cameras))
 
 

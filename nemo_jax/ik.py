@@ -19,10 +19,10 @@ from body_models import smpl
 from body_models.pytree import pytree
 from nemo_jax import block_banded, camera, ik_terms
 from nemo_jax import rotations as rot
+from nemo_jax.camera_search import nearest_known
 from nemo_jax.ik_terms import Markers
 from nemo_jax.lift import standing_pose
 from nemo_jax.priors import JointLimits
-from nemo_jax.starts import nearest_known
 
 Array = jax.Array
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import joints as jn
-from body_models import skin_gap, smpl
+from body_models import smpl
+from body_models.kernels import vertex_gap
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
@@ -56,7 +57,7 @@ class Assets:
     focal: Array
     principal: Array
     pixel_scale: Array
-    rows: skin_gap.Table | None = None
+    rows: vertex_gap.Table | None = None
 
 
 @pytree
@@ -108,7 +109,7 @@ def with_rows(assets: Assets, config: FitConfig) -> Assets:
     """Assets with what the fused vertex term needs, if the configuration uses one."""
     if assets.priors.vposer is None or not config.fused_vertices:
         return assets
-    return dataclasses.replace(assets, rows=skin_gap.table(assets.body))
+    return dataclasses.replace(assets, rows=vertex_gap.table(assets.body))
 
 
 def init(key: Array, num_instances: int, image_size: Array, num_betas: int, config: FitConfig) -> Params:

@@ -11,7 +11,7 @@ import pytest
 
 from body_models import joints as jn
 from body_models import loaders, smpl
-from experiments.datasets import synthetic
+from experiments.loaders import synthetic
 
 # Tests spend their time in the compiler: told to hurry, it takes a half to a quarter. Set before anything starts JAX, so
 # that this process and those that it starts compute the same bits.

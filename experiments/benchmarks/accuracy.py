@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import loaders, smpl
-from experiments import devices, resample
+from experiments.base import devices
 from experiments.benchmarks import measure, problem
-from experiments.datasets import synthetic
-from experiments.datasets.base import Dataset
+from experiments.data import resample
+from experiments.data.dataset import Dataset
+from experiments.loaders import synthetic
 from nemo_jax import metrics, model, parallel, rotations
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import devices
+from experiments.base import devices
 from experiments.benchmarks import measure, problem
 from nemo_jax import fit
 

@@ -20,9 +20,9 @@ from rich.table import Table
 from scipy.spatial.transform import Rotation
 
 from body_models import loaders
-from experiments.render import mp4
-from experiments.render.rasterizer import Camera
-from experiments.render.shading import Mesh, draw
+from experiments.show.render import mp4
+from experiments.show.render.rasterizer import Camera
+from experiments.show.render.shading import Mesh, draw
 
 _FRAMES = 40
 # What, width, height, share of the picture's height that the body takes, bodies.

@@ -15,7 +15,7 @@ import numpy as np
 from body_models import joints as jn
 from body_models import loaders, smpl
 from experiments import configs
-from experiments.datasets import synthetic
+from experiments.loaders import synthetic
 from nemo_jax import fit, rotations
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig

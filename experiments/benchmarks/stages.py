@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from experiments import devices
+from experiments.base import devices
 from experiments.benchmarks import counts, measure, problem, traffic
 from nemo_jax import fit, parallel
 

@@ -4,13 +4,13 @@ import difflib
 import importlib
 import pkgutil
 
-from experiments.errors import UserError
+from experiments.base.errors import UserError
 from nemo_jax.config import FitConfig
 
 
 def names() -> tuple[str, ...]:
     """All presets, by name."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")))
 
 
 def get(name: str) -> FitConfig:

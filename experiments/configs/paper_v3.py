@@ -9,7 +9,7 @@ Expected time: one joint step poses two full meshes of every frame of a batch; s
 
 import dataclasses
 
-from experiments.published import PUBLISHED
+from experiments.configs._published import PUBLISHED
 from nemo_jax.config import FitConfig
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
-from experiments import amass
 from experiments.export.clip import Clip
+from experiments.simulation import amass
 
 LEAST_FPS = 30
 NUM_JOINTS, NUM_BETAS = 52, 16  # SMPL-H: 22 of the body, 15 of each hand

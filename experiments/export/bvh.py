@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from body_models import joints as jn
-from experiments import amass
 from experiments.export.clip import Clip
+from experiments.simulation import amass
 
 Array = np.ndarray
 CM = 100

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
-from experiments.saved import Saved
+from experiments.results.reading import Saved
 from nemo_jax import model
 
 Array = np.ndarray

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import files
-from experiments.errors import UserError
+from experiments.base import files
+from experiments.base.errors import UserError
 from experiments.export import amass_npz, bvh, clip, fbx_ready, glb, rig, table, trc
 from experiments.export.clip import Clip
-from experiments.saved import Saved
+from experiments.results.reading import Saved
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
-from experiments import amass
 from experiments.export.axes import turned
 from experiments.export.clip import Clip
+from experiments.simulation import amass
 
 Array = np.ndarray
 # A hinge, and the joints above and below it.

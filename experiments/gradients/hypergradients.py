@@ -23,12 +23,15 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from body_models import loaders, smpl
-from experiments import configs, devices, holdout, saved
-from experiments.datasets import synthetic
-from experiments.datasets.base import Dataset
-from experiments.errors import UserError
+from experiments import configs
+from experiments.base import devices
+from experiments.base.errors import UserError
+from experiments.data import holdout
+from experiments.data.dataset import Dataset
 from experiments.gradients import inputs
-from experiments.style import CYCLE, RC
+from experiments.loaders import synthetic
+from experiments.results import reading
+from experiments.show.style import CYCLE, RC
 from nemo_jax import fit, losses, model, unroll
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
@@ -120,7 +123,7 @@ def read(args: argparse.Namespace) -> tuple[Dataset, smpl.SMPL, FitConfig]:
         body = loaders.load_body()
         dataset, config = synthetic.load(body, seed=args.seed), configs.get("default")
     else:
-        run = saved.load(args.results)
+        run = reading.load(args.results)
         if run.config.prior_set == "published" or run.dataset.head_point != "nose":
             raise UserError(
                 f"--results={args.results} needs licensed priors, or another head point than the nose; give a run of the "

@@ -17,12 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 from body_models import joints as jn
-from experiments import devices, figures, runner, saved
-from experiments.datasets import synthetic
-from experiments.datasets.base import Dataset, DatasetError
-from experiments.errors import UserError
-from experiments.presentation import PARTS
-from experiments.settings import Settings
+from experiments.base import devices
+from experiments.base.errors import UserError
+from experiments.data.dataset import Dataset, DatasetError
+from experiments.fitting import runner
+from experiments.fitting.settings import Settings
+from experiments.loaders import synthetic
+from experiments.results import reading
+from experiments.show.figures import run_pictures
+from experiments.show.presentation import PARTS
 from nemo_jax import clips as clips_lib
 from nemo_jax import fit, laplace, model, residuals
 from nemo_jax.clips import Clips
@@ -152,10 +155,10 @@ def load(results: str | None, output: Path, console: Console, seed: int = 0) -> 
             runner.run(settings, console)
     else:
         folder = Path(results)
-    return from_run(saved.load(folder))
+    return from_run(reading.load(folder))
 
 
-def from_run(run: saved.Saved) -> tuple[Dataset, Given]:
+def from_run(run: reading.Saved) -> tuple[Dataset, Given]:
     """A run as read back.
 
     Raises:
@@ -200,7 +203,7 @@ def _whole(stage: fit.Stage, problem: fit.Problem, state: fit.FitState) -> fit.F
 
 def save(figure: Figure, path: Path, console: Console) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figures.save(figure, path)
+    run_pictures.save(figure, path)
     console.print(f"Picture: {path}")
 
 

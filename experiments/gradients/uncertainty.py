@@ -19,11 +19,11 @@ import scipy.linalg
 from rich.console import Console
 
 from body_models import joints as jn
-from experiments.datasets.base import Dataset
-from experiments.errors import UserError
+from experiments.base.errors import UserError
+from experiments.data.dataset import Dataset
 from experiments.gradients import inputs, uncertainty_plot
 from experiments.gradients.inputs import Posterior
-from experiments.style import RC
+from experiments.show.style import RC
 from nemo_jax import laplace
 from nemo_jax.laplace import Given, Tangents
 

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from body_models import joints as jn
-from experiments.datasets.base import Dataset
+from experiments.data.dataset import Dataset
 from experiments.gradients import inputs
-from experiments.style import CYCLE, TRUTH
+from experiments.show.style import CYCLE, TRUTH
 from nemo_jax.laplace import Given
 
 _AXES = ("to the right, m", "downwards, m", "away from the camera, m")

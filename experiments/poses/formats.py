@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from body_models import joints as jn
-from experiments.datasets.base import DatasetError
+from experiments.data.dataset import DatasetError
 from experiments.poses import generic, pickles
 from experiments.poses.pose_arrays import as_array, axis_angle, checked, joined
 from experiments.poses.track import Track

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.datasets.base import Dataset, DatasetError, pad
+from experiments.data.dataset import Dataset, DatasetError, pad
 from experiments.poses import formats
 from experiments.poses.match import lay
 

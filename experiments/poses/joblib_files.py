@@ -18,7 +18,7 @@ import numpy as np
 
 from body_models import pickle_calls, safe_pickle
 from body_models.safe_pickle import BadPickleError, Call, Resolver, Stream
-from experiments import torch_files
+from experiments.base import torch_files
 
 _WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
 _OLD_FORMAT = "it is in joblib's format from before version 0.10, whose arrays lie in other files; save it again"

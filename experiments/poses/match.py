@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from body_models import joints as jn
-from experiments.datasets.base import DatasetError
+from experiments.data.dataset import DatasetError
 from experiments.poses.track import Track
 
 Array = np.ndarray

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from body_models.safe_pickle import MAX_BYTES, BadPickleError, UnsafePickleError
-from experiments import torch_files
+from experiments.base import torch_files
 from experiments.poses import joblib_files
 
 __all__ = ["BadPickleError", "UnsafePickleError", "load"]

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import joints as jn
-from body_models import skin_gap, smpl
+from body_models import smpl
+from body_models.kernels import vertex_gap
 from body_models.pytree import pytree
 from nemo_jax import rotations as rot
 
@@ -127,7 +128,7 @@ def vposer_terms(body: smpl.SMPL, vposer: VPoser, rotations: Array, betas: Array
     chex.assert_shape(rotations, (jn.NUM_JOINTS, 3, 3))
     skeleton = smpl.pose_skeleton(body, rotations, betas)
     target, divergence = _target(body, vposer, rotations, rot.matrix_to_axis_angle(rotations[1:]), betas)
-    return skin_gap.plain_gap(body, skeleton, target), divergence
+    return vertex_gap.plain_gap(body, skeleton, target), divergence
 
 
 def batch_terms(
@@ -136,7 +137,7 @@ def batch_terms(
     rotations: Array,
     pose: Array,
     skeletons: smpl.Skeleton,
-    rows: skin_gap.Table | None,
+    rows: vertex_gap.Table | None,
 ) -> tuple[Array, Array]:
     """`vposer_terms` of B poses, from what a fit has computed of them already.
 
@@ -150,8 +151,8 @@ def batch_terms(
     """
     targets, divergence = jax.vmap(_target, (None, None, 0, 0, 0))(body, vposer, rotations, pose, skeletons.betas)
     if rows is None:
-        return jax.vmap(skin_gap.plain_gap, (None, 0, 0))(body, skeletons, targets), divergence
-    return skin_gap.fused_gap(body, rows, skeletons, targets), divergence
+        return jax.vmap(vertex_gap.plain_gap, (None, 0, 0))(body, skeletons, targets), divergence
+    return vertex_gap.fused_gap(body, rows, skeletons, targets), divergence
 
 
 def _target(

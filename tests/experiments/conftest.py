@@ -11,11 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import evaluation, results, runner, saved
-from experiments.chunks import Job
-from experiments.datasets import neutral, synthetic
-from experiments.presentation import PARTS
-from experiments.settings import Settings
+from experiments.data import neutral
+from experiments.evaluation import scores
+from experiments.fitting import runner
+from experiments.fitting.compiled_programs import Job
+from experiments.fitting.settings import Settings
+from experiments.loaders import synthetic
+from experiments.results import reading, writing
+from experiments.show.presentation import PARTS
 from nemo_jax import fit
 from nemo_jax.config import FitConfig
 from nemo_jax.priors import Priors, published_limits
@@ -50,19 +53,19 @@ def tiny_job(tiny_dataset, tiny_body, tiny_config):
 def tiny_fitted(tiny_job):
     """An unfitted model's answer: enough to draw and to write."""
     problem, state = jax.jit(fit.start)(*tiny_job.arguments)
-    return evaluation.predict(state.params, problem.assets, tiny_job.body, tiny_job.config, tiny_job.clips)
+    return scores.predict(state.params, problem.assets, tiny_job.body, tiny_job.config, tiny_job.clips)
 
 
 @pytest.fixture(scope="session")
 def saved_run(tiny_dataset, tiny_fitted, tiny_config, tiny_body_file, tmp_path_factory):
-    """The folder of a finished run, as `experiments.saved` reads it: an unfitted model's."""
+    """The folder of a finished run, as `experiments.results.reading` reads it: an unfitted model's."""
     folder = tmp_path_factory.mktemp("saved") / "results"
     settings = Settings(action=tiny_dataset.action, body_model=str(tiny_body_file), fit=tiny_config)
-    saved.write(folder, tiny_dataset, tiny_fitted.params)
-    results.write_motions(folder / "motion", tiny_dataset, tiny_fitted, str(tiny_body_file))
-    results.write_config(folder / "config.json", settings, runner.versions())
-    results.write_json(folder / "instances.json", {name: {"pck_0.05/fit": 0.5} for name in tiny_dataset.names})
-    results.write_json(folder / "metrics.json", {"pck_0.05/fit": 0.5, "num_instances": len(tiny_dataset.names)})
+    reading.write(folder, tiny_dataset, tiny_fitted.params)
+    writing.write_motions(folder / "motion", tiny_dataset, tiny_fitted, str(tiny_body_file))
+    writing.write_config(folder / "config.json", settings, runner.versions())
+    writing.write_json(folder / "instances.json", {name: {"pck_0.05/fit": 0.5} for name in tiny_dataset.names})
+    writing.write_json(folder / "metrics.json", {"pck_0.05/fit": 0.5, "num_instances": len(tiny_dataset.names)})
     return folder
 
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nemo_jax import camera_search, fit, mirror, model, objective, parallel
 from nemo_jax import clips as clips_lib
-from nemo_jax import fit, mirror, model, objective, parallel, starts
 from nemo_jax.priors import Priors, published_limits
 from tests.nemo_jax import helpers, points
 from tests.nemo_jax.test_handedness import found as hands
@@ -90,7 +90,7 @@ def test_the_loss_and_its_gradient():
         def total(params, keypoints):
             own = dataclasses.replace(clips, keypoints=keypoints)
             assets = model.prepare(own, helpers.body(), PRIORS, config)
-            return objective.joint_loss(params, assets, config, own, starts.targets_from(own), batch)
+            return objective.joint_loss(params, assets, config, own, camera_search.targets_from(own), batch)
 
         return jax.value_and_grad(total, (0, 1), has_aux=True)(params, clips.keypoints)
 
@@ -109,15 +109,15 @@ def test_the_loss_and_its_gradient():
 def test_cameras_are_aligned_without_what_stands_in_padded_rows():
     """There a fit that goes on from a checkpoint has copies."""
     clips, more = three(), padded(three())
-    targets = starts.targets_from(clips)
+    targets = camera_search.targets_from(clips)
     copies = jax.tree.map(
         lambda own, wide: jnp.pad(own, [(0, b - a) for a, b in zip(own.shape, wide.shape, strict=True)], "edge"),
         targets,
-        starts.targets_from(more),
+        camera_search.targets_from(more),
     )
     mirrored = jnp.array([0.0, 1.0, 0.0, 1.0, 0.0])
-    expected = starts.align_roots(targets, clips, mirrored[:3])
-    close(cut(starts.align_roots(copies, more, mirrored), expected), expected, 1e-5)
+    expected = camera_search.align_roots(targets, clips, mirrored[:3])
+    close(cut(camera_search.align_roots(copies, more, mirrored), expected), expected, 1e-5)
 
 
 @pytest.mark.parametrize("flags", [[0, 1, 0, 0], [0, 1, 1, 0]], ids=["the smaller group", "two of one size"])

@@ -1,0 +1,100 @@
+"""What the frames of an instance are: a folder of numbered pictures, or a film."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from experiments.data.pictures import Video
+
+PICTURES = (".png", ".jpg", ".jpeg")
+
+
+class BrokenClipError(ValueError):
+    """An instance that cannot be used; the message says why, to stand behind its name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Footage:
+    """F frames.
+
+    image_size: width, height. paths: the picture of each frame, None where one is missing; or None for a film.
+    video: the film, or None for pictures. fps: frames per second, None where nothing tells.
+    """
+
+    num_frames: int
+    image_size: tuple[int, int]
+    paths: tuple[str | None, ...] | None = None
+    video: Video | None = None
+    fps: float | None = None
+
+    def cut(self, count: int) -> Footage:
+        """The first `count` frames."""
+        video = self.video and dataclasses.replace(self.video, frames=self.video.frames[:count])
+        return dataclasses.replace(self, num_frames=count, paths=self.paths and self.paths[:count], video=video)
+
+
+def read(place: Path) -> Footage:
+    """The frames at a path: a folder of pictures, or a film.
+
+    Raises:
+      BrokenClipError: there is nothing, or nothing that can be shown.
+    """
+    if place.is_dir():
+        return _pictures(place)
+    if place.is_file():
+        return _film(place)
+    raise BrokenClipError(f"there is no {place}, neither a folder of pictures nor a film")
+
+
+def _in_order(folder: Path) -> tuple[Path | None, ...]:
+    """The pictures of a folder by the frames that they are, None where one of the numbers is missing.
+
+    Names that are numbers count from the least one; other names are in alphabetical order.
+    """
+    found = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith(".")
+    )
+    if not found or not all(path.stem.isdecimal() for path in found):
+        return tuple(found)
+    by_number = {int(path.stem): path for path in found}
+    first, last = min(by_number), max(by_number)
+    # Numbers with more gaps than pictures are names, not frames.
+    if last - first + 1 > 2 * len(by_number):
+        return tuple(by_number[number] for number in sorted(by_number))
+    return tuple(by_number.get(number) for number in range(first, last + 1))
+
+
+def _pictures(folder: Path) -> Footage:
+    frames = _in_order(folder)
+    if not frames:
+        raise BrokenClipError(f"{folder} holds no pictures ({', '.join(PICTURES)})")
+    for path in frames:
+        size = path and _size(path)
+        if size:
+            return Footage(len(frames), size, tuple(str(path) if path else None for path in frames))
+    raise BrokenClipError(f"none of the pictures in {folder} can be read")
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except (OSError, UnidentifiedImageError):
+        return None
+
+
+def _film(path: Path) -> Footage:
+    # Not before it is needed: most runs read no film.
+    from experiments.base import films
+
+    try:
+        film = films.probe(path)
+        # What the header says of the number of frames is often wrong.
+        count = len(films.timestamps(path))
+    except films.VideoError as error:
+        raise BrokenClipError(str(error)) from error
+    return Footage(count, (film.width, film.height), video=Video(str(path), np.arange(count)), fps=film.fps)

@@ -1,0 +1,283 @@
+"""One instance in the neutral format: a `.npz` of plain arrays, its keys and what each may hold. See docs/data.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from body_models import joints as jn
+from experiments.data.dataset import HeadPoint
+from experiments.loaders import layouts
+
+Array = np.ndarray
+Kind = Literal["numbers", "whole numbers", "text", "true or false"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """What a key holds. shape: lengths, "F" = frames of the instance, "M" = other methods, None = any."""
+
+    kind: Kind
+    shape: tuple[int | str | None, ...] = ()
+
+
+_POSE = ("F", jn.NUM_JOINTS, 3)
+KEYS = {
+    "keypoints": Key("numbers", ("F", jn.NUM_KEYPOINTS, 2)),
+    "confidence": Key("numbers", ("F", jn.NUM_KEYPOINTS)),
+    "image_size": Key("numbers", (2,)),
+    # Said of the instance.
+    "name": Key("text"),
+    "action": Key("text"),
+    "order": Key("whole numbers"),
+    "fps": Key("numbers"),
+    "focal_length": Key("numbers"),
+    "annotated": Key("whole numbers", (None,)),
+    "head_point": Key("text"),
+    "box_size": Key("numbers", ("F",)),
+    "reference_keypoints": Key("numbers", ("F", jn.NUM_KEYPOINTS, 2)),
+    "reference_confidence": Key("numbers", ("F", jn.NUM_KEYPOINTS)),
+    "view": Key("text"),
+    "synthetic": Key("true or false"),
+    "source_frames": Key("whole numbers"),
+    "notes": Key("text", (None,)),
+    # Its pictures.
+    "frame_paths": Key("text", (None,)),
+    "video_path": Key("text"),
+    "video_frames": Key("whole numbers", ("F",)),
+    # Poses that methods found.
+    "init_pose": Key("numbers", _POSE),
+    "init_mask": Key("numbers", ("F",)),
+    "other_names": Key("text", ("M",)),
+    "other_poses": Key("numbers", ("M", *_POSE)),
+    "other_masks": Key("numbers", ("M", "F")),
+    # What is true.
+    "truth_pose": Key("numbers", _POSE),
+    "truth_translation": Key("numbers", ("F", 3)),
+    "truth_betas": Key("numbers", (None,)),
+    "truth_joints": Key("numbers", ("F", jn.NUM_KEYPOINTS, 3)),
+    "world_from_camera": Key("numbers", (3, 3)),
+    "camera_position": Key("numbers", (3,)),
+    "camera_focal": Key("numbers"),
+    "camera_image_size": Key("whole numbers", (2,)),
+}
+REQUIRED = ("keypoints", "confidence", "image_size")
+# Keys that say something only together; those in the second list may be left out even so.
+_TOGETHER = (
+    (("truth_pose", "truth_translation", "truth_joints"), ("truth_betas",)),
+    (("world_from_camera", "camera_position", "camera_focal"), ("camera_image_size",)),
+    (("video_path",), ("video_frames",)),
+    (("init_pose",), ("init_mask",)),
+    (("reference_keypoints", "reference_confidence"), ()),
+    (("other_names", "other_poses"), ("other_masks",)),
+)
+_DTYPES: dict[Kind, str] = {"numbers": "fiub", "whole numbers": "iu", "text": "U", "true or false": "b"}
+_MOST_BYTES = 4 << 30
+
+
+class FileError(ValueError):
+    """A file that cannot be used; the message says why and does not name the file."""
+
+
+def read(path: Path, wanted: Collection[str] | None = None) -> dict[str, Array]:
+    """The arrays of a file, as stored, unchecked; only those wanted, where that is said.
+
+    Raises:
+      FileError: it is not a `.npz` file, or one of the arrays is none of plain values.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+        if size > _MOST_BYTES:
+            raise FileError(f"it unpacks to {size} bytes, which no instance needs")
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files if wanted is None or key in wanted}
+    except FileError:
+        raise
+    # What a damaged archive, a damaged array in it, or an array of Python objects makes of NumPy's reader.
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+        MemoryError,
+    ) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FileError(f"not a .npz file of plain arrays, or cut short: {reason}") from error
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # a file of another kind in the archive
+            raise FileError(f"{key} in it is not an array")
+    return arrays
+
+
+def text(arrays: Mapping[str, Array], key: str, default: str = "") -> str:
+    """One string of a file. Raises FileError: it is something else."""
+    if key not in arrays:
+        return default
+    _check_kind(key, arrays[key])
+    _check_shape(key, arrays[key], {})
+    return str(arrays[key])
+
+
+def check(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays of one instance, found sound: known keys, kinds, shapes, values. Masked NaNs have become zeros.
+
+    Raises:
+      FileError: naming the key, what was found and what was expected.
+    """
+    _check_names(arrays)
+    sizes: dict[str, int] = {}
+    for key, array in arrays.items():
+        _check_kind(key, array)
+    for key in (*REQUIRED, *arrays):
+        _check_shape(key, arrays[key], sizes)
+    if not sizes["F"]:
+        raise FileError("keypoints have 0 frames, expected at least 1")
+    checked = dict(arrays)
+    _clear(checked, "keypoints", arrays["confidence"] == 0)
+    if "reference_keypoints" in arrays:
+        _clear(checked, "reference_keypoints", arrays["reference_confidence"] == 0)
+    for poses, mask in (("init_pose", "init_mask"), ("other_poses", "other_masks")):
+        if mask in arrays:
+            _check_choices(mask, arrays[mask])
+            _clear(checked, poses, arrays[mask] == 0)
+    for key, array in checked.items():
+        if KEYS[key].kind == "numbers":
+            _check_finite(key, array)
+    _check_values(checked, sizes["F"])
+    _check_camera(checked)
+    return checked
+
+
+def _check_names(arrays: Mapping[str, Array]) -> None:
+    missing = [key for key in REQUIRED if key not in arrays]
+    if missing and {"poses", "trans"} <= set(arrays):
+        raise FileError(
+            "it holds a motion (poses, trans) and no keypoints; `python run.py simulate --motion=` makes keypoints of it"
+        )
+    for key in arrays:
+        if key not in KEYS:
+            near = difflib.get_close_matches(key, KEYS, 1)
+            hint = f"did you mean {near[0]}" if near else "docs/data.md lists all of them"
+            raise FileError(f"{key} is not a key of the neutral format; {hint}")
+    if missing:
+        raise FileError(f"it has no {' and no '.join(missing)}; found {layouts.listed(list(arrays)) or 'nothing'}")
+    for needed, optional in _TOGETHER:
+        given = [key for key in (*needed, *optional) if key in arrays]
+        absent = [key for key in needed if key not in arrays]
+        if given and absent:
+            together = f"; give {' and '.join(needed)} together" if len(needed) > 1 else ""
+            raise FileError(f"it has {given[0]} but no {absent[0]}{together}")
+
+
+def _check_kind(key: str, array: Array) -> None:
+    kind = KEYS[key].kind
+    if array.dtype.kind not in _DTYPES[kind]:
+        raise FileError(f"{key} is an array of {array.dtype}, expected {kind}")
+
+
+def _check_shape(key: str, array: Array, sizes: dict[str, int]) -> None:
+    """Checks against KEYS; letters take their length from the first array that has them."""
+    expected = KEYS[key].shape
+    fits = len(expected) == array.ndim
+    for length, found in zip(expected, array.shape, strict=False):
+        if isinstance(length, str):
+            fits = fits and sizes.get(length, found) == found
+        else:
+            fits = fits and length in (None, found)
+    if not fits:
+        lengths = [str(sizes.get(n, n) if isinstance(n, str) else n or "any") for n in expected]
+        wanted = f"({', '.join(lengths)}{',' if len(lengths) == 1 else ''})"
+        what = f" where keypoints have {sizes['F']} frames" if "F" in expected and "F" in sizes else ""
+        raise FileError(f"{key} has shape {array.shape}, expected {wanted}{what}")
+    for length, found in zip(expected, array.shape, strict=True):
+        if isinstance(length, str):
+            sizes.setdefault(length, found)
+
+
+def _clear(arrays: dict[str, Array], key: str, where: Array) -> None:
+    """Zeros for what is not finite where `where` (one entry per leading index) says that nothing is."""
+    array = arrays[key]
+    where = where.reshape(where.shape + (1,) * (array.ndim - where.ndim))
+    arrays[key] = np.where(where & ~np.isfinite(array), np.zeros((), array.dtype), array)
+
+
+def _check_finite(key: str, array: Array) -> None:
+    with np.errstate(over="ignore"):
+        bad = ~np.isfinite(array.astype(np.float32))
+    if key == "focal_length":
+        bad &= ~np.isnan(array)  # NaN = unknown
+    if bad.any():
+        where = np.argwhere(bad)[0].tolist()
+        at = f", the first at {where}" if where else ""
+        masked = {"keypoints": "confidence 0", "init_pose": "init_mask 0", "other_poses": "other_masks 0"}.get(key)
+        instead = f"; mark what is missing by {masked}" if masked else ""
+        raise FileError(f"{key} has {int(bad.sum())} values that are NaN or too large{at}, expected numbers{instead}")
+
+
+def _check_choices(key: str, array: Array) -> None:
+    odd = array[(array != 0) & (array != 1)]
+    if odd.size:
+        raise FileError(f"{key} holds {odd.ravel()[0]}, expected 0 or 1")
+
+
+def _check_values(arrays: Mapping[str, Array], frames: int) -> None:
+    def least(key: str, low: float, above: bool = False) -> None:
+        if key in arrays:
+            wrong = arrays[key][arrays[key] <= low if above else arrays[key] < low]
+            if wrong.size:
+                expected = f"more than {low}" if above else f"{low} or more"
+                raise FileError(f"{key} holds {wrong.ravel()[0]}, expected {expected}")
+
+    for key in ("confidence", "reference_confidence"):
+        least(key, 0)
+        over = arrays.get(key, np.zeros(0))
+        over = over[over > 1]
+        if over.size:
+            raise FileError(f"{key} holds {over.ravel()[0]}, expected numbers from 0 to 1")
+    if not arrays["confidence"].any():
+        raise FileError("confidence is 0 everywhere, so nothing of the person is seen")
+    for key in ("image_size", "fps", "focal_length", "camera_focal", "camera_image_size"):
+        least(key, 0, above=True)
+    least("box_size", 0)
+    least("source_frames", 1)
+    least("video_frames", -1)
+    shown = arrays.get("video_frames", np.zeros(0, int))
+    shown = shown[shown >= 0]
+    if np.any(shown[1:] < shown[:-1]):
+        raise FileError("video_frames go back in the film, expected indices that never fall (-1 = none)")
+    least("annotated", 0)
+    if np.any(arrays.get("annotated", np.zeros(0)) >= jn.NUM_KEYPOINTS):
+        raise FileError(f"annotated holds {arrays['annotated'].max()}, expected keypoints from 0 to 24")
+    choices = typing.get_args(HeadPoint)
+    if "head_point" in arrays and str(arrays["head_point"]) not in choices:
+        raise FileError(f"head_point is {str(arrays['head_point'])!r}, expected one of {', '.join(choices)}")
+    if "frame_paths" in arrays and len(arrays["frame_paths"]) not in (0, frames):
+        raise FileError(
+            f"frame_paths names {len(arrays['frame_paths'])} pictures for {frames} frames, expected as many"
+        )
+    methods = [str(name) for name in arrays.get("other_names", ())]
+    for name in methods:
+        if name in ("", "init", "fit") or methods.count(name) > 1:
+            raise FileError(f"other_names holds {name!r}, expected distinct names other than init and fit")
+
+
+def _check_camera(arrays: Mapping[str, Array]) -> None:
+    rotation = arrays.get("world_from_camera")
+    if rotation is not None and (
+        np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation.astype(float)) < 0
+    ):
+        raise FileError(
+            "world_from_camera is not a rotation: its columns must be right-handed, of length 1, perpendicular"
+        )

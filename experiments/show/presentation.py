@@ -1,0 +1,54 @@
+"""What a run shows of its fit besides numbers: films, figures for a paper, a page in 3D, a report. Each can be left out."""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from experiments.fitting.progress import duration
+from experiments.fitting.settings import Settings
+from experiments.results.reading import Saved
+from experiments.show import figures, report
+from experiments.show.render import overlay
+from experiments.show.viewer import page
+
+# The flag of each and what it leaves in the results folder.
+PARTS = {"overlay": "overlay", "figures": "figures", "viewer": "viewer.html", "report": "report.html"}
+
+
+def write_all(
+    settings: Settings,
+    run: Saved,
+    each: Mapping[str, Mapping[str, float]],
+    notes: Sequence[str],
+    console: Console,
+) -> None:
+    """Writes the parts that the settings ask for and deletes what an older fit left of the others.
+
+    Args:
+      run: the fit, as a later command would read it from its folder.
+      each: numbers of each clip, as `instances.json` has them. notes: sentences for the user.
+    """
+    output, dataset, fitted, body = settings.output, run.dataset, run.fitted, run.body
+    threshold = float(np.asarray(run.config.confidence_threshold))
+    parts: dict[str, Callable[[], Any]] = {
+        "overlay": lambda: overlay.write_all(output, dataset, fitted, body, console, settings.compare),
+        "figures": lambda: figures.write_all(output, dataset, fitted, body, run.config, threshold),
+        "viewer": lambda: page.write(output / PARTS["viewer"], run),
+        # Last, as it shows and links what is there by then.
+        "report": lambda: report.write(output, dataset, fitted, body, run.metrics, each, notes, settings, threshold),
+    }
+    for name, write in parts.items():
+        path = output / PARTS[name]
+        if getattr(settings, name):
+            begun = time.perf_counter()
+            write()
+            if name != "overlay":  # which speaks for itself
+                console.print(f"{name} in {duration(time.perf_counter() - begun)}")
+        elif path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,247 @@
+"""Motion -> observations: what a camera, a keypoint detector and a mesh recovery method would say of a known motion.
+
+Every constant of the model is a field of `ObservationModel`. The world is y up, the camera x right, y down, z into the
+scene; a rotation named `world_from_camera` maps camera vectors to the world. NumPy float64 but for the body, which is
+the project's own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial.transform import Rotation
+
+from body_models import joints as jn
+from body_models import smpl
+from experiments.data.instances import Instance
+
+Array = np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class ObservationModel:
+    """How a motion is seen. Ranges are (least, greatest), drawn uniformly per video."""
+
+    # --- the camera, one static camera a video ---
+    image_size: tuple[int, int] = (1920, 1080)  # width, height, pixels
+    focal_range: tuple[float, float] = (1300.0, 1700.0)  # pixels
+    focal_known: bool = True  # whether the clip says its focal length; off = NaN
+    distance_range: tuple[float, float] = (4.5, 7.0)  # metres, on the ground, from the middle of the motion
+    azimuth_range: tuple[float, float] = (0.0, 360.0)  # degrees about the vertical; 0 looks from +z
+    height_range: tuple[float, float] = (0.9, 1.8)  # metres above the lowest point of the motion
+    aim_sd: float = 0.08  # metres, how far the optical axis misses the middle of the motion
+    roll_sd: float = 1.0  # degrees
+    # --- the keypoint detector ---
+    noise_px: float = 5.0  # sd per coordinate of a joint at rest, pixels
+    noise_motion: float = 0.12  # added sd, as a share of the joint's own motion since the last frame
+    confidence_px: float = 30.0  # confidence is exp(-sd / confidence_px), times a factor ...
+    confidence_spread: float = 0.1  # ... drawn from U(1 - spread, 1)
+    lost_fraction: float = 0.08  # of (frame, joint) pairs, not detected
+    lost_burst: float = 5.0  # mean length of such a gap, frames
+    swapped_fraction: float = 0.02  # of frames, left leg taken for the right one
+    swapped_burst: float = 2.0  # mean length of a swap, frames
+    # --- the initial 3D pose; angles are sd per rotation-vector component, radians ---
+    pull: float = 0.25  # share of the way from the truth to the clip's mean pose, body joints
+    pull_root: float = 0.0  # the same for the root, which such methods follow well
+    bias_sd: float = 0.12  # constant per video and joint
+    drift_sd: float = 0.12  # slow
+    drift_frames: float = 15.0  # sd of the kernel that makes it slow, frames
+    jitter_sd: float = 0.05  # independent per frame
+    missing_fraction: float = 0.04  # of frames without an estimate
+    missing_burst: float = 2.0  # mean length of such a gap, frames
+
+
+@dataclasses.dataclass(frozen=True)
+class Motion:
+    """A motion of F frames: pose (F, 24, 3) axis-angle, root in the world; translation (F, 3) metres, added to the
+    body;
+    betas (S,); fps."""
+
+    pose: Array
+    translation: Array
+    betas: Array
+    fps: float = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Camera:
+    """A static pinhole camera: world_from_camera (3, 3), position (3,) metres, focal pixels, image_size (width,
+    height).
+
+    The principal point is the middle of the image.
+    """
+
+    world_from_camera: Array
+    position: Array
+    focal: float
+    image_size: tuple[int, int]
+
+    def to_camera(self, points: Array) -> Array:
+        """World points (..., 3) in camera axes, metres."""
+        return (points - self.position) @ self.world_from_camera
+
+    def project(self, points: Array) -> Array:
+        """World points (..., 3) -> pixels (..., 2); NaN for what is not in front of the camera."""
+        seen = self.to_camera(points)
+        depth = np.where(seen[..., 2:] > 1e-3, seen[..., 2:], np.nan)
+        return self.focal * seen[..., :2] / depth + np.asarray(self.image_size) / 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Observation:
+    """What came of one motion: the instance that a fit may see, and what is true of it.
+
+    joints (F, 25, 3): BODY_25 joints in the world, metres. clean (F, 25, 2): their exact pixels, NaN behind the camera.
+    """
+
+    instance: Instance
+    motion: Motion
+    camera: Camera
+    joints: Array
+    clean: Array
+
+
+def observe(rng: np.random.Generator, body: smpl.SMPL, motion: Motion, model: ObservationModel) -> Observation:
+    """Films one motion with a camera drawn from the model. Equal generators give equal observations."""
+    joints = body_keypoints(body, motion.pose, motion.betas) + motion.translation[:, None]
+    camera = draw_camera(rng, joints, model)
+    clean = camera.project(joints)
+    keypoints, confidence = detect(rng, clean, model)
+    init_pose, init_mask = estimate_pose(rng, motion.pose, camera, model)
+    instance = Instance(
+        keypoints=keypoints,
+        confidence=confidence,
+        init_pose=init_pose,
+        init_mask=init_mask,
+        image_size=model.image_size,
+        focal_length=camera.focal if model.focal_known else float("nan"),
+        fps=motion.fps,
+    )
+    return Observation(instance=instance, motion=motion, camera=camera, joints=joints, clean=clean)
+
+
+def body_keypoints(body: smpl.SMPL, pose: Array, betas: Array) -> Array:
+    """BODY_25 joints (F, 25, 3), metres, of axis-angle poses (F, 24, 3) with zero translation, float64."""
+    frames = len(pose)
+    block = 128  # lengths are rounded up, so that clips of different lengths share one compiled program
+    rotations = np.tile(np.eye(3, dtype=np.float32), (-(-frames // block) * block, jn.NUM_JOINTS, 1, 1))
+    rotations[:frames] = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(frames, -1, 3, 3)
+    shape = np.zeros(body.num_betas, np.float32)
+    shape[: len(betas)] = betas[: body.num_betas]
+    return np.asarray(_keypoints(body, jnp.asarray(rotations), jnp.asarray(shape)), float)[:frames]
+
+
+@jax.jit
+def _keypoints(body: smpl.SMPL, rotations: jax.Array, betas: jax.Array) -> jax.Array:
+    return jax.vmap(lambda r: smpl.keypoints(body, r, betas, jnp.zeros(3)))(rotations)
+
+
+def draw_camera(rng: np.random.Generator, joints: Array, model: ObservationModel) -> Camera:
+    """A camera that looks at the middle of the motion. joints: (F, K, 3) in the world, metres."""
+    low, high = joints.min((0, 1)), joints.max((0, 1))
+    middle = (low + high) / 2
+    azimuth = np.radians(rng.uniform(*model.azimuth_range))
+    distance, height = rng.uniform(*model.distance_range), rng.uniform(*model.height_range)
+    focal = rng.uniform(*model.focal_range)
+    position = np.array([middle[0], low[1] + height, middle[2]])
+    position += distance * np.array([np.sin(azimuth), 0.0, np.cos(azimuth)])
+    target = middle + rng.normal(0, model.aim_sd, 3)
+    forward = (target - position) / np.linalg.norm(target - position)
+    # Image x is right of the viewing direction: forward x up, with y down completing the frame.
+    right = np.cross(forward, [0.0, 1.0, 0.0])
+    right /= np.linalg.norm(right)
+    level = np.stack([right, np.cross(forward, right), forward], 1)
+    roll = Rotation.from_euler("z", rng.normal(0, model.roll_sd), degrees=True).as_matrix()
+    return Camera(world_from_camera=level @ roll, position=position, focal=focal, image_size=model.image_size)
+
+
+def detect(rng: np.random.Generator, clean: Array, model: ObservationModel) -> tuple[Array, Array]:
+    """What a 2D detector says of exact pixels (F, K, 2): keypoints (F, K, 2) and confidence (F, K).
+
+    A joint that is lost or outside the image is (0, 0) with confidence 0, as OpenPose writes it.
+    """
+    frames, count, _ = clean.shape
+    speed = np.linalg.norm(np.diff(clean, axis=0, prepend=clean[:1]), axis=-1)
+    sd = model.noise_px + model.noise_motion * speed
+    keypoints = clean + sd[..., None] * rng.standard_normal(clean.shape)
+    confidence = np.exp(-sd / model.confidence_px) * rng.uniform(1 - model.confidence_spread, 1, sd.shape)
+    lost = bursts(rng, frames, count, model.lost_fraction, model.lost_burst)
+
+    swapped = bursts(rng, frames, 1, model.swapped_fraction, model.swapped_burst)[:, 0]
+    order = np.where(np.isin(np.arange(count), LEGS), jn.MIRROR_BODY_25, np.arange(count))
+    keypoints[swapped] = keypoints[swapped][:, order]
+    confidence[swapped] = confidence[swapped][:, order]
+
+    with np.errstate(invalid="ignore"):
+        inside = np.all((keypoints >= 0) & (keypoints < np.asarray(model.image_size)), axis=-1)
+    seen = inside & ~lost
+    return np.where(seen[..., None], keypoints, 0.0), np.where(seen, confidence, 0.0)
+
+
+# Joints of BODY_25 that trade places when a detector takes one leg for the other.
+LEGS = tuple(
+    i
+    for i, name in enumerate(jn.BODY_25_NAMES)
+    if name.split("_")[-1] in ("hip", "knee", "ankle", "toe", "heel") and i != 8
+)
+
+
+def estimate_pose(
+    rng: np.random.Generator, pose: Array, camera: Camera, model: ObservationModel
+) -> tuple[Array, Array]:
+    """What a mesh recovery method says of poses (F, 24, 3): init_pose (F, 24, 3), root in the camera, and init_mask
+    (F,).
+    """
+    frames = len(pose)
+    true = pose.copy()
+    root = Rotation.from_matrix(camera.world_from_camera.T) * Rotation.from_rotvec(pose[:, 0])
+    true[:, 0] = root.as_rotvec()
+    bias = rng.normal(0, 1, (1, jn.NUM_JOINTS, 3)) * model.bias_sd
+    drift = smooth_noise(rng, frames, (jn.NUM_JOINTS, 3), model.drift_frames) * model.drift_sd
+    jitter = rng.standard_normal((frames, jn.NUM_JOINTS, 3)) * model.jitter_sd
+    error = bias + drift + jitter
+    estimate = np.empty_like(true)
+    for joint in range(jn.NUM_JOINTS):
+        truth = Rotation.from_rotvec(true[:, joint])
+        to_mean = (truth.inv() * truth.mean()).as_rotvec()
+        share = model.pull if joint else model.pull_root
+        pulled = truth * Rotation.from_rotvec(share * to_mean)
+        estimate[:, joint] = (pulled * Rotation.from_rotvec(error[:, joint])).as_rotvec()
+    missing = bursts(rng, frames, 1, model.missing_fraction, model.missing_burst)[:, 0]
+    estimate[missing] = 0.0
+    return estimate, 1.0 - missing
+
+
+def bursts(rng: np.random.Generator, frames: int, count: int, fraction: float, mean_length: float) -> Array:
+    """Boolean (frames, count): `count` independent on-off Markov chains, on for `fraction` of the time on average, in
+    runs
+    whose mean length is `mean_length` frames."""
+    if not 0 <= fraction < 1 or mean_length < 1:
+        raise ValueError(
+            f"bursts need a fraction in [0, 1) and a mean length of 1 or more, not {fraction} and {mean_length}"
+        )
+    stop = 1 / mean_length
+    start = stop * fraction / (1 - fraction)
+    draws = rng.random((frames, count))
+    on = np.zeros((frames, count), bool)
+    state = draws[0] < fraction
+    on[0] = state
+    for frame in range(1, frames):
+        state = np.where(state, draws[frame] >= stop, draws[frame] < start)
+        on[frame] = state
+    return on
+
+
+def smooth_noise(rng: np.random.Generator, frames: int, shape: tuple[int, ...], width: float) -> Array:
+    """Unit-variance Gaussian noise (frames, *shape), correlated over `width` frames (sd of its kernel)."""
+    margin = int(np.ceil(4 * width)) + 1
+    noise = rng.standard_normal((frames + 2 * margin, *shape))
+    filtered = gaussian_filter1d(noise, width, axis=0)[margin : margin + frames]
+    # The filter's own gain, so that the variance does not depend on the draw.
+    impulse = np.zeros(2 * margin + 1)
+    impulse[margin] = 1.0
+    return filtered / np.sqrt(np.sum(gaussian_filter1d(impulse, width) ** 2))
