@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import jax
 
 from experiments.base.errors import UserError
-from experiments.fitting.settings import Accelerator
 
+Accelerator = Literal["auto", "cpu", "gpu", "tpu"]
 _NAMES = {"gpu": "GPU", "tpu": "TPU"}
 
 

@@ -10,9 +10,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from experiments import configs
+from experiments.base.devices import Accelerator
 from experiments.base.errors import UserError
 from experiments.commands import flag_text
-from experiments.fitting.settings import Accelerator, Settings, check
+from experiments.fitting.settings import DECIDED, Settings, check
 from nemo_jax.config import FitConfig
 
 USAGE = """\
@@ -26,8 +27,6 @@ Fits one motion field to several videos of the same action: 2D keypoints in, 3D 
   python run.py export --results=results/my_action             to Blender, games, OpenSim, tables
   python run.py simulate --help                                clips made from recorded motion
 """
-# Fields that the clips decide (see `nemo_jax.fit.for_clips`).
-DECIDED = ("lift",)
 _FIT = re.compile(r"--?(?:no)?fit\.([^=]*)")
 
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from experiments.data.camera import Camera
+from experiments.data.footage import Video
 from experiments.data.instances import Instance, pad, stack
-from experiments.data.pictures import Video
-from experiments.simulation.observations import Camera
 from nemo_jax.clips import Clips, GroundTruth
 
 __all__ = ["Dataset", "DatasetError", "HeadPoint", "Instance", "Video", "pad", "stack", "visible_box_size"]

@@ -8,13 +8,26 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from experiments.data.pictures import Video
-
+Array = np.ndarray
 PICTURES = (".png", ".jpg", ".jpeg")
 
 
 class BrokenClipError(ValueError):
     """An instance that cannot be used; the message says why, to stand behind its name."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Video:
+    """Where the frames of an instance are in a film.
+
+    path: the film. frames (F,): index of the decoded picture that each frame of the instance is, never falling; -1 = none.
+    """
+
+    path: str
+    frames: Array
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Video) and self.path == other.path and np.array_equal(self.frames, other.frames)
 
 
 @dataclasses.dataclass(frozen=True)

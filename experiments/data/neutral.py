@@ -16,11 +16,12 @@ from typing import Any, cast
 import numpy as np
 
 from experiments.base.files import replacing
+from experiments.base.text import listed, natural
 from experiments.data import neutral_file
+from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, DatasetError, HeadPoint, Instance, Video, pad, stack, visible_box_size
+from experiments.data.ids import choose_ids
 from experiments.data.neutral_file import FileError
-from experiments.loaders import layouts
-from experiments.simulation.observations import Camera
 from nemo_jax.clips import GroundTruth
 
 Array = np.ndarray
@@ -66,7 +67,7 @@ def write(dataset: Dataset, folder: str | Path, replace: bool = False) -> list[P
     paths = [home / f"{name}.npz" for name in dataset.names]
     strangers = [path for path in _instances(home) if path not in paths]
     if strangers and not replace:
-        found = layouts.listed([path.name for path in strangers])
+        found = listed([path.name for path in strangers])
         raise DatasetError(
             f"{home} already holds other instances ({found}), which would be read along with the new ones; delete them or "
             "choose another folder"
@@ -180,8 +181,8 @@ def load(data_dir: str | Path, action: str, max_instances: int | None = None, *,
             broken.setdefault(str(error), []).append(str(path))
     if not found:
         raise DatasetError(_why_nothing(root, action, _reasons(broken), others))
-    found.sort(key=lambda item: (float(item[1].get("order", np.inf)), layouts.natural(str(item[1]["name"]))))
-    chosen = layouts.choose([str(arrays["name"]) for _, arrays in found], action, ids, folder)
+    found.sort(key=lambda item: (float(item[1].get("order", np.inf)), natural(str(item[1]["name"]))))
+    chosen = choose_ids([str(arrays["name"]) for _, arrays in found], action, ids, folder)
     found, odd = _agreeing([item for item in found if str(item[1]["name"]) in chosen][:max_instances])
     return _dataset(found, action, _reasons(broken) + odd)
 
@@ -193,7 +194,7 @@ def _dataset(found: list[tuple[Path, dict[str, Array]]], action: str, broken: li
     common = tuple(k for k in annotated[0] if all(k in each for each in annotated))
     notes = list(dict.fromkeys(str(note) for row in rows for note in row.get("notes", ())))
     if broken:
-        notes.append(f"Left out, because unusable: {layouts.listed(broken)}.")
+        notes.append(f"Left out, because unusable: {listed(broken)}.")
     for path, row in found:
         notes += [f"{path}: {doubt}" for doubt in _doubts(row)]
     if any(each != common for each in annotated):
@@ -356,14 +357,14 @@ def _why_nothing(root: Path, action: str, broken: list[str], others: set[str]) -
         return f"--data_dir={root} is {found}, not a folder; give the folder that holds the instances"
     others |= {folder.name for folder in root.iterdir() if folder.is_dir() and _instances(folder)}
     if broken:
-        return f"--action={action} has no usable instance: {layouts.listed(broken)}"
+        return f"--action={action} has no usable instance: {listed(broken)}"
     if others:
         return f"--action={action} is not in {root}, which holds {', '.join(sorted(others))}; name one of these"
     return f"--data_dir={root} holds no .npz files; expected {action}/<instance>.npz or <instance>.npz in it"
 
 
 def _reasons(broken: dict[str, list[str]]) -> list[str]:
-    return [f"{layouts.listed(files)} ({reason})" for reason, files in broken.items()]
+    return [f"{listed(files)} ({reason})" for reason, files in broken.items()]
 
 
 def _instances(folder: Path) -> list[Path]:

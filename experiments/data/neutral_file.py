@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 
 from body_models import joints as jn
+from experiments.base.text import listed
 from experiments.data.dataset import HeadPoint
-from experiments.loaders import layouts
 
 Array = np.ndarray
 Kind = Literal["numbers", "whole numbers", "text", "true or false"]
@@ -172,7 +172,7 @@ def _check_names(arrays: Mapping[str, Array]) -> None:
             hint = f"did you mean {near[0]}" if near else "docs/data.md lists all of them"
             raise FileError(f"{key} is not a key of the neutral format; {hint}")
     if missing:
-        raise FileError(f"it has no {' and no '.join(missing)}; found {layouts.listed(list(arrays)) or 'nothing'}")
+        raise FileError(f"it has no {' and no '.join(missing)}; found {listed(list(arrays)) or 'nothing'}")
     for needed, optional in _TOGETHER:
         given = [key for key in (*needed, *optional) if key in arrays]
         absent = [key for key in needed if key not in arrays]

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import typing
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-if typing.TYPE_CHECKING:
-    from experiments.data.dataset import Dataset
+from experiments.data.dataset import Dataset
+from experiments.data.footage import Video
 
 Array = np.ndarray
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Video:
-    """Where the frames of an instance are in a film.
-
-    path: the film. frames (F,): index of the decoded picture that each frame of the instance is, never falling; -1 = none.
-    """
-
-    path: str
-    frames: Array
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Video) and self.path == other.path and np.array_equal(self.frames, other.frames)
 
 
 def frames(dataset: Dataset, instance: int, which: Sequence[int] | None = None) -> Iterator[Array | None]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from experiments.fitting.progress import duration
+from experiments.base.text import duration
 
 _BAR = 20
 

@@ -7,9 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from experiments.base.text import duration
 from experiments.data.dataset import Dataset
 from experiments.evaluation import table as comparison
-from experiments.fitting.progress import duration
 
 # Label, unit, key without the method, digits, factor.
 _ERRORS = (

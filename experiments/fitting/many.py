@@ -18,6 +18,7 @@ from rich.console import Console
 from experiments.base import devices
 from experiments.base.errors import UserError
 from experiments.base.files import replacing
+from experiments.base.text import duration
 from experiments.data import padding
 from experiments.data.dataset import DatasetError
 from experiments.fitting import batch as many_batch
@@ -25,7 +26,7 @@ from experiments.fitting import fits_table, plan, processes, runner
 from experiments.fitting.checkpoints import Checkpoints, Snapshot
 from experiments.fitting.compiled_programs import Chunk, CompiledFit, Position
 from experiments.fitting.plan import Planned
-from experiments.fitting.progress import FitProgress, duration
+from experiments.fitting.progress import FitProgress
 from experiments.fitting.settings import Settings
 from experiments.results import writing
 from nemo_jax import model

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.base.errors import UserError
-from experiments.fitting.settings import ALL, SEED_LIMIT, Settings, check_fit
+from experiments.fitting.settings import ALL, DECIDED, SEED_LIMIT, Settings, check_fit
 from experiments.loaders import registry
 from nemo_jax.config import FitConfig
 
-# Fields that the clips decide.
-_DECIDED = ("lift",)
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -113,7 +111,7 @@ def _combinations(settings: Settings) -> list[dict[str, Any]]:
 def _sweep(text: str) -> tuple[str, list[Any]]:
     name, found, listed = text.partition("=")
     field = name.strip().removeprefix("--").removeprefix("fit.")
-    known = [f.name for f in dataclasses.fields(FitConfig) if f.name not in _DECIDED]
+    known = [f.name for f in dataclasses.fields(FitConfig) if f.name not in DECIDED]
     if not found or not listed.strip(", "):
         raise UserError(f"--sweep={text} is not understood; expected a field and its values, fit.lr_field=1e-4,3e-4")
     if field not in known:

@@ -10,18 +10,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from experiments.base.text import duration
 from experiments.fitting.compiled_programs import Chunk, Position
 from nemo_jax.fit import Stage
 
 # Cost of a step against one of the joint stage, to guess the time left before a stage has been seen.
 _COST = {"lift": 1.0, "warmup": 0.6, "camera": 0.3, "joint": 1.0}
 _BAR = 20
-
-
-def duration(seconds: float) -> str:
-    """Such as `42 s` or `3 min 05 s`."""
-    whole = round(seconds)
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
 
 class FitProgress:

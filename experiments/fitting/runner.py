@@ -16,13 +16,14 @@ from body_models import joints as jn
 from body_models import loaders, smpl
 from experiments.base import devices
 from experiments.base.errors import UserError
+from experiments.base.text import duration
 from experiments.data import holdout, resample
 from experiments.data.dataset import Dataset, HeadPoint
 from experiments.evaluation import scores, summary, table
 from experiments.fitting import prior_files
 from experiments.fitting.checkpoints import Checkpoints, Snapshot, identity_of
 from experiments.fitting.compiled_programs import Chunk, CompiledFit, Job, Position
-from experiments.fitting.progress import FitProgress, duration
+from experiments.fitting.progress import FitProgress
 from experiments.fitting.settings import Settings, size_of
 from experiments.loaders import registry
 from experiments.results import reading, writing

@@ -8,14 +8,15 @@ import typing
 from pathlib import Path
 from typing import Any, Literal
 
+from experiments.base.devices import Accelerator
 from experiments.base.errors import UserError
 from nemo_jax.config import FitConfig
 from nemo_jax.field import KERNELS
 from nemo_jax.losses import KEYPOINT_LOSSES
 
-Accelerator = Literal["auto", "cpu", "gpu", "tpu"]
 SEED_LIMIT = 2**32
 ALL = "all"  # as an action: every one of the folder
+DECIDED = ("lift",)  # fields of the fit that the clips decide (see `nemo_jax.fit.for_clips`)
 # Fields that may be zero or negative; every other number of a configuration must be positive.
 _FREE = ("log_scale",)
 _MAY_BE_ZERO_PREFIXES = (

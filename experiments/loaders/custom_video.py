@@ -18,13 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.base.text import listed
+from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.data.footage import BrokenClipError
+from experiments.data.ids import choose_ids
 from experiments.detection import tracking
 from experiments.loaders import layouts
 from experiments.loaders.layouts import Clip
 from experiments.poses import pickles
-from experiments.simulation.observations import Camera
 
 _FRAMES = ".frames"
 _CAMERA_KEYS = {"intrinsicMat": (3, 3), "rotation": (3, 3), "translation": (3,)}
@@ -65,7 +67,7 @@ def load(
     """
     root = Path(data_dir)
     folder, names = _find(root, action)
-    names = layouts.choose(names, action, ids, folder)
+    names = choose_ids(names, action, ids, folder)
     tracking.check_names(person, names)
     found, cameras, broken = [], [], []
     for name in names:
@@ -79,7 +81,7 @@ def load(
         found.append(clip)
         cameras.append(camera)
     if not found:
-        raise DatasetError(f"--action={action} has no usable clip in {folder}: {layouts.listed(broken)}")
+        raise DatasetError(f"--action={action} has no usable clip in {folder}: {listed(broken)}")
     return layouts.assemble(found, action, broken, cameras=tuple(cameras) if all(cameras) else None)
 
 

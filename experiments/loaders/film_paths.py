@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.base.errors import UserError
+from experiments.base.text import natural
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".3gp")
 _NO_FILE_NAME = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
@@ -32,12 +33,6 @@ def files(pattern: str) -> list[Path]:
             "--videos is empty; give a pattern such as 'clips/*.mp4', a folder or files separated by commas"
         )
     return list(found.values())
-
-
-def natural(text: str) -> list[tuple[int, int, str]]:
-    """Sort key by which `clip2` comes before `clip10`."""
-    pieces = re.split(r"(\d+)", text)
-    return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece.casefold()) for piece in pieces if piece]
 
 
 def names(paths: Sequence[Path]) -> list[str]:

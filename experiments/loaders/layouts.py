@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments import poses
+from experiments.base.text import listed
 from experiments.data import footage
 from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack, visible_box_size
 from experiments.data.footage import BrokenClipError, Footage
 from experiments.detection import tracking
 from experiments.loaders import openpose
-from experiments.loaders.openpose_files import listed
 
 Array = np.ndarray
 FPS = 30.0  # what the published evaluation takes for every video
@@ -119,24 +118,6 @@ def initial_poses(
     return pose, mask, notes if np.mean(mask) < _ENOUGH else []
 
 
-def choose(names: Iterable[str], action: str, ids: str | None, place: Path) -> list[str]:
-    """The names that `--ids` asks for, in natural order; a clip `<action>.<id>` is also known by its id.
-
-    Raises:
-      DatasetError: one that is not there.
-    """
-    known = sorted(names, key=natural)
-    if ids in (None, "all"):
-        return known
-    chosen = []
-    for wanted in (part.strip() for part in ids.split(",")):
-        fitting = [name for name in known if wanted in (name, name.removeprefix(f"{action}."))]
-        if not fitting:
-            raise DatasetError(f"--ids={ids}: there is no {wanted} of {action} in {place}, which has {listed(known)}")
-        chosen += fitting
-    return [name for name in known if name in chosen]
-
-
 def assemble(
     clips: Sequence[Clip], action: str, broken: Sequence[str], notes: Sequence[str] = (), **known: Any
 ) -> Dataset:
@@ -160,8 +141,3 @@ def assemble(
         annotated=openpose.annotated(np.asarray(stacked.confidence)),
         **known,
     )
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Sorts clip 10 behind clip 9."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]

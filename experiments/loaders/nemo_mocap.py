@@ -38,8 +38,10 @@ import numpy as np
 
 from body_models import joints as jn
 from body_models import smpl
+from experiments.base.text import listed
 from experiments.data.dataset import Dataset, DatasetError, pad
 from experiments.data.footage import BrokenClipError
+from experiments.data.ids import choose_ids
 from experiments.detection import tracking
 from experiments.loaders import layouts, nemo_truth
 from experiments.loaders.layouts import Clip
@@ -89,7 +91,7 @@ def load(
     folder = base / "exps" / f"{PREFIX}{action}"
     if not folder.is_dir():
         raise DatasetError(_no_action(Path(data_dir), base, action))
-    names = layouts.choose(_names(base, folder, action), action, ids, folder)
+    names = choose_ids(_names(base, folder, action), action, ids, folder)
     tracking.check_names(person, names)
     found, mocaps, broken = [], [], []
     has_truth = any(_truth_file(base, name).exists() for name in names)
@@ -105,7 +107,7 @@ def load(
         found.append(clip)
         mocaps.append(mocap)
     if not found:
-        why = layouts.listed(broken) or "it is empty"
+        why = listed(broken) or "it is empty"
         raise DatasetError(f"--action={action} has no usable instance in {folder}: {why}")
     if not has_truth:
         note = f"There is no motion capture of {action} in {base / 'mocap'}, so nothing is scored in 3D."

@@ -14,9 +14,9 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
+from experiments.data.camera import Camera
 from experiments.data.footage import BrokenClipError
 from experiments.poses import pickles
-from experiments.simulation.observations import Camera
 from nemo_jax import rotations
 
 Array = np.ndarray

@@ -24,6 +24,7 @@ import numpy as np
 
 from body_models import joints as jn
 from experiments.base.errors import UserError
+from experiments.base.text import listed
 from experiments.data.dataset import Dataset, DatasetError, Video, visible_box_size
 from experiments.data.select import subset
 from experiments.detection import tracking
@@ -70,7 +71,7 @@ def read_folder(
     broken = [f"{frame.source} ({frame.problem})" for frame in frames if frame.people is None]
     if len(broken) == len(frames):
         raise DatasetError(
-            f"none of the {len(frames)} frames in {place} can be read: {files.listed(broken)}; write them again"
+            f"none of the {len(frames)} frames in {place} can be read: {listed(broken)}; write them again"
         )
     count, places = _placed(frames, num_frames, frame_names, place)
     people = [files.NOBODY] * count
@@ -150,10 +151,10 @@ def apply(dataset: Dataset, folder: str | Path, person: str = tracking.LARGEST) 
     if lacking:
         expected = f"expected a folder such as {root / lacking[0]}"
         notes.append(
-            f"Left out, because --openpose={folder} has no JSON files of them ({expected}): {files.listed(lacking)}."
+            f"Left out, because --openpose={folder} has no JSON files of them ({expected}): {listed(lacking)}."
         )
     if unusable:
-        notes.append(f"Left out, because the JSON files cannot be used: {files.listed(unusable)}.")
+        notes.append(f"Left out, because the JSON files cannot be used: {listed(unusable)}.")
     if not used:
         left_out = "; ".join(note.removesuffix(".") for note in notes[len(dataset.notes) :])
         raise DatasetError(f"--openpose={folder} leaves no clip: {left_out[0].lower()}{left_out[1:]}")
@@ -300,7 +301,7 @@ def _notes(place: Path, which: Array, num_files: int, broken: list[str]) -> list
     if absent := len(which) - num_files:
         reasons.append(f"{absent} without JSON")
     if broken:
-        reasons.append(f"{len(broken)} whose JSON is broken: {files.listed(broken)}")
+        reasons.append(f"{len(broken)} whose JSON is broken: {listed(broken)}")
     if unseen := missing - absent - len(broken):
         reasons.append(f"{unseen} where the person is not seen")
     return [f"{place} says nothing of {missing} of {len(which)} frames ({'; '.join(reasons)}); they count as missing."]

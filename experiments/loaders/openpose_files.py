@@ -12,13 +12,13 @@ import collections
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from body_models import joints as jn
+from experiments.base.text import listed
 from experiments.data.dataset import DatasetError
 
 Array = np.ndarray
@@ -29,7 +29,6 @@ _KEYS = ("pose_keypoints_2d", "pose_keypoints")
 _JOINTS = {3 * jn.NUM_KEYPOINTS: tuple(range(jn.NUM_KEYPOINTS)), 3 * len(BODY_25_OF_COCO): BODY_25_OF_COCO}
 _FILE = re.compile(r"((?:.*?[^0-9])?)(\d+)_keypoints\.json", re.DOTALL)
 NOBODY = np.zeros((0, jn.NUM_KEYPOINTS, 3))
-_MOST_NAMED = 5  # files named one by one in a sentence
 
 
 class _BrokenFrameError(ValueError):
@@ -161,8 +160,3 @@ def _number(value: float | None) -> float:
         return np.nan if value is None else float(value)
     except OverflowError:
         return np.inf
-
-
-def listed(items: Sequence[str]) -> str:
-    more = len(items) - _MOST_NAMED
-    return ", ".join(items[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -13,9 +13,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from experiments.base.text import listed, natural
 from experiments.data import footage
 from experiments.data.dataset import Dataset, DatasetError, Instance
 from experiments.data.footage import BrokenClipError, Footage
+from experiments.data.ids import choose_ids
 from experiments.detection import tracking
 from experiments.loaders import film_paths, layouts, openpose, openpose_files
 
@@ -68,7 +70,7 @@ def load(
             f"--data_dir={data_dir} has no JSON files of OpenPose in {base}; expected a folder for each clip with "
             "clip_000000000000_keypoints.json and so on in it"
         )
-    names = layouts.choose([name for name, _, _ in places], action, ids, base)
+    names = choose_ids([name for name, _, _ in places], action, ids, base)
     tracking.check_names(person, names)
     places = [place for place in places if place[0] in names]
     clips, guessed = [], []
@@ -84,13 +86,13 @@ def load(
             continue
         if not (fps or (shown and shown.fps)):
             guessed.append(name)
-    broken = [f"{layouts.listed(names)} ({reason})" for reason, names in unusable.items()]
+    broken = [f"{listed(names)} ({reason})" for reason, names in unusable.items()]
     if not clips:
-        raise DatasetError(f"no clip in {base} can be used: {layouts.listed(broken)}")
+        raise DatasetError(f"no clip in {base} can be used: {listed(broken)}")
     notes = []
     if guessed:
         notes.append(
-            f"Nothing tells the frame rate of {layouts.listed(guessed)}; {FPS:g} frames per second are taken, --fps gives "
+            f"Nothing tells the frame rate of {listed(guessed)}; {FPS:g} frames per second are taken, --fps gives "
             "another."
         )
     return layouts.assemble(clips, action, broken, notes)
@@ -105,7 +107,7 @@ def _places(base: Path) -> list[tuple[str, Path, str | None]]:
         short = openpose.clip_name(path.name)
         found.append((short if times[short] == 1 else path.name, path, None))
     found += [(prefix.rstrip("_-. ") or base.name, base, prefix) for prefix in openpose_files.prefixes(base)]
-    return sorted(found, key=lambda place: layouts.natural(place[0]))
+    return sorted(found, key=lambda place: natural(place[0]))
 
 
 def _footage(base: Path, name: str, place: Path) -> Footage | None:

@@ -33,8 +33,10 @@ import numpy as np
 import scipy.io
 
 from body_models import joints as jn
+from experiments.base.text import listed
 from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack, visible_box_size
 from experiments.data.footage import BrokenClipError, Footage
+from experiments.data.ids import choose_ids
 from experiments.detection import tracking
 from experiments.loaders import layouts, openpose, penn_ids
 
@@ -124,9 +126,9 @@ def load(
     shown, more = _pictures(found, home / "frames")
     notes += more
     if broken:
-        notes.append(f"Left out, because unreadable: {layouts.listed(broken)}.")
+        notes.append(f"Left out, because unreadable: {listed(broken)}.")
     if invisible:
-        names = layouts.listed([label.name for label in invisible])
+        names = listed([label.name for label in invisible])
         notes.append(f"Left out, because no joint is visible in them: {names}.")
     for label in found:
         if label.bad_coordinates:
@@ -173,7 +175,7 @@ def _of_action(labels: Path, wanted: str) -> tuple[list[Path], set[str], list[st
 def _chosen(paths: list[Path], labels: Path, action: str, ids: str | None) -> tuple[list[Path], list[str]]:
     """The files that are asked for, and notes. Raises DatasetError: one is not there."""
     if ids is not None and paths:
-        names = layouts.choose([path.stem for path in paths], action, ids, labels)
+        names = choose_ids([path.stem for path in paths], action, ids, labels)
         return [path for path in paths if path.stem in names], []
     known = penn_ids.of_paper(ALIASES.get(action, action))
     chosen = [path for path in paths if path.stem in known]
@@ -213,9 +215,9 @@ def _instances(
             f"The 2D keypoints of {detected} of {len(found)} clips are OpenPose's; the annotators' score them."
         )
     if undetected:
-        notes.append(f"The annotated joints stand for OpenPose's: {layouts.listed(undetected)}.")
+        notes.append(f"The annotated joints stand for OpenPose's: {listed(undetected)}.")
     if unposed:
-        notes.append(f"Without initial poses: {layouts.listed(unposed)}.")
+        notes.append(f"Without initial poses: {listed(unposed)}.")
     return instances, bool(detected), notes
 
 
@@ -239,11 +241,11 @@ def _label_folder(root: Path) -> Path:
 
 def _why_nothing(labels: Path, action: str, present: set[str], broken: list[str], invisible: list[_Label]) -> str:
     if invisible:
-        names = layouts.listed([label.name for label in invisible])
+        names = listed([label.name for label in invisible])
         return f"no joint is visible in any clip of {action} in {labels} ({names}); nothing can be fitted"
     if not present:
-        return f"none of the label files in {labels} can be read: {layouts.listed(broken)}"
-    unreadable = f" (unreadable: {layouts.listed(broken)})" if broken else ""
+        return f"none of the label files in {labels} can be read: {listed(broken)}"
+    unreadable = f" (unreadable: {listed(broken)})" if broken else ""
     actions = ", ".join(sorted(present))
     return f"--action={action} has no usable clip in {labels}{unreadable}, which holds {actions}; name one of these"
 

@@ -14,7 +14,7 @@ from body_models import smpl
 from experiments.base import films
 from experiments.base.errors import UserError
 from experiments.data.dataset import Dataset, DatasetError, Instance, stack, visible_box_size
-from experiments.data.pictures import Video
+from experiments.data.footage import Video
 from experiments.detection import keypoints, landmarks, models, search, sides, timing, tracking
 from experiments.detection.detections import Detections
 from experiments.loaders import film_paths

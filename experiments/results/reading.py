@@ -22,8 +22,7 @@ from experiments.base import files
 from experiments.base.errors import UserError
 from experiments.data import neutral
 from experiments.data.dataset import Dataset, DatasetError
-from experiments.evaluation import scores
-from experiments.results.fitted_motion import Fitted
+from experiments.results.fitted_motion import Fitted, predict
 from nemo_jax import mirror, model, rotations
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
@@ -56,7 +55,7 @@ class Saved:
     def fitted(self) -> Fitted:
         """The fit's answer on every frame."""
         clips = jax.tree.map(jnp.asarray, self.dataset.clips)
-        return scores.predict(self.params, self.assets, self.body, self.config, clips)
+        return predict(self.params, self.assets, self.body, self.config, clips)
 
     def num_frames(self, instance: int) -> int:
         return int(np.asarray(self.dataset.clips.frame_mask[instance]).sum())

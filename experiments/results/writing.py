@@ -20,7 +20,7 @@ from body_models import joints as jn
 from experiments.base.errors import UserError
 from experiments.base.files import replacing
 from experiments.data.dataset import Dataset
-from experiments.evaluation.scores import Fitted
+from experiments.results.fitted_motion import Fitted
 
 
 @contextlib.contextmanager

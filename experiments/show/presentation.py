@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments.fitting.progress import duration
+from experiments.base.text import duration
 from experiments.fitting.settings import Settings
 from experiments.results.reading import Saved
 from experiments.show import figures, report

@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 from body_models import joints as jn
 from body_models import smpl
 from experiments.base.errors import UserError
+from experiments.base.text import listed
 from experiments.data import neutral_file
 from experiments.data.neutral_file import FileError
 from experiments.simulation.observations import Motion
@@ -57,9 +58,8 @@ def find(motion: str | Path, action: str) -> list[Path]:
     here |= {folder.name: None for folder in sorted(root.iterdir()) if folder.is_dir() and _files(folder)}
     if not here:
         raise UserError(f"--motion={motion} holds no .npz files; expected {action}.0.npz or {action}/<any>.npz in it")
-    more = f" and {len(here) - _MOST_NAMED} more" if len(here) > _MOST_NAMED else ""
     raise UserError(
-        f"--action={action} names no motion in {motion}, which holds {', '.join(list(here)[:_MOST_NAMED])}{more}; "
+        f"--action={action} names no motion in {motion}, which holds {listed(list(here), _MOST_NAMED)}; "
         "name one of these"
     )
 

@@ -10,6 +10,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from body_models import smpl
+from experiments.data.camera import Camera
 from experiments.loaders import penn_action, synthetic
 from experiments.simulation import observations
 from tests.experiments import prior_formats
@@ -28,7 +29,7 @@ class Clip:
     name: str
     observed: observations.Instance
     motion: observations.Motion
-    camera: observations.Camera
+    camera: Camera
     joints: np.ndarray
 
     @property
@@ -64,7 +65,7 @@ def look_at(target, distance, focal):
     to_target = Rotation.from_euler("YX", [across, -down]).as_matrix() @ [0.0, 0.0, 1.0]
     world_from_camera = np.diag([-1.0, -1.0, 1.0])  # looks along z; x right is the world's -x
     position = np.array(target) - distance * world_from_camera @ to_target
-    return observations.Camera(world_from_camera, position, focal, (2 * CENTRE[0], 2 * CENTRE[1]))
+    return Camera(world_from_camera, position, focal, (2 * CENTRE[0], 2 * CENTRE[1]))
 
 
 def pictures(folder, count, suffix="png"):

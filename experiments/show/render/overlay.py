@@ -11,9 +11,9 @@ from matplotlib.colors import to_rgb
 from rich.console import Console
 
 from body_models import smpl
+from experiments.base.text import duration
 from experiments.data import pictures
 from experiments.data.dataset import Dataset
-from experiments.fitting.progress import duration
 from experiments.results.fitted_motion import Fitted
 from experiments.show.render import bodies, grid, marks, mp4, views
 from experiments.show.render.shading import Mesh, draw

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from experiments.base.text import duration
 from experiments.data.dataset import Dataset
-from experiments.fitting.progress import duration
 from experiments.fitting.settings import Settings
 from experiments.results.fitted_motion import Fitted
 from experiments.show import figures

@@ -5,8 +5,7 @@ import shlex
 from typing import Any
 
 from experiments import configs
-from experiments.commands.fit import DECIDED
-from experiments.fitting.settings import Settings
+from experiments.fitting.settings import DECIDED, Settings
 from nemo_jax import fit
 
 _NOT_OF_THE_RESULT = ("resume", "fit")

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from experiments.data import neutral
+from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, DatasetError, Instance, Video, pad, stack, visible_box_size
-from experiments.simulation.observations import Camera
 from nemo_jax import clips as clips_lib
 from nemo_jax.clips import GroundTruth
 

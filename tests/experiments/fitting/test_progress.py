@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from experiments.base.text import duration
 from experiments.fitting.compiled_programs import Chunk, Position
-from experiments.fitting.progress import FitProgress, duration, losses_text
+from experiments.fitting.progress import FitProgress, losses_text
 from nemo_jax import fit
 from nemo_jax.config import FitConfig
 

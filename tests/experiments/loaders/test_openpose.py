@@ -8,7 +8,7 @@ import pytest
 from body_models import joints as jn
 from experiments.base.errors import UserError
 from experiments.data.dataset import DatasetError
-from experiments.data.pictures import Video
+from experiments.data.footage import Video
 from experiments.loaders import openpose
 from nemo_jax import clips as clips_lib
 from nemo_jax.clips import GroundTruth

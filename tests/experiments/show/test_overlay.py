@@ -13,7 +13,7 @@ from rich.console import Console
 from scipy.spatial.transform import Rotation
 
 from body_models import loaders, smpl
-from experiments.data.pictures import Video
+from experiments.data.footage import Video
 from experiments.show import style
 from experiments.show.render import bodies, grid, marks, mp4, overlay, views
 from experiments.show.render.overlay import Scene, Show

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import loaders
+from experiments.data.camera import Camera
 from experiments.simulation import observations
 
 CLEAN = observations.ObservationModel(
@@ -28,7 +29,7 @@ def _motion(rng, frames=40):
 
 
 def _camera(**changes):
-    camera = observations.Camera(
+    camera = Camera(
         world_from_camera=np.diag([1.0, -1.0, -1.0]),
         position=np.array([0.0, 1.0, 5.0]),
         focal=1000.0,
