@@ -47,7 +47,7 @@ class IKSettings:
 
 
 @pytree
-class Motion:
+class IKSolution:
     """What was found for a clip of F frames.
 
     rotations (F, 24, 3, 3): of each joint against its parent; the root's against the camera.
@@ -95,7 +95,7 @@ def solve(
     fps: Array | float = 30.0,
     betas: Array | None = None,
     settings: IKSettings | None = None,
-) -> Motion:
+) -> IKSolution:
     """The motion of ONE clip of F frames.
 
     Args:
@@ -152,7 +152,7 @@ def solve(
     scales = jnp.concatenate([closing, jnp.full(settings.iterations - closing.shape[0], settings.robust)])
     (rotations, _), cost = jax.lax.scan(step, (rotations, jnp.ones(num)), scales)
     rotations = _orthonormal(rotations)
-    return Motion(rotations=rotations, cost=cost, **_placement(rest, markers, rotations, points, weights))
+    return IKSolution(rotations=rotations, cost=cost, **_placement(rest, markers, rotations, points, weights))
 
 
 def start(rest: Array, markers: Markers, target: Array, weight: Array) -> Array:

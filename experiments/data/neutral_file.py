@@ -22,7 +22,7 @@ Kind = Literal["numbers", "whole numbers", "text", "true or false"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Key:
+class Entry:
     """What a key holds. shape: lengths, "F" = frames of the instance, "M" = other methods, None = any."""
 
     kind: Kind
@@ -31,43 +31,43 @@ class Key:
 
 _POSE = ("F", jn.NUM_JOINTS, 3)
 KEYS = {
-    "keypoints": Key("numbers", ("F", jn.NUM_KEYPOINTS, 2)),
-    "confidence": Key("numbers", ("F", jn.NUM_KEYPOINTS)),
-    "image_size": Key("numbers", (2,)),
+    "keypoints": Entry("numbers", ("F", jn.NUM_KEYPOINTS, 2)),
+    "confidence": Entry("numbers", ("F", jn.NUM_KEYPOINTS)),
+    "image_size": Entry("numbers", (2,)),
     # Said of the instance.
-    "name": Key("text"),
-    "action": Key("text"),
-    "order": Key("whole numbers"),
-    "fps": Key("numbers"),
-    "focal_length": Key("numbers"),
-    "annotated": Key("whole numbers", (None,)),
-    "head_point": Key("text"),
-    "box_size": Key("numbers", ("F",)),
-    "reference_keypoints": Key("numbers", ("F", jn.NUM_KEYPOINTS, 2)),
-    "reference_confidence": Key("numbers", ("F", jn.NUM_KEYPOINTS)),
-    "view": Key("text"),
-    "synthetic": Key("true or false"),
-    "source_frames": Key("whole numbers"),
-    "notes": Key("text", (None,)),
+    "name": Entry("text"),
+    "action": Entry("text"),
+    "order": Entry("whole numbers"),
+    "fps": Entry("numbers"),
+    "focal_length": Entry("numbers"),
+    "annotated": Entry("whole numbers", (None,)),
+    "head_point": Entry("text"),
+    "box_size": Entry("numbers", ("F",)),
+    "reference_keypoints": Entry("numbers", ("F", jn.NUM_KEYPOINTS, 2)),
+    "reference_confidence": Entry("numbers", ("F", jn.NUM_KEYPOINTS)),
+    "view": Entry("text"),
+    "synthetic": Entry("true or false"),
+    "source_frames": Entry("whole numbers"),
+    "notes": Entry("text", (None,)),
     # Its pictures.
-    "frame_paths": Key("text", (None,)),
-    "video_path": Key("text"),
-    "video_frames": Key("whole numbers", ("F",)),
+    "frame_paths": Entry("text", (None,)),
+    "video_path": Entry("text"),
+    "video_frames": Entry("whole numbers", ("F",)),
     # Poses that methods found.
-    "init_pose": Key("numbers", _POSE),
-    "init_mask": Key("numbers", ("F",)),
-    "other_names": Key("text", ("M",)),
-    "other_poses": Key("numbers", ("M", *_POSE)),
-    "other_masks": Key("numbers", ("M", "F")),
+    "init_pose": Entry("numbers", _POSE),
+    "init_mask": Entry("numbers", ("F",)),
+    "other_names": Entry("text", ("M",)),
+    "other_poses": Entry("numbers", ("M", *_POSE)),
+    "other_masks": Entry("numbers", ("M", "F")),
     # What is true.
-    "truth_pose": Key("numbers", _POSE),
-    "truth_translation": Key("numbers", ("F", 3)),
-    "truth_betas": Key("numbers", (None,)),
-    "truth_joints": Key("numbers", ("F", jn.NUM_KEYPOINTS, 3)),
-    "world_from_camera": Key("numbers", (3, 3)),
-    "camera_position": Key("numbers", (3,)),
-    "camera_focal": Key("numbers"),
-    "camera_image_size": Key("whole numbers", (2,)),
+    "truth_pose": Entry("numbers", _POSE),
+    "truth_translation": Entry("numbers", ("F", 3)),
+    "truth_betas": Entry("numbers", (None,)),
+    "truth_joints": Entry("numbers", ("F", jn.NUM_KEYPOINTS, 3)),
+    "world_from_camera": Entry("numbers", (3, 3)),
+    "camera_position": Entry("numbers", (3,)),
+    "camera_focal": Entry("numbers"),
+    "camera_image_size": Entry("whole numbers", (2,)),
 }
 REQUIRED = ("keypoints", "confidence", "image_size")
 # Keys that say something only together; those in the second list may be left out even so.

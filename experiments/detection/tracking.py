@@ -37,7 +37,7 @@ _PIXEL = re.compile(r"(\d+(?:\.\d+)?)\s*,\s*(\d+(?:\.\d+)?)")
 
 
 @dataclasses.dataclass
-class Track:
+class PersonTrack:
     """Somebody, over time.
 
     points (K, 2): pixels, where each keypoint was last, moved along with the body; NaN = never seen.
@@ -79,10 +79,10 @@ def follow(people: Sequence[Array], person: str = LARGEST) -> Array:
     return which
 
 
-def link(people: Sequence[Array]) -> list[Track]:
+def link(people: Sequence[Array]) -> list[PersonTrack]:
     """All tracks through frames of people, as in `follow`, in the order in which they begin."""
-    tracks: list[Track] = []
-    active: list[Track] = []
+    tracks: list[PersonTrack] = []
+    active: list[PersonTrack] = []
     for frame, detected in enumerate(people):
         points, confidence = _split(detected)
         # In an order of their own, so that ties do not depend on the detector's.
@@ -95,7 +95,7 @@ def link(people: Sequence[Array]) -> list[Track]:
             if row in pairs:
                 _extend(pairs[row], frame, int(index), seen, weight)
             else:
-                track = Track(points=seen, velocity=np.zeros(2), members={frame: int(index)}, weight=weight)
+                track = PersonTrack(points=seen, velocity=np.zeros(2), members={frame: int(index)}, weight=weight)
                 tracks.append(track)
                 active.append(track)
     return tracks
@@ -117,7 +117,7 @@ def _size(points: Array) -> Array:
     return np.maximum(np.linalg.norm(extent, axis=-1), 1.0)
 
 
-def _assign(tracks: list[Track], frame: int, points: Array) -> dict[int, Track]:
+def _assign(tracks: list[PersonTrack], frame: int, points: Array) -> dict[int, PersonTrack]:
     """Row of `points` (P, K, 2) -> the track that it continues."""
     gap = np.array([frame - track.last for track in tracks])
     tolerance = np.minimum(_TOLERANCE + _TOLERANCE_GROWTH * (gap - 1), _TOLERANCE_LIMIT)
@@ -130,7 +130,7 @@ def _assign(tracks: list[Track], frame: int, points: Array) -> dict[int, Track]:
     return {int(p): tracks[t] for t, p in zip(rows, columns, strict=True) if worth[t, p] > 0}
 
 
-def _distance(tracks: list[Track], gap: Array, points: Array) -> Array:
+def _distance(tracks: list[PersonTrack], gap: Array, points: Array) -> Array:
     """How far (A, P) each of P people (P, K, 2) is from where each of A tracks is expected, in sizes; inf without a
     keypoint in common.
     """
@@ -159,7 +159,7 @@ def _spread(points: Array, shared: Array) -> Array:
     return np.maximum(np.sqrt(squares / count), 1.0)
 
 
-def _extend(track: Track, frame: int, index: int, points: Array, weight: float) -> None:
+def _extend(track: PersonTrack, frame: int, index: int, points: Array, weight: float) -> None:
     moved = np.nanmedian(points - track.points, axis=0)
     velocity = moved / (frame - track.last)
     newest = _SMOOTHING if len(track.members) > 1 else 1.0
@@ -169,7 +169,7 @@ def _extend(track: Track, frame: int, index: int, points: Array, weight: float) 
     track.weight += weight
 
 
-def _choose(tracks: list[Track], people: Sequence[Array], person: str) -> Track:
+def _choose(tracks: list[PersonTrack], people: Sequence[Array], person: str) -> PersonTrack:
     if person == LARGEST:
         return max(tracks, key=lambda track: track.weight)
     if pixel := _PIXEL.fullmatch(person):
@@ -189,7 +189,7 @@ def _choose(tracks: list[Track], people: Sequence[Array], person: str) -> Track:
     )
 
 
-def _at_pixel(tracks: list[Track], people: Sequence[Array], pixel: Array, person: str) -> Track:
+def _at_pixel(tracks: list[PersonTrack], people: Sequence[Array], pixel: Array, person: str) -> PersonTrack:
     for frame, detected in enumerate(people):
         points = _split(detected)[0]
         distances = []

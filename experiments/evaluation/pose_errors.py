@@ -11,7 +11,7 @@ import numpy as np
 from body_models import smpl
 from experiments.data.dataset import Dataset
 from experiments.evaluation import vertex_errors
-from experiments.results.fitted_motion import Fitted
+from experiments.results.fitted_motion import FittedMotion
 from nemo_jax import metrics, rotations
 from nemo_jax.model import Prediction
 
@@ -20,7 +20,7 @@ Numbers = dict[str, np.ndarray]  # one value (N,) per instance
 _RESAMPLED_RATE = 30.0  # what the paper takes for every video
 
 
-def in_3d(dataset: Dataset, fitted: Fitted, body: smpl.SMPL) -> Numbers:
+def in_3d(dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL) -> Numbers:
     """Errors against the ground truth, (N,) each, as `<metric>/<method>`; a number that nobody has is left out.
 
     A method is scored on the frames for which it has a pose. `mpjpe_mm` and `mpvpe_mm` are the paper's: poses alone, no

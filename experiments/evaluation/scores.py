@@ -13,16 +13,14 @@ from experiments.data import padding
 from experiments.data.dataset import Dataset
 from experiments.evaluation import pose_errors
 from experiments.evaluation.pose_errors import Numbers
-from experiments.results.fitted_motion import Fitted, predict
+from experiments.results.fitted_motion import FittedMotion
 from nemo_jax import losses, metrics
-
-__all__ = ["Fitted", "evaluate", "predict", "reprojection"]
 
 Array = jax.Array
 
 
 def evaluate(
-    dataset: Dataset, fitted: Fitted, nose_body: smpl.SMPL, hidden: np.ndarray | None, threshold: float
+    dataset: Dataset, fitted: FittedMotion, nose_body: smpl.SMPL, hidden: np.ndarray | None, threshold: float
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """All numbers of a fit.
 
@@ -51,7 +49,7 @@ def evaluate(
 
 
 def reprojection(
-    dataset: Dataset, fitted: Fitted, hidden: np.ndarray | None, threshold: float
+    dataset: Dataset, fitted: FittedMotion, hidden: np.ndarray | None, threshold: float
 ) -> tuple[dict[str, float], Numbers]:
     """Pixel errors on the visible joints that are measured, those seen by the fit and, apart, those hidden from it.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from body_models import smpl
 from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import Fitted
+from experiments.results.fitted_motion import FittedMotion
 from nemo_jax import metrics, rotations
 
 Array = jax.Array
@@ -30,7 +30,7 @@ class Posed(NamedTuple):
 
 
 def of_frames(
-    dataset: Dataset, fitted: Fitted, poses: np.ndarray, body: smpl.SMPL
+    dataset: Dataset, fitted: FittedMotion, poses: np.ndarray, body: smpl.SMPL
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean vertex distances of every frame in mm, and G-MPJPE.
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from body_models import joints as jn
-from experiments.export.clip import Clip
+from experiments.export.animation import Animation
 
 Array = np.ndarray
 MAX_INFLUENCES = 4
@@ -37,7 +37,7 @@ class Rig:
     places: Array
 
 
-def of_clip(clip: Clip) -> Rig:
+def of_clip(clip: Animation) -> Rig:
     """The instance's own shape on SMPL's skeleton. At rest it stands on the ground.
 
     Pose correctives are left out, as files of this kind blend joints and nothing else.

@@ -26,7 +26,7 @@ from experiments.fitting.compiled_programs import Chunk, CompiledFit, Job, Posit
 from experiments.fitting.progress import FitProgress
 from experiments.fitting.settings import Settings, size_of
 from experiments.loaders import registry
-from experiments.results import reading, writing
+from experiments.results import fitted_motion, reading, writing
 from experiments.show import presentation
 from experiments.show.figures import run_pictures
 from nemo_jax import fit
@@ -99,7 +99,7 @@ def finish(
       The metrics, as `metrics.json` has them.
     """
     output, dataset, job = settings.output, inputs.dataset, inputs.job
-    fitted = scores.predict(end.carry.params, assets, inputs.nose_body, job.config, job.clips)
+    fitted = fitted_motion.predict(end.carry.params, assets, inputs.nose_body, job.config, job.clips)
     mirrored = [name for name, flag in zip(dataset.names, fitted.params.mirrored, strict=True) if flag > 0.5]
     if mirrored:
         console.print(

@@ -158,7 +158,7 @@ def load(results: str | None, output: Path, console: Console, seed: int = 0) -> 
     return from_run(reading.load(folder))
 
 
-def from_run(run: reading.Saved) -> tuple[Dataset, Given]:
+def from_run(run: reading.Run) -> tuple[Dataset, Given]:
     """A run as read back.
 
     Raises:

@@ -25,7 +25,7 @@ from experiments.data.footage import BrokenClipError
 from experiments.data.ids import choose_ids
 from experiments.detection import tracking
 from experiments.loaders import layouts
-from experiments.loaders.layouts import Clip
+from experiments.loaders.layouts import Recording
 from experiments.poses import pickles
 
 _FRAMES = ".frames"
@@ -85,7 +85,7 @@ def load(
     return layouts.assemble(found, action, broken, cameras=tuple(cameras) if all(cameras) else None)
 
 
-def _read(folder: Path, name: str, person: str, fps: float | None) -> tuple[Clip, Camera | None]:
+def _read(folder: Path, name: str, person: str, fps: float | None) -> tuple[Recording, Camera | None]:
     frames, json_folder, vibe = (folder / f"{name}{suffix}" for suffix in (_FRAMES, ".op", ".vibe"))
     clip = layouts.read_clip(name, frames, json_folder, vibe, person, fps)
     file = folder / f"{name}.cam.pickle"

@@ -23,7 +23,7 @@ _ENOUGH = 0.8  # share of frames with an initial pose from which on nothing is s
 
 
 @dataclasses.dataclass(frozen=True)
-class Clip:
+class Recording:
     """One instance, as read and found sound. notes: what is odd about it."""
 
     name: str
@@ -35,19 +35,19 @@ class Clip:
     def num_frames(self) -> int:
         return self.instance.num_frames
 
-    def cut(self, count: int, note: str) -> Clip:
+    def cut(self, count: int, note: str) -> Recording:
         """The first `count` frames, and one more note."""
         timed = ("keypoints", "confidence", "init_pose", "init_mask")
         arrays = {name: getattr(self.instance, name) for name in timed}
         arrays = {name: None if array is None else array[:count] for name, array in arrays.items()}
-        return Clip(
+        return Recording(
             self.name, dataclasses.replace(self.instance, **arrays), self.footage.cut(count), (*self.notes, note)
         )
 
 
 def read_clip(
     name: str, frames: Path, json_folder: Path, vibe: Path, person: str = tracking.LARGEST, fps: float | None = None
-) -> Clip:
+) -> Recording:
     """One clip: as many frames as it has pictures.
 
     Args:
@@ -78,7 +78,7 @@ def read_clip(
         init_mask=mask,
         fps=shown.fps or fps or FPS,
     )
-    return Clip(name, instance, shown, tuple(notes))
+    return Recording(name, instance, shown, tuple(notes))
 
 
 def read_openpose(name: str, folder: Path, shown: Footage, person: str) -> tuple[Array, Array, list[str]]:
@@ -119,7 +119,7 @@ def initial_poses(
 
 
 def assemble(
-    clips: Sequence[Clip], action: str, broken: Sequence[str], notes: Sequence[str] = (), **known: Any
+    clips: Sequence[Recording], action: str, broken: Sequence[str], notes: Sequence[str] = (), **known: Any
 ) -> Dataset:
     """The dataset of these clips; `known` are further fields of it."""
     notes = [*notes, *(note for clip in clips for note in clip.notes)]

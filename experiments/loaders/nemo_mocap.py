@@ -44,7 +44,7 @@ from experiments.data.footage import BrokenClipError
 from experiments.data.ids import choose_ids
 from experiments.detection import tracking
 from experiments.loaders import layouts, nemo_truth
-from experiments.loaders.layouts import Clip
+from experiments.loaders.layouts import Recording
 from experiments.loaders.nemo_truth import MoCap
 from experiments.simulation import observations
 from nemo_jax.clips import GroundTruth
@@ -117,7 +117,7 @@ def load(
 
 
 def _truth(
-    base: Path, folder: Path, action: str, clips: list[Clip], mocaps: list[MoCap], body: smpl.SMPL
+    base: Path, folder: Path, action: str, clips: list[Recording], mocaps: list[MoCap], body: smpl.SMPL
 ) -> tuple[list[str], dict[str, Any]]:
     """Notes, and the fields `truth` and `cameras` of the dataset."""
     notes = []
@@ -192,13 +192,13 @@ def _first(*paths: Path) -> Path:
     return next((path for path in paths if path.exists()), paths[0])
 
 
-def _read_clip(base: Path, folder: Path, name: str, person: str, fps: float | None) -> Clip:
+def _read_clip(base: Path, folder: Path, name: str, person: str, fps: float | None) -> Recording:
     frames = _first(folder / f"{name}.mp4", base / "videos" / f"{name}.mp4")
     json_folder = _first(folder / f"{name}.mp4_openpose", folder / f"{name}_openpose")
     return layouts.read_clip(name, frames, json_folder, folder / name, person, fps)
 
 
-def _same_length(clip: Clip, mocap: Any) -> tuple[Clip, Any]:
+def _same_length(clip: Recording, mocap: Any) -> tuple[Recording, Any]:
     """Clip and motion capture, cut to the shorter where they differ by a frame or two, as films and decoders do.
 
     Raises:

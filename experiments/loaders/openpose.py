@@ -29,7 +29,7 @@ from experiments.data.dataset import Dataset, DatasetError, Video, visible_box_s
 from experiments.data.select import subset
 from experiments.detection import tracking
 from experiments.loaders import openpose_files as files
-from experiments.loaders.openpose_files import Frame
+from experiments.loaders.openpose_files import PeopleInFrame
 
 Array = np.ndarray
 
@@ -237,7 +237,7 @@ def _film_length(video: Video) -> int:
 
 
 def _placed(
-    frames: list[Frame], num_frames: int | None, names: Sequence[str | None] | None, place: Path
+    frames: list[PeopleInFrame], num_frames: int | None, names: Sequence[str | None] | None, place: Path
 ) -> tuple[int, list[int]]:
     """F and the index of every frame, by the rule of the module's head."""
     numbers = [frame.number for frame in frames]

@@ -36,7 +36,7 @@ class _BrokenFrameError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
+class PeopleInFrame:
     """What was found of a frame. source: file or entry. stem: without `_keypoints.json`. people (P, 25, 3), or None where
     it is broken, and why."""
 
@@ -57,7 +57,7 @@ def prefixes(folder: Path) -> list[str]:
     return sorted({match[1] for path in folder.glob("*_keypoints.json") if (match := _FILE.fullmatch(path.name))})
 
 
-def of_folder(folder: Path, prefix: str | None) -> list[Frame]:
+def of_folder(folder: Path, prefix: str | None) -> list[PeopleInFrame]:
     """The frames of a folder, by number."""
     found = [(path, match) for path in folder.glob("*.json") if (match := _FILE.fullmatch(path.name))]
     found = [(path, match) for path, match in found if prefix in (None, match[1])]
@@ -77,7 +77,7 @@ def of_folder(folder: Path, prefix: str | None) -> list[Frame]:
     return _without_doubles(frames, folder)
 
 
-def of_file(path: Path) -> list[Frame]:
+def of_file(path: Path) -> list[PeopleInFrame]:
     """The frames of a single JSON file, by number."""
     try:
         document = _parse(path)
@@ -104,14 +104,14 @@ def of_file(path: Path) -> list[Frame]:
     return _without_doubles([_frame(*entry) for entry in entries], path)
 
 
-def _frame(source: str, stem: str, number: int, content: Any) -> Frame:
+def _frame(source: str, stem: str, number: int, content: Any) -> PeopleInFrame:
     try:
-        return Frame(source, stem, number, _people(_parse(content) if isinstance(content, Path) else content))
+        return PeopleInFrame(source, stem, number, _people(_parse(content) if isinstance(content, Path) else content))
     except _BrokenFrameError as error:
-        return Frame(source, stem, number, None, str(error))
+        return PeopleInFrame(source, stem, number, None, str(error))
 
 
-def _without_doubles(frames: list[Frame], place: Path) -> list[Frame]:
+def _without_doubles(frames: list[PeopleInFrame], place: Path) -> list[PeopleInFrame]:
     number, times = collections.Counter(frame.number for frame in frames).most_common(1)[0]
     if times > 1:
         names = listed(sorted(frame.source for frame in frames if frame.number == number))

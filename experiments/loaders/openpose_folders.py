@@ -135,7 +135,7 @@ def _clip(
     image_size: tuple[int, int] | None,
     fps: float | None,
     person: str,
-) -> layouts.Clip:
+) -> layouts.Recording:
     size = shown.image_size if shown else image_size
     if size is None:
         raise BrokenClipError("no film or pictures beside it tell the size of its image; give --image_size=1920x1080")
@@ -145,4 +145,4 @@ def _clip(
     )
     rate = (shown.fps if shown else None) or fps or FPS
     instance = Instance(keypoints=keypoints, confidence=confidence, image_size=size, fps=rate)
-    return layouts.Clip(name, instance, shown or Footage(len(keypoints), size), tuple(notes))
+    return layouts.Recording(name, instance, shown or Footage(len(keypoints), size), tuple(notes))

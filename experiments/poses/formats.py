@@ -1,4 +1,4 @@
-"""The dictionaries that methods of human mesh recovery write, recognised by their keys, as `Track`s.
+"""The dictionaries that methods of human mesh recovery write, recognised by their keys, as `PoseTrack`s.
 
 How each one's root relates to the camera. All of them predict SMPL's `global_orient` for a camera that looks along +z
 with x right and y down, which is how their meshes are projected into the image, so it is taken as it is.
@@ -27,7 +27,7 @@ from body_models import joints as jn
 from experiments.data.dataset import DatasetError
 from experiments.poses import generic, pickles
 from experiments.poses.pose_arrays import as_array, axis_angle, checked, joined
-from experiments.poses.track import Track
+from experiments.poses.track import PoseTrack
 
 Array = np.ndarray
 
@@ -39,7 +39,7 @@ _PELVIS_SMPL = np.array([-0.002, -0.223, 0.028])
 _PELVIS_SMPLX = np.array([0.003, -0.351, 0.012])
 
 
-def read(path: str | os.PathLike) -> list[Track]:
+def read(path: str | os.PathLike) -> list[PoseTrack]:
     """Everybody in a method's output.
 
     Args:
@@ -74,7 +74,7 @@ def _files(path: Path) -> list[Path]:
     return outputs[0]
 
 
-def _read_file(file: Path) -> list[Track]:
+def _read_file(file: Path) -> list[PoseTrack]:
     try:
         contents = pickles.load(file)
     except pickles.BadPickleError as error:
@@ -85,7 +85,7 @@ def _read_file(file: Path) -> list[Track]:
         raise DatasetError(f"{file}: {error}") from error
 
 
-def tracks_of(contents: object, camera: tuple[float, float, float] | None = None) -> list[Track]:
+def tracks_of(contents: object, camera: tuple[float, float, float] | None = None) -> list[PoseTrack]:
     """The people in what a method's file holds, unchecked (see `checked`).
 
     Args:
@@ -120,7 +120,7 @@ def tracks_of(contents: object, camera: tuple[float, float, float] | None = None
     )
 
 
-def _person(name: str, person: Mapping[str, Any]) -> Track:
+def _person(name: str, person: Mapping[str, Any]) -> PoseTrack:
     """One entry of VIBE's, PARE's or WHAM's file: {person id: {...}}.
 
     pose (M, 72) or (M, 24, 3, 3), betas (M, 10), frame_ids (M,); VIBE and PARE: bboxes (M, 4), centre and size, and the
@@ -130,15 +130,15 @@ def _person(name: str, person: Mapping[str, Any]) -> Track:
     betas = person.get("betas", person.get("pred_shape"))
     if "poses_root_cam" in person:  # WHAM called as a library
         pose = joined(person["poses_root_cam"], person["poses_body"], ("poses_root_cam", "poses_body"))
-        return Track(name, person["frame_id"], pose, "WHAM", betas=betas)
+        return PoseTrack(name, person["frame_id"], pose, "WHAM", betas=betas)
     key = "pose" if "pose" in person else "pred_pose"
     if key not in person:
         raise ValueError(f"{name} has no pose; found {', '.join(map(str, list(person)[:8]))}")
     pose = axis_angle(person[key], f"{key} of {name}")
     if "pose_world" in person or "trans_world" in person:
         pelvis = as_array(person["trans"], "trans") + _PELVIS_SMPL if "trans" in person else None
-        return Track(name, person["frame_ids"], pose, "WHAM", betas=betas, pelvis=pelvis)
-    return Track(
+        return PoseTrack(name, person["frame_ids"], pose, "WHAM", betas=betas, pelvis=pelvis)
+    return PoseTrack(
         name,
         person["frame_ids"],
         pose,
@@ -168,7 +168,7 @@ def _centred_boxes(boxes: Any) -> Array | None:
     return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
 
 
-def _phalp(contents: Mapping[Any, Any]) -> list[Track]:
+def _phalp(contents: Mapping[Any, Any]) -> list[PoseTrack]:
     """4D-Humans: {picture: {time, tid, smpl, bbox, tracked_time, ...}}, lists with an entry for each person in view.
 
     smpl is {global_orient (1, 3, 3), body_pose (23, 3, 3), betas (10,)}; bbox is corner, width and height, pixels; where
@@ -186,7 +186,7 @@ def _phalp(contents: Mapping[Any, Any]) -> list[Track]:
     return [_phalp_person(person, seen) for person, seen in people.items()]
 
 
-def _phalp_person(person: int, seen: list[tuple[int, Mapping[str, Any], Any]]) -> Track:
+def _phalp_person(person: int, seen: list[tuple[int, Mapping[str, Any], Any]]) -> PoseTrack:
     frames, smpl, boxes = zip(*seen, strict=True)
     parts = {}
     for key in ("global_orient", "body_pose"):
@@ -194,7 +194,7 @@ def _phalp_person(person: int, seen: list[tuple[int, Mapping[str, Any], Any]]) -
             raise ValueError(f"person {person} has no {key} in its smpl")
         parts[key] = np.stack([as_array(entry[key], key) for entry in smpl])
     corner = np.stack([as_array(box, "bbox") for box in boxes])
-    return Track(
+    return PoseTrack(
         f"person {person}",
         np.array(frames),
         joined(parts["global_orient"], parts["body_pose"], ("global_orient", "body_pose")),
@@ -204,7 +204,7 @@ def _phalp_person(person: int, seen: list[tuple[int, Mapping[str, Any], Any]]) -
     )
 
 
-def _gvhmr(contents: Mapping[str, Any]) -> Track:
+def _gvhmr(contents: Mapping[str, Any]) -> PoseTrack:
     """GVHMR: {smpl_params_incam: {global_orient (F, 3), body_pose (F, 63), betas (F, 10), transl (F, 3)}, K_fullimg
     (F, 3, 3), ...}, one person, one row for each frame of the video.
     """
@@ -219,7 +219,7 @@ def _gvhmr(contents: Mapping[str, Any]) -> Track:
         intrinsics = as_array(contents["K_fullimg"], "K_fullimg").reshape(-1, 3, 3)[0]
         camera = float(intrinsics[0, 0]), float(intrinsics[0, 2]), float(intrinsics[1, 2])
     count = len(pose)
-    return Track(
+    return PoseTrack(
         "the person",
         np.arange(count),
         pose,
@@ -231,14 +231,14 @@ def _gvhmr(contents: Mapping[str, Any]) -> Track:
     )
 
 
-def _tram(contents: Mapping[str, Any], camera: tuple[float, float, float] | None) -> Track:
+def _tram(contents: Mapping[str, Any], camera: tuple[float, float, float] | None) -> PoseTrack:
     """TRAM: one person a file, {pred_rotmat (M, 24, 3, 3), pred_shape (M, 10), pred_trans (M, 1, 3), frame (M,)}."""
     if "frame" not in contents:
         raise ValueError("it has pred_rotmat but no frame, the numbers of its frames")
     pelvis = None
     if camera is not None and "pred_trans" in contents:
         pelvis = as_array(contents["pred_trans"], "pred_trans").reshape(-1, 3) + _PELVIS_SMPL
-    return Track(
+    return PoseTrack(
         "the person",
         contents["frame"],
         axis_angle(contents["pred_rotmat"], "pred_rotmat"),

@@ -16,7 +16,7 @@ from nemo_jax.model import Assets, Params, Prediction
 
 
 @dataclasses.dataclass(frozen=True)
-class Fitted:
+class FittedMotion:
     """A fit's answer to its clips, as arrays (N, ...) on the host.
 
     The prediction's keypoints are BODY_25 with the nose. poses (N, T, 24, 3): its rotations in axis-angle. head_2d
@@ -39,7 +39,7 @@ class Fitted:
         """Pixels (N, T, K, 2) to compare with the data's keypoints."""
         return np.concatenate([self.head_2d[:, :, None], self.prediction.keypoints_2d[:, :, 1:]], 2)
 
-    def padded(self) -> "Fitted":
+    def padded(self) -> "FittedMotion":
         """With the frame slots that `experiments.data.padding` gives to clips of this length."""
         frames = padding.slots(self.raw_phases.shape[1])
         prediction = jax.tree.map(lambda leaf: padding.array(leaf, frames), self.prediction)
@@ -57,12 +57,14 @@ def _predict(params: Params, assets: Assets, config: FitConfig, clips: clips_lib
     return seen, poses, head, clips_lib.raw_phase(clips), rotation, translation, focal
 
 
-def predict(params: Params, assets: Assets, nose_body: smpl.SMPL, config: FitConfig, clips: clips_lib.Clips) -> Fitted:
+def predict(
+    params: Params, assets: Assets, nose_body: smpl.SMPL, config: FitConfig, clips: clips_lib.Clips
+) -> FittedMotion:
     """The fitted model on every frame; `nose_body` is the body whose keypoint 0 is the nose."""
     wide = jax.device_get(_predict(params, assets, config, padding.clips(clips), nose_body))
     *timed, rotation, translation, focal = wide
     seen, poses, head, phases = jax.tree.map(lambda leaf: leaf[:, : clips.num_frames], timed)
-    return Fitted(
+    return FittedMotion(
         params=jax.device_get(params),
         prediction=seen,
         poses=poses,

@@ -22,7 +22,7 @@ from experiments.base import files
 from experiments.base.errors import UserError
 from experiments.data import neutral
 from experiments.data.dataset import Dataset, DatasetError
-from experiments.results.fitted_motion import Fitted, predict
+from experiments.results.fitted_motion import FittedMotion, predict
 from nemo_jax import mirror, model, rotations
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
@@ -33,7 +33,7 @@ PARAMS, CLIPS = "params.npz", "clips"
 
 
 @dataclasses.dataclass(frozen=True)
-class Saved:
+class Run:
     """folder: of the results. dataset: the clips as read, nothing hidden. params: learned. config: of the fit. body: with
     the nose as keypoint 0. settings: `config.json`; metrics: `metrics.json`."""
 
@@ -52,7 +52,7 @@ class Saved:
         return model.prepare(clips, self.body, Priors(), self.config)
 
     @functools.cached_property
-    def fitted(self) -> Fitted:
+    def fitted(self) -> FittedMotion:
         """The fit's answer on every frame."""
         clips = jax.tree.map(jnp.asarray, self.dataset.clips)
         return predict(self.params, self.assets, self.body, self.config, clips)
@@ -118,14 +118,14 @@ def axis_angles(rotation: Array) -> Array:
 def of_run(
     folder: Path,
     dataset: Dataset,
-    fitted: Fitted,
+    fitted: FittedMotion,
     config: FitConfig,
     body: smpl.SMPL,
     settings: Mapping[str, Any],
     metrics: Mapping[str, Any],
-) -> Saved:
+) -> Run:
     """What `load` would read from the folder of a run that has just finished, its answer taken as it is."""
-    run = Saved(folder, dataset, fitted.params, config, body, settings, metrics)
+    run = Run(folder, dataset, fitted.params, config, body, settings, metrics)
     vars(run)["fitted"] = fitted  # in the place of the cached one
     return run
 
@@ -138,7 +138,7 @@ def write(folder: Path, dataset: Dataset, params: Params) -> None:
         np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
 
 
-def load(folder: str | Path) -> Saved:
+def load(folder: str | Path) -> Run:
     """Reads a run back.
 
     Raises:
@@ -164,7 +164,7 @@ def load(folder: str | Path) -> Saved:
         raise UserError(f"--results={folder}: its clips cannot be read ({error}); run its command again") from error
     body = loaders.load_body(settings.get("body_model"))
     params = _read_params(folder / PARAMS, len(dataset.names), body.num_betas, config)
-    return Saved(folder, dataset, params, config, body, settings, metrics)
+    return Run(folder, dataset, params, config, body, settings, metrics)
 
 
 def _read_params(path: Path, instances: int, num_betas: int, config: FitConfig) -> Params:

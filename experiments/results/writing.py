@@ -20,7 +20,7 @@ from body_models import joints as jn
 from experiments.base.errors import UserError
 from experiments.base.files import replacing
 from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import Fitted
+from experiments.results.fitted_motion import FittedMotion
 
 
 @contextlib.contextmanager
@@ -66,7 +66,7 @@ def write_history(path: Path, history: Mapping[str, Mapping[str, np.ndarray]]) -
         np.savez(file, **arrays)
 
 
-def write_motions(folder: Path, dataset: Dataset, fitted: Fitted, body_name: str) -> None:
+def write_motions(folder: Path, dataset: Dataset, fitted: FittedMotion, body_name: str) -> None:
     """One file per instance; those of instances that are no longer there are deleted."""
     for instance, name in enumerate(dataset.names):
         with replacing(folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
@@ -75,7 +75,7 @@ def write_motions(folder: Path, dataset: Dataset, fitted: Fitted, body_name: str
         (folder / stale).unlink()
 
 
-def motion_arrays(dataset: Dataset, fitted: Fitted, instance: int, body_name: str) -> dict[str, Any]:
+def motion_arrays(dataset: Dataset, fitted: FittedMotion, instance: int, body_name: str) -> dict[str, Any]:
     """The arrays of one instance's file, as docs/results.md lists them; F frames."""
     clips, seen = dataset.clips, fitted.prediction
     frames = int(np.asarray(clips.frame_mask[instance]).sum())

@@ -20,7 +20,7 @@ from PIL import Image
 from body_models import joints as jn
 from experiments.data import padding, pictures
 from experiments.data.dataset import Dataset
-from experiments.evaluation.scores import Fitted
+from experiments.results.fitted_motion import FittedMotion
 from experiments.show.style import CENTRE, LEFT, RIGHT, SHADE, TRUTH
 from nemo_jax import metrics
 
@@ -37,24 +37,24 @@ _GROUND = 0.07  # height of the ground line in a cell
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
+class Overview:
     """What the pages draw. hidden (N, T, K): joints hidden from the fit, or None. truth (N, T, K, 3): true joints moved
     onto the fitted ones, or None. threshold: confidence above which an input joint is drawn. across (3,): what points to
     the right in the fixed view of the 3D bodies."""
 
     dataset: Dataset
-    fitted: Fitted
+    fitted: FittedMotion
     hidden: np.ndarray | None
     truth: np.ndarray | None
     threshold: float
     across: np.ndarray
 
 
-def make_scene(dataset: Dataset, fitted: Fitted, hidden: np.ndarray | None, threshold: float) -> Scene:
+def make_scene(dataset: Dataset, fitted: FittedMotion, hidden: np.ndarray | None, threshold: float) -> Overview:
     truth = None if dataset.truth is None else _aligned_truth(dataset, fitted)
     exists = np.asarray(dataset.clips.frame_mask) > 0
     across = widest_direction(np.asarray(fitted.prediction.keypoints)[exists])
-    return Scene(dataset, fitted, hidden, truth, threshold, across)
+    return Overview(dataset, fitted, hidden, truth, threshold, across)
 
 
 def widest_direction(joints: np.ndarray) -> np.ndarray:
@@ -70,7 +70,7 @@ def spread(count: int, rows: int = ROWS) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, count - 1, min(rows, count))})
 
 
-def draw_page(scene: Scene, instances: Sequence[int], title: str) -> Figure:
+def draw_page(scene: Overview, instances: Sequence[int], title: str) -> Figure:
     """One page: at most `ROWS` instances."""
     columns = 2 * COLUMNS
     rows = len(instances)
@@ -93,14 +93,14 @@ def draw_page(scene: Scene, instances: Sequence[int], title: str) -> Figure:
     return figure
 
 
-def _row_label(scene: Scene, instance: int) -> str:
+def _row_label(scene: Overview, instance: int) -> str:
     frames = int(np.asarray(scene.dataset.clips.frame_mask[instance]).sum())
     mirrored = "\nmirrored" if scene.fitted.params.mirrored[instance] > 0.5 else ""
     name = "\n".join(textwrap.wrap(scene.dataset.names[instance], 24))
     return f"{name}\n{frames} frames{mirrored}"
 
 
-def _draw_row(axes: Axes, scene: Scene, instance: int, row: int) -> None:
+def _draw_row(axes: Axes, scene: Overview, instance: int, row: int) -> None:
     frames = _frames_at_phases(scene, instance)
     clips = scene.dataset.clips
     visible = np.asarray(clips.confidence[instance]) > scene.threshold
@@ -133,7 +133,7 @@ def _draw_row(axes: Axes, scene: Scene, instance: int, row: int) -> None:
         _draw_skeleton(axes, _view(joints[frame], centre, ground, beside, scene.across), beside)
 
 
-def _frames_at_phases(scene: Scene, instance: int) -> list[int]:
+def _frames_at_phases(scene: Overview, instance: int) -> list[int]:
     """The frame of the instance whose warped phase is nearest to each column's."""
     exists = np.asarray(scene.dataset.clips.frame_mask[instance]) > 0
     phases = np.where(exists, scene.fitted.prediction.phase[instance], np.inf)
@@ -182,7 +182,7 @@ def _draw_skeleton(
 
 
 def _draw_inputs(
-    axes: Axes, points: np.ndarray, visible: np.ndarray, scene: Scene, instance: int, frame: int, cell: np.ndarray
+    axes: Axes, points: np.ndarray, visible: np.ndarray, scene: Overview, instance: int, frame: int, cell: np.ndarray
 ) -> None:
     shown = visible & _inside(points, cell)
     hidden = np.zeros_like(shown) if scene.hidden is None else scene.hidden[instance, frame]
@@ -203,7 +203,7 @@ def _view(joints: np.ndarray, centre: np.ndarray, ground: float, cell: np.ndarra
     return cell + np.stack([0.5 + right / _METRES, 1 - _GROUND - up / _METRES], -1)
 
 
-def _aligned_truth(dataset: Dataset, fitted: Fitted) -> np.ndarray:
+def _aligned_truth(dataset: Dataset, fitted: FittedMotion) -> np.ndarray:
     """True joints (N, T, K, 3), each clip moved as a whole onto its fit, without scale."""
     assert dataset.truth is not None
     n, t, k, _ = np.shape(dataset.truth.joints)
@@ -217,7 +217,7 @@ def _aligned_truth(dataset: Dataset, fitted: Fitted) -> np.ndarray:
 _moved_onto = jax.jit(jax.vmap(functools.partial(metrics.similarity_align, with_scale=False)))
 
 
-def _legend(scene: Scene) -> list[Line2D]:
+def _legend(scene: Overview) -> list[Line2D]:
     handles = [
         Line2D([], [], color=LEFT, lw=2, label="left"),
         Line2D([], [], color=RIGHT, lw=2, label="right"),

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from experiments.base.text import duration
 from experiments.fitting.settings import Settings
-from experiments.results.reading import Saved
+from experiments.results.reading import Run
 from experiments.show import figures, report
 from experiments.show.render import overlay
 from experiments.show.viewer import page
@@ -21,7 +21,7 @@ PARTS = {"overlay": "overlay", "figures": "figures", "viewer": "viewer.html", "r
 
 def write_all(
     settings: Settings,
-    run: Saved,
+    run: Run,
     each: Mapping[str, Mapping[str, float]],
     notes: Sequence[str],
     console: Console,

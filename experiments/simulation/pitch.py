@@ -24,7 +24,7 @@ Vector = tuple[float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class Key:
+class KeyFrame:
     """One key pose. Directions are in the world and need not be of unit length; angles are degrees.
 
     A trunk angle is (yaw, pitch, lean): yaw 0 faces the target, positive turns to the thrower's left; pitch bends
@@ -44,98 +44,98 @@ class Key:
 
 
 KEYS = (
-    Key(  # set: side-on, hands together at the chest, eyes on the target
+    KeyFrame(  # set: side-on, hands together at the chest, eyes on the target
         phase=0.0,
         pelvis=(-90, 4, 0), chest=(-90, 8, 0), head=(-30, 4, 0),
         left_arm=((-0.35, -1.0, 0.1), (-0.6, 0.5, -0.55)), right_arm=((-0.35, -1.0, -0.1), (-0.6, 0.5, 0.55)),
         left_leg=((-0.15, -1, 0.12), (0.12, -1, 0.05)), right_leg=((-0.15, -1, -0.12), (0.12, -1, -0.05)),
         left_foot=(-88, 0), right_foot=(-92, 0),
     ),
-    Key(  # the weight shifts onto the right leg
+    KeyFrame(  # the weight shifts onto the right leg
         phase=0.1,
         pelvis=(-92, 3, 0), chest=(-92, 8, 0), head=(-30, 4, 0),
         left_arm=((-0.38, -1.0, 0.1), (-0.6, 0.55, -0.55)), right_arm=((-0.38, -1.0, -0.1), (-0.6, 0.55, 0.55)),
         left_leg=((-0.35, -1, 0.12), (0.25, -1, 0.08)), right_leg=((-0.15, -1, 0.0), (0.12, -1, -0.02)),
         left_foot=(-90, 15), right_foot=(-92, 0),
     ),
-    Key(  # leg lift
+    KeyFrame(  # leg lift
         phase=0.25,
         pelvis=(-105, -5, -2), chest=(-106, 6, 0), head=(-30, 4, 0),
         left_arm=((-0.4, -0.9, 0.15), (-0.55, 0.6, -0.55)), right_arm=((-0.4, -0.9, -0.25), (-0.45, 0.6, 0.6)),
         left_leg=((-0.95, 0.12, 0.0), (0.12, -1, 0.1)), right_leg=((-0.12, -1, 0.05), (0.1, -1, 0.0)),
         left_foot=(-98, 25), right_foot=(-92, 0),
     ),
-    Key(  # the knee comes down, the hands part, the body starts to fall towards the target
+    KeyFrame(  # the knee comes down, the hands part, the body starts to fall towards the target
         phase=0.36,
         pelvis=(-98, 0, -4), chest=(-98, 6, -6), head=(-25, 2, 0),
         left_arm=((-0.35, -0.95, 0.35), (-0.6, -0.2, 0.45)), right_arm=((-0.2, -0.95, -0.35), (-0.6, -0.6, -0.35)),
         left_leg=((-0.6, -0.7, 0.4), (0.2, -1, 0.3)), right_leg=((-0.25, -1, -0.1), (0.28, -1, -0.2)),
         left_foot=(-85, 20), right_foot=(-92, 0),
     ),
-    Key(  # stride
+    KeyFrame(  # stride
         phase=0.46,
         pelvis=(-82, 3, -6), chest=(-88, 5, -10), head=(-12, 0, 0),
         left_arm=((-0.25, -0.25, 0.9), (-0.45, -0.1, 0.8)), right_arm=((-0.15, -0.45, -0.85), (-0.3, -0.9, -0.35)),
         left_leg=((-0.35, -0.6, 0.85), (0.0, -0.7, 0.75)), right_leg=((-0.25, -0.85, -0.45), (0.15, -0.7, -0.75)),
         left_foot=(-45, -5), right_foot=(-90, 12),
     ),
-    Key(  # foot plant: hips opening, shoulders still closed, throwing forearm up
+    KeyFrame(  # foot plant: hips opening, shoulders still closed, throwing forearm up
         phase=0.55,
         pelvis=(-45, 5, 0), chest=(-72, 2, -4), head=(-5, 2, 0),
         left_arm=((-0.1, 0.05, 1.0), (-0.4, 0.1, 0.85)), right_arm=((-0.35, 0.05, -0.95), (0.15, 1.0, -0.15)),
         left_leg=((-0.1, -0.42, 0.92), (-0.03, -0.8, 0.56)), right_leg=((-0.08, -0.62, -0.8), (0.1, -0.42, -0.92)),
         left_foot=(-10, 0), right_foot=(-65, 40),
     ),
-    Key(  # arm cocked: chest open, the forearm lies back
+    KeyFrame(  # arm cocked: chest open, the forearm lies back
         phase=0.61,
         pelvis=(-8, 8, 4), chest=(-22, -6, 8), head=(0, 5, 5),
         left_arm=((0.65, -0.45, 0.6), (-0.5, 0.5, 0.7)), right_arm=((-0.95, 0.2, -0.12), (-0.15, 0.45, -0.85)),
         left_leg=((-0.05, -0.55, 0.84), (0.0, -0.96, 0.3)), right_leg=((-0.08, -0.68, -0.73), (0.06, -0.58, -0.82)),
         left_foot=(-6, 0), right_foot=(-35, 55),
     ),
-    Key(  # acceleration
+    KeyFrame(  # acceleration
         phase=0.635,
         pelvis=(2, 16, 6), chest=(-2, 14, 16), head=(0, 10, 8),
         left_arm=((0.7, -0.65, 0.25), (-0.4, 0.45, 0.75)), right_arm=((-0.92, 0.35, 0.12), (-0.25, 0.95, -0.05)),
         left_leg=((-0.03, -0.64, 0.77), (0.0, -1.0, 0.18)), right_leg=((-0.08, -0.74, -0.66), (0.06, -0.57, -0.84)),
         left_foot=(-5, 0), right_foot=(-28, 60),
     ),
-    Key(  # release
+    KeyFrame(  # release
         phase=0.66,
         pelvis=(10, 25, 8), chest=(14, 34, 20), head=(2, 18, 10),
         left_arm=((0.75, -0.7, -0.05), (-0.3, 0.35, 0.8)), right_arm=((-0.8, 0.4, 0.35), (-0.4, 0.7, 0.6)),
         left_leg=((-0.02, -0.72, 0.68), (0.0, -1.0, 0.08)), right_leg=((-0.08, -0.8, -0.58), (0.05, -0.52, -0.88)),
         left_foot=(-5, 0), right_foot=(-25, 65),
     ),
-    Key(  # the arm comes down across the body
+    KeyFrame(  # the arm comes down across the body
         phase=0.70,
         pelvis=(22, 36, 8), chest=(32, 54, 14), head=(6, 28, 8),
         left_arm=((0.75, -0.6, -0.3), (-0.1, -0.1, 0.8)), right_arm=((-0.3, -0.3, 0.9), (0.3, -0.5, 0.75)),
         left_leg=((-0.02, -0.84, 0.52), (0.0, -1.0, -0.06)), right_leg=((-0.12, -0.8, -0.6), (0.0, -0.2, -0.98)),
         left_foot=(-5, 0), right_foot=(-22, 75),
     ),
-    Key(  # follow-through: flat back, the hand outside the left knee, the right leg kicks up
+    KeyFrame(  # follow-through: flat back, the hand outside the left knee, the right leg kicks up
         phase=0.77,
         pelvis=(34, 48, 4), chest=(48, 68, 4), head=(15, 38, 0),
         left_arm=((0.7, -0.3, -0.5), (0.2, -0.7, 0.4)), right_arm=((0.3, -0.8, 0.5), (0.7, -0.6, 0.1)),
         left_leg=((-0.02, -0.94, 0.32), (0.0, -1.0, -0.1)), right_leg=((-0.25, -0.7, -0.6), (-0.1, 0.15, -0.95)),
         left_foot=(-5, 0), right_foot=(-20, 85),
     ),
-    Key(  # the right leg comes round, the trunk rises
+    KeyFrame(  # the right leg comes round, the trunk rises
         phase=0.87,
         pelvis=(26, 30, 0), chest=(32, 44, 0), head=(10, 22, 0),
         left_arm=((0.6, -0.75, -0.15), (0.2, -0.5, 0.75)), right_arm=((-0.05, -0.95, 0.35), (0.45, -0.7, 0.45)),
         left_leg=((0.0, -0.92, 0.34), (0.02, -1.0, -0.2)), right_leg=((-0.42, -0.88, 0.12), (-0.15, -0.75, -0.6)),
         left_foot=(-4, 0), right_foot=(0, 35),
     ),
-    Key(  # ready to field: squared to the target
+    KeyFrame(  # ready to field: squared to the target
         phase=0.95,
         pelvis=(8, 16, 0), chest=(10, 28, 0), head=(2, 10, 0),
         left_arm=((0.32, -0.92, 0.1), (-0.05, -0.2, 0.9)), right_arm=((-0.28, -0.92, 0.12), (0.1, -0.35, 0.85)),
         left_leg=((0.12, -1.0, 0.42), (0.06, -1.0, -0.3)), right_leg=((-0.36, -1.0, 0.4), (-0.12, -1.0, -0.34)),
         left_foot=(0, 0), right_foot=(-12, 0),
     ),
-    Key(
+    KeyFrame(
         phase=1.0,
         pelvis=(6, 14, 0), chest=(6, 24, 0), head=(0, 8, 0),
         left_arm=((0.32, -0.92, 0.1), (-0.1, -0.15, 0.9)), right_arm=((-0.3, -0.92, 0.1), (0.1, -0.3, 0.9)),
@@ -168,7 +168,7 @@ def _limb(upper: Vector, lower: Vector, rest: np.ndarray, hinge: np.ndarray) -> 
     return first, first * Rotation.from_rotvec(bend * hinge)
 
 
-def key_rotations(key: Key) -> Rotation:
+def key_rotations(key: KeyFrame) -> Rotation:
     """SMPL's 24 local rotations of one key pose, the root against the world."""
     x, y = np.eye(3)[:2]
     pelvis, chest, head = _trunk(key.pelvis), _trunk(key.chest), _trunk(key.head)

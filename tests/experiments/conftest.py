@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 
 from experiments.data import neutral
-from experiments.evaluation import scores
 from experiments.fitting import runner
 from experiments.fitting.compiled_programs import Job
 from experiments.fitting.settings import Settings
 from experiments.loaders import synthetic
-from experiments.results import reading, writing
+from experiments.results import fitted_motion, reading, writing
 from experiments.show.presentation import PARTS
 from nemo_jax import fit
 from nemo_jax.config import FitConfig
@@ -53,7 +52,7 @@ def tiny_job(tiny_dataset, tiny_body, tiny_config):
 def tiny_fitted(tiny_job):
     """An unfitted model's answer: enough to draw and to write."""
     problem, state = jax.jit(fit.start)(*tiny_job.arguments)
-    return scores.predict(state.params, problem.assets, tiny_job.body, tiny_job.config, tiny_job.clips)
+    return fitted_motion.predict(state.params, problem.assets, tiny_job.body, tiny_job.config, tiny_job.clips)
 
 
 @pytest.fixture(scope="session")

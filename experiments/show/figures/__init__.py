@@ -7,7 +7,7 @@ import matplotlib
 
 from body_models import smpl
 from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import Fitted
+from experiments.results.fitted_motion import FittedMotion
 from experiments.show.figures import comparison, curves, joint_errors, rollout, sheet
 from nemo_jax.config import FitConfig
 
@@ -16,7 +16,7 @@ NAMES = ("rollout", "comparison", "phase_curves", "trajectories", "joint_errors"
 
 
 def write_all(
-    output: Path, dataset: Dataset, fitted: Fitted, body: smpl.SMPL, config: FitConfig, threshold: float
+    output: Path, dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL, config: FitConfig, threshold: float
 ) -> list[Path]:
     """Writes `figures/<name>.png` and `.pdf` for each of `NAMES`, and returns their paths.
 

@@ -13,13 +13,13 @@ from body_models import joints as jn
 from body_models import smpl
 from experiments.data import pictures
 from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import Fitted
+from experiments.results.fitted_motion import FittedMotion
 from experiments.show.figures import posed
 from experiments.show.figures.sheet import Grid, kind, row_label
 from experiments.show.overview import spread
 from experiments.show.render import bodies, marks, views
-from experiments.show.render.overlay import Scene
-from experiments.show.render.rasterizer import Camera
+from experiments.show.render.overlay import Overlay
+from experiments.show.render.rasterizer import Projection
 from experiments.show.render.shading import Mesh
 from experiments.show.render.shading import draw as draw_meshes
 from experiments.show.render.views import View
@@ -45,7 +45,7 @@ class _Body:
 
     mesh: Array
     root: Array
-    camera: Camera
+    camera: Projection
 
     @property
     def pixels(self) -> Array:
@@ -54,7 +54,7 @@ class _Body:
         return self.camera.focal * self.mesh[:, :2] / depth + self.camera.principal
 
 
-def draw(dataset: Dataset, fitted: Fitted, body: smpl.SMPL) -> Figure:
+def draw(dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL) -> Figure:
     """At most `ROWS` clips; columns are there for what the clips have."""
     chosen = spread(len(dataset.names), ROWS)
     moment = fastest_phase(dataset, fitted)
@@ -64,7 +64,7 @@ def draw(dataset: Dataset, fitted: Fitted, body: smpl.SMPL) -> Figure:
     cells, labels = [], []
     for instance in chosen:
         frame = frame_at(dataset, fitted, instance, moment)
-        cells.append(_row(Scene(dataset, fitted, body), instance, frame, methods, grid.pixels))
+        cells.append(_row(Overlay(dataset, fitted, body), instance, frame, methods, grid.pixels))
         labels.append(row_label(dataset, instance, f"frame {frame}"))
     groups = [(1, len(methods), "from the camera"), (1 + len(methods), 2 * len(methods), "from the side")]
     columns = ["input", *methods, *methods]
@@ -74,7 +74,7 @@ def draw(dataset: Dataset, fitted: Fitted, body: smpl.SMPL) -> Figure:
     return grid.draw(cells, labels, columns, title, groups, note)
 
 
-def fastest_phase(dataset: Dataset, fitted: Fitted) -> float:
+def fastest_phase(dataset: Dataset, fitted: FittedMotion) -> float:
     """The phase at which the joints of all clips move fastest against their roots, smoothed over a tenth of the
     action."""
     grid = np.linspace(0, 1, 101)
@@ -90,7 +90,7 @@ def fastest_phase(dataset: Dataset, fitted: Fitted) -> float:
     return float(grid[np.argmax(smooth) + 5])
 
 
-def frame_at(dataset: Dataset, fitted: Fitted, instance: int, phase: float) -> int:
+def frame_at(dataset: Dataset, fitted: FittedMotion, instance: int, phase: float) -> int:
     """The clip's frame nearest to a phase, among those that have the most to show: visible joints, an initial
     estimate."""
     clips = dataset.clips
@@ -102,7 +102,7 @@ def frame_at(dataset: Dataset, fitted: Fitted, instance: int, phase: float) -> i
     return int(np.argmin(np.where(usable, away, away + 10)))
 
 
-def _row(scene: Scene, instance: int, frame: int, methods: list[str], size: tuple[int, int]) -> list[Array | None]:
+def _row(scene: Overlay, instance: int, frame: int, methods: list[str], size: tuple[int, int]) -> list[Array | None]:
     dataset = scene.dataset
     image_size = np.asarray(dataset.clips.image_size[instance], float)
     seen = np.asarray(dataset.clips.confidence[instance, frame]) > 0
@@ -149,7 +149,7 @@ def _over(background: Array, one: _Body, name: str, body: smpl.SMPL, view: View,
     return draw_meshes(background, [mesh], camera)
 
 
-def _body(scene: Scene, instance: int, frame: int, name: str) -> _Body | None:
+def _body(scene: Overlay, instance: int, frame: int, name: str) -> _Body | None:
     """A method's body in a frame; None where it has none."""
     dataset, fitted, body = scene.dataset, scene.fitted, scene.body
     turn, move = fitted.camera_from_world[instance], fitted.camera_translation[instance]
@@ -163,7 +163,7 @@ def _body(scene: Scene, instance: int, frame: int, name: str) -> _Body | None:
     return _truth(scene, instance, frame, camera)
 
 
-def _truth(scene: Scene, instance: int, frame: int, fitted_camera: Camera) -> _Body:
+def _truth(scene: Overlay, instance: int, frame: int, fitted_camera: Projection) -> _Body:
     """The true body, seen by its own camera where that is known, else moved onto the fit."""
     dataset, fitted, body = scene.dataset, scene.fitted, scene.body
     truth = dataset.truth

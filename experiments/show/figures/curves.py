@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 
 from body_models import joints as jn
 from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import Fitted
+from experiments.results.fitted_motion import FittedMotion
 from experiments.show import overview
 from experiments.show.figures.sheet import NAMED, NORMAL, SMALL, WIDTH, colours, fit_text, kind
 from experiments.show.style import TRUTH
@@ -18,7 +18,7 @@ _MID_HIP = jn.BODY_25_NAMES.index("mid_hip")
 _LEGEND_COLUMNS = 4
 
 
-def draw_phases(dataset: Dataset, fitted: Fitted) -> Figure:
+def draw_phases(dataset: Dataset, fitted: FittedMotion) -> Figure:
     """The learned time warps: phase against time, and how far ahead of an even pace each clip is."""
     figure = Figure(figsize=(WIDTH, 3.7 + _legend_height(dataset)), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -43,7 +43,7 @@ def draw_phases(dataset: Dataset, fitted: Fitted) -> Figure:
     return figure
 
 
-def draw_trajectories(dataset: Dataset, fitted: Fitted) -> Figure:
+def draw_trajectories(dataset: Dataset, fitted: FittedMotion) -> Figure:
     """Paths of the roots in the shared world: seen from above, and their height over the phase."""
     truth = overview.make_scene(dataset, fitted, None, 0.5).truth
     figure = Figure(figsize=(WIDTH, 3.6 + _legend_height(dataset)), layout="constrained")

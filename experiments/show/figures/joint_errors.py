@@ -9,7 +9,7 @@ from body_models import joints as jn
 from body_models import smpl
 from experiments.data.dataset import Dataset
 from experiments.evaluation.pose_errors import given_poses
-from experiments.results.fitted_motion import Fitted
+from experiments.results.fitted_motion import FittedMotion
 from experiments.show.figures.sheet import NORMAL, WIDTH, kind
 from experiments.show.style import CENTRE, CYCLE, FIT, INITIAL
 from nemo_jax import metrics, rotations
@@ -21,7 +21,7 @@ _UNMOVED = ("mid_hip", "right_hip", "left_hip")
 _NAMES = {"init": "initial estimate"}
 
 
-def draw(dataset: Dataset, fitted: Fitted, body: smpl.SMPL, threshold: float) -> Figure:
+def draw(dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL, threshold: float) -> Figure:
     """Means over clips, and their standard deviations."""
     if dataset.truth is not None:
         methods = pose_errors(dataset, fitted, body)
@@ -61,7 +61,7 @@ def draw(dataset: Dataset, fitted: Fitted, body: smpl.SMPL, threshold: float) ->
     return figure
 
 
-def pose_errors(dataset: Dataset, fitted: Fitted, body: smpl.SMPL) -> dict[str, Array]:
+def pose_errors(dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL) -> dict[str, Array]:
     """By method, mean errors (N, 15) in mm of each joint with the poses alone: no shape, root orientation, translation.
 
     The mean over the joints is the paper's MPJPE. NaN where a method has no pose in a clip.
@@ -93,7 +93,7 @@ def _bare_joints(body: smpl.SMPL, poses: jax.Array) -> jax.Array:
         return jax.vmap(jax.vmap(one))(poses)
 
 
-def reprojection_shares(dataset: Dataset, fitted: Fitted, threshold: float) -> Array:
+def reprojection_shares(dataset: Dataset, fitted: FittedMotion, threshold: float) -> Array:
     """Median errors (N, 25) of each annotated joint in the frames that show it, over the diagonal of the person's box;
     NaN where no frame does."""
     clips = dataset.clips

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from body_models import smpl
-from experiments.show.render.rasterizer import Camera
+from experiments.show.render.rasterizer import Projection
 from experiments.show.render.shading import Mesh, draw
 from nemo_jax import mirror, model
 from nemo_jax.config import FitConfig
@@ -59,7 +59,7 @@ def picture(
       centre: (3,), the point that is shown at pixel `place`.
       size: width and height, pixels.
     """
-    camera = Camera(
+    camera = Projection(
         camera_from_world=axes,
         translation=-axes @ centre + [0, 0, _FAR],
         focal=pixels_per_metre * _FAR,

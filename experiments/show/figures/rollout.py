@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from body_models import smpl
 from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import Fitted
+from experiments.results.fitted_motion import FittedMotion
 from experiments.show.figures import posed
 from experiments.show.figures.sheet import Grid, kind, row_label
 from experiments.show.overview import spread, widest_direction
@@ -20,7 +20,7 @@ _ASPECTS = (0.6, 1.6)
 _LINE = 200  # grey of the ground
 
 
-def draw(dataset: Dataset, fitted: Fitted, body: smpl.SMPL, config: FitConfig) -> Figure:
+def draw(dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL, config: FitConfig) -> Figure:
     """At most `ROWS` clips below what the mean of all codes and shapes does; a body stands where its root is, so that
     a row shows poses and `trajectories` where they happen."""
     chosen = spread(len(dataset.names), ROWS)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from experiments.base.files import replacing
 from experiments.data.dataset import Dataset
-from experiments.evaluation.scores import Fitted
+from experiments.results.fitted_motion import FittedMotion
 from experiments.show import overview
 from experiments.show.style import CYCLE, RC
 
@@ -21,7 +21,7 @@ _STAGES = {"lift": "lifting", "warmup": "warm-up", "camera": "cameras", "joint":
 def write_all(
     folder: Path,
     dataset: Dataset,
-    fitted: Fitted,
+    fitted: FittedMotion,
     history: Mapping[str, Mapping[str, np.ndarray]],
     hidden: np.ndarray | None,
     threshold: float,
@@ -40,7 +40,7 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary)
 
 
-def _write_overview(folder: Path, scene: overview.Scene) -> None:
+def _write_overview(folder: Path, scene: overview.Overview) -> None:
     names = scene.dataset.names
     kind = " (synthetic)" if scene.dataset.synthetic else ""
     chosen = overview.spread(len(names))
@@ -58,7 +58,7 @@ def _write_overview(folder: Path, scene: overview.Scene) -> None:
         stale.unlink()
 
 
-def draw_phases(dataset: Dataset, fitted: Fitted) -> Figure:
+def draw_phases(dataset: Dataset, fitted: FittedMotion) -> Figure:
     """The learned phase of every instance against its raw phase."""
     figure = Figure(figsize=(7, 5.2), dpi=120, layout="constrained")
     axes = figure.add_subplot()

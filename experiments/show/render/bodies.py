@@ -8,8 +8,8 @@ import numpy as np
 
 from body_models import smpl
 from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import Fitted
-from experiments.show.render.rasterizer import Camera
+from experiments.results.fitted_motion import FittedMotion
+from experiments.show.render.rasterizer import Projection
 from nemo_jax import rotations
 
 Array = np.ndarray
@@ -20,10 +20,10 @@ _root = jax.jit(lambda body, betas: smpl.rest_joints(body, betas)[0])
 _matrices = jax.jit(rotations.axis_angle_to_matrix)
 
 
-def camera(dataset: Dataset, fitted: Fitted, instance: int) -> Camera:
+def camera(dataset: Dataset, fitted: FittedMotion, instance: int) -> Projection:
     """The fitted camera of an instance for points in its own axes, in pixels of the clip."""
     width, height = (round(float(side)) for side in dataset.clips.image_size[instance])
-    return Camera(
+    return Projection(
         camera_from_world=np.eye(3),
         translation=np.zeros(3),
         focal=float(fitted.focal[instance]),
@@ -32,7 +32,7 @@ def camera(dataset: Dataset, fitted: Fitted, instance: int) -> Camera:
     )
 
 
-def of_fit(fitted: Fitted, body: smpl.SMPL, instance: int, frames: Sequence[int]) -> Iterator[Array]:
+def of_fit(fitted: FittedMotion, body: smpl.SMPL, instance: int, frames: Sequence[int]) -> Iterator[Array]:
     """The fitted body of each of the frames: vertices (V, 3) in camera axes, metres."""
     betas, turn = np.asarray(fitted.params.betas[instance]), fitted.camera_from_world[instance]
     seen = fitted.prediction
@@ -45,7 +45,7 @@ def of_fit(fitted: Fitted, body: smpl.SMPL, instance: int, frames: Sequence[int]
 
 
 def of_initial(
-    dataset: Dataset, fitted: Fitted, body: smpl.SMPL, instance: int, frames: Sequence[int]
+    dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL, instance: int, frames: Sequence[int]
 ) -> Iterator[Array | None]:
     """The initial estimate of each of the frames, as `of_fit`; None where there is none.
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import Fitted
+from experiments.results.fitted_motion import FittedMotion
 from experiments.show.overview import spread
 from experiments.show.render import marks, mp4, views
 from experiments.show.render.views import View
@@ -77,7 +77,7 @@ def film_name(name: str) -> str:
     return f"{name}_clip.mp4" if name in (SYNCHRONISED, UNSYNCHRONISED) else f"{name}.mp4"
 
 
-def make_plan(dataset: Dataset, fitted: Fitted) -> Plan | None:
+def make_plan(dataset: Dataset, fitted: FittedMotion) -> Plan | None:
     """What the films of all instances show; None where there is only one."""
     instances = spread(len(dataset.names), MAX_CELLS)
     if len(instances) < 2:
@@ -108,7 +108,7 @@ def nearest_frames(phase: Array, wanted: Array) -> Array:
     return np.searchsorted((rising[1:] + rising[:-1]) / 2, wanted, side="left")
 
 
-def _arrange(dataset: Dataset, fitted: Fitted, instances: Sequence[int]) -> tuple[int, tuple[View, ...]]:
+def _arrange(dataset: Dataset, fitted: FittedMotion, instances: Sequence[int]) -> tuple[int, tuple[View, ...]]:
     """How many cells a row has, and what each cell shows: the room that the person takes in the whole clip."""
     clips = dataset.clips
     points, sizes = [], []
@@ -144,7 +144,7 @@ def _columns(count: int, aspect: float) -> int:
 
 
 def write(
-    folder: Path, dataset: Dataset, fitted: Fitted, plan: Plan, cells: Cells, legend: list[tuple[str, str]]
+    folder: Path, dataset: Dataset, fitted: FittedMotion, plan: Plan, cells: Cells, legend: list[tuple[str, str]]
 ) -> list[Path]:
     """Writes both films and returns their paths. `cells`: what `Plan.cell` made of every frame that the plan needs."""
     speed = "" if math.isclose(plan.rate, 1, rel_tol=0.05) else f", at {plan.rate:.2g} times the speed"
@@ -166,7 +166,7 @@ def write(
 class _Page:
     """Draws the pictures of one film; what does not change is drawn once."""
 
-    def __init__(self, dataset: Dataset, fitted: Fitted, plan: Plan, title: str, legend: list[tuple[str, str]]):
+    def __init__(self, dataset: Dataset, fitted: FittedMotion, plan: Plan, title: str, legend: list[tuple[str, str]]):
         self._plan = plan
         self._phase = np.asarray(fitted.prediction.phase)
         self._cell = plan.views[0].size

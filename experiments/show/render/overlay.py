@@ -14,7 +14,7 @@ from body_models import smpl
 from experiments.base.text import duration
 from experiments.data import pictures
 from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import Fitted
+from experiments.results.fitted_motion import FittedMotion
 from experiments.show.render import bodies, grid, marks, mp4, views
 from experiments.show.render.shading import Mesh, draw
 from experiments.show.render.views import View
@@ -29,11 +29,11 @@ _ALPHA, _ALPHA_ON_GREY, _ALPHA_INITIAL = 0.8, 1.0, 0.6
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
+class Overlay:
     """What can be drawn: clips, their fit and the body that was fitted."""
 
     dataset: Dataset
-    fitted: Fitted
+    fitted: FittedMotion
     body: smpl.SMPL
 
     def num_frames(self, instance: int) -> int:
@@ -50,13 +50,13 @@ class Show:
     joints: bool = True
 
 
-def still(scene: Scene, instance: int, frame: int, view: View | None = None, show: Show | None = None) -> Array:
+def still(scene: Overlay, instance: int, frame: int, view: View | None = None, show: Show | None = None) -> Array:
     """One frame, RGB uint8 (H, W, 3); see `stills`."""
     return next(stills(scene, instance, [frame], view, show))
 
 
 def stills(
-    scene: Scene, instance: int, frames: Sequence[int], view: View | None = None, show: Show | None = None
+    scene: Overlay, instance: int, frames: Sequence[int], view: View | None = None, show: Show | None = None
 ) -> Iterator[Array]:
     """Frames of an instance, RGB uint8 (H, W, 3) each.
 
@@ -71,7 +71,7 @@ def stills(
 
 
 def write_all(
-    output: Path, dataset: Dataset, fitted: Fitted, body: smpl.SMPL, console: Console, compare: bool = False
+    output: Path, dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL, console: Console, compare: bool = False
 ) -> None:
     """Writes `overlay/<instance>.mp4` for each instance and, of two or more, `overlay/all_synchronised.mp4` and
     `overlay/all_unsynchronised.mp4`; other films in that folder, of instances that are gone, are deleted.
@@ -82,7 +82,7 @@ def write_all(
       compare: the initial estimate is drawn too.
     """
     begun = time.perf_counter()
-    scene = Scene(dataset, fitted, body)
+    scene = Overlay(dataset, fitted, body)
     folder = output / "overlay"
     written = []
     missing = _Missing(dataset)
@@ -112,7 +112,7 @@ def write_all(
 
 def _write_film(
     path: Path,
-    scene: Scene,
+    scene: Overlay,
     instance: int,
     compare: bool,
     plan: grid.Plan | None,
@@ -138,7 +138,7 @@ def _whole(dataset: Dataset, instance: int) -> View:
 
 
 def _draw(
-    scene: Scene, instance: int, frames: Sequence[int], seen: Iterator[Array | None], view: View, show: Show
+    scene: Overlay, instance: int, frames: Sequence[int], seen: Iterator[Array | None], view: View, show: Show
 ) -> Iterator[Array]:
     """The frames, over their pictures `seen`, as `stills` gives them."""
     dataset, fitted, body = scene.dataset, scene.fitted, scene.body

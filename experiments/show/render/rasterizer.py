@@ -21,7 +21,7 @@ _SNAP = 256.0  # parts of a sample that corners are rounded to
 
 
 @dataclasses.dataclass(frozen=True)
-class Camera:
+class Projection:
     """A pinhole camera: x right, y down, z into the scene.
 
     A point x of the world is camera_from_world x + translation in the camera (metres) and focal (X, Y) / Z + principal
@@ -39,7 +39,7 @@ class Camera:
         """World points (..., 3) in camera axes, metres."""
         return points @ np.asarray(self.camera_from_world, np.float64).T + self.translation
 
-    def view(self, corner: Sequence[float], scale: float, size: tuple[int, int]) -> "Camera":
+    def view(self, corner: Sequence[float], scale: float, size: tuple[int, int]) -> "Projection":
         """The camera of the part of the picture that starts at pixel `corner`, enlarged by `scale`."""
         principal = (np.asarray(self.principal, np.float64) - corner) * scale
         return dataclasses.replace(self, focal=self.focal * scale, principal=principal, size=size)
@@ -59,7 +59,7 @@ class Samples:
     depth: Array
 
 
-def rasterize(points: Array, faces: Array, camera: Camera, both_sides: bool = False) -> Samples:
+def rasterize(points: Array, faces: Array, camera: Projection, both_sides: bool = False) -> Samples:
     """Which face is seen in each sample: the nearest one that covers the sample's centre.
 
     Args:
@@ -109,7 +109,7 @@ class _Triangles:
         return _Triangles(*(field.take(which, axis=-1) for field in fields))
 
 
-def _project(points: Array, corners: Array, camera: Camera) -> tuple[_Triangles, Array | None]:
+def _project(points: Array, corners: Array, camera: Projection) -> tuple[_Triangles, Array | None]:
     """The triangles (3, F of corners) that face the camera and may be in its picture.
 
     Faces that cross the near plane are cut: then there are shares (M, 3, 3) too, of the face's corners in each corner of

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.show.render.rasterizer import Camera, Samples, rasterize
+from experiments.show.render.rasterizer import Projection, Samples, rasterize
 
 Array = np.ndarray
 
@@ -37,7 +37,7 @@ class Mesh:
     closed: bool = True
 
 
-def draw(picture: Array, meshes: Sequence[Mesh], camera: Camera, supersample: int = 2) -> Array:
+def draw(picture: Array, meshes: Sequence[Mesh], camera: Projection, supersample: int = 2) -> Array:
     """The picture with the meshes over it; where several are in a pixel, the nearer covers the farther.
 
     Args:
@@ -99,14 +99,14 @@ def vertex_normals(points: Array, faces: Array) -> Array:
     return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)
 
 
-def _in_camera(mesh: Mesh, camera: Camera) -> Array:
+def _in_camera(mesh: Mesh, camera: Projection) -> Array:
     points = camera.to_camera(np.asarray(mesh.vertices, np.float64))
     if not np.isfinite(points).all():
         raise ValueError("a mesh to draw has vertices that are not finite")
     return points
 
 
-def _bounding_box(meshes: Sequence[Array], camera: Camera) -> tuple[Array, Array] | None:
+def _bounding_box(meshes: Sequence[Array], camera: Projection) -> tuple[Array, Array] | None:
     """First and one past the last pixel (x, y) that the meshes can reach; None = none of the picture."""
     size = np.array(camera.size)
     points = np.concatenate([np.zeros((0, 3)), *meshes])

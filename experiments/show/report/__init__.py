@@ -8,8 +8,8 @@ from body_models import smpl
 from experiments.base.files import replacing
 from experiments.data.dataset import Dataset
 from experiments.fitting.settings import Settings
-from experiments.results.fitted_motion import Fitted
-from experiments.show.render.overlay import Scene
+from experiments.results.fitted_motion import FittedMotion
+from experiments.show.render.overlay import Overlay
 from experiments.show.report import page
 
 NAME = "report.html"
@@ -18,7 +18,7 @@ NAME = "report.html"
 def write(
     output: Path,
     dataset: Dataset,
-    fitted: Fitted,
+    fitted: FittedMotion,
     body: smpl.SMPL,
     metrics: Mapping[str, Any],
     each: Mapping[str, Mapping[str, float]],
@@ -38,7 +38,7 @@ def write(
       settings: as the command line gave them.
       threshold: confidence above which an input joint counts as visible.
     """
-    built = page.build(output, Scene(dataset, fitted, body), metrics, each, notes, settings, threshold)
+    built = page.build(output, Overlay(dataset, fitted, body), metrics, each, notes, settings, threshold)
     path = output / NAME
     with replacing(path) as temporary:
         temporary.write_text(built, encoding="utf-8")

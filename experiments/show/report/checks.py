@@ -9,7 +9,7 @@ import numpy as np
 
 from body_models import joints as jn
 from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import Fitted
+from experiments.results.fitted_motion import FittedMotion
 from nemo_jax import metrics
 
 Array = np.ndarray
@@ -68,7 +68,7 @@ def visible(dataset: Dataset, threshold: float) -> Array:
     return (np.asarray(clips.confidence) > threshold) & annotated & (np.asarray(clips.frame_mask) > 0)[..., None]
 
 
-def frame_errors(dataset: Dataset, fitted: Fitted, threshold: float) -> Array:
+def frame_errors(dataset: Dataset, fitted: FittedMotion, threshold: float) -> Array:
     """Mean error (N, T) over the visible joints as a share of the person's box; NaN with fewer than `LEAST_JOINTS`."""
     seen = visible(dataset, threshold)
     errors = np.linalg.norm(fitted.scored_2d - np.asarray(dataset.clips.keypoints), axis=-1)
@@ -90,7 +90,7 @@ def stretches(errors: Array) -> list[Stretch]:
     return sorted(found, key=lambda stretch: -stretch.error)
 
 
-def findings(dataset: Dataset, fitted: Fitted, threshold: float) -> list[Finding]:
+def findings(dataset: Dataset, fitted: FittedMotion, threshold: float) -> list[Finding]:
     """What each clip meets of `CRITERIA`, in the order of the clips."""
     found = [
         *_motion(dataset, fitted),
@@ -107,7 +107,7 @@ def _frames(dataset: Dataset, instance: int) -> int:
     return int(np.asarray(dataset.clips.frame_mask[instance]).sum())
 
 
-def motion_distances(dataset: Dataset, fitted: Fitted) -> Array:
+def motion_distances(dataset: Dataset, fitted: FittedMotion) -> Array:
     """Mean distance (N,) in mm of each clip's joints from the median of all clips at equal phase."""
     grid = np.linspace(0, 1, 41)
     hip = jn.BODY_25_NAMES.index("mid_hip")
@@ -125,7 +125,7 @@ def motion_distances(dataset: Dataset, fitted: Fitted) -> Array:
     return metrics.MILLIMETRES * away.mean((1, 2))
 
 
-def _motion(dataset: Dataset, fitted: Fitted) -> list[Finding]:
+def _motion(dataset: Dataset, fitted: FittedMotion) -> list[Finding]:
     if len(dataset.names) < FEW:
         return []
     away = motion_distances(dataset, fitted)
@@ -135,7 +135,7 @@ def _motion(dataset: Dataset, fitted: Fitted) -> list[Finding]:
     return [Finding(int(n), "motion", text.format(away[n], usual)) for n in bad]
 
 
-def _code(dataset: Dataset, fitted: Fitted) -> list[Finding]:
+def _code(dataset: Dataset, fitted: FittedMotion) -> list[Finding]:
     if len(dataset.names) < FEW:
         return []
     codes = np.asarray(fitted.params.codes)
@@ -147,7 +147,7 @@ def _code(dataset: Dataset, fitted: Fitted) -> list[Finding]:
     ]
 
 
-def _warp(dataset: Dataset, fitted: Fitted) -> list[Finding]:
+def _warp(dataset: Dataset, fitted: FittedMotion) -> list[Finding]:
     grid = np.linspace(0, 1, 41)
     phase, raw = np.asarray(fitted.prediction.phase), fitted.raw_phases
     counts = [_frames(dataset, n) for n in range(len(dataset.names))]
@@ -202,7 +202,7 @@ class CameraPlace:
     roll: float
 
 
-def camera_place(dataset: Dataset, fitted: Fitted, instance: int) -> CameraPlace:
+def camera_place(dataset: Dataset, fitted: FittedMotion, instance: int) -> CameraPlace:
     frames = _frames(dataset, instance)
     hip = jn.BODY_25_NAMES.index("mid_hip")
     root = np.asarray(fitted.prediction.keypoints)[instance, :frames, hip]
@@ -217,7 +217,7 @@ def camera_place(dataset: Dataset, fitted: Fitted, instance: int) -> CameraPlace
     )
 
 
-def _camera(dataset: Dataset, fitted: Fitted) -> list[Finding]:
+def _camera(dataset: Dataset, fitted: FittedMotion) -> list[Finding]:
     found = []
     for n in range(len(dataset.names)):
         place = camera_place(dataset, fitted, n)
@@ -232,6 +232,6 @@ def _camera(dataset: Dataset, fitted: Fitted) -> list[Finding]:
     return found
 
 
-def _mirrored(dataset: Dataset, fitted: Fitted) -> list[Finding]:
+def _mirrored(dataset: Dataset, fitted: FittedMotion) -> list[Finding]:
     text = "the shared motion is reflected for it"
     return [Finding(n, "mirrored", text) for n in range(len(dataset.names)) if fitted.params.mirrored[n] > 0.5]

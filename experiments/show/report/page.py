@@ -12,9 +12,9 @@ from PIL import Image
 from experiments.base.text import duration
 from experiments.data.dataset import Dataset
 from experiments.fitting.settings import Settings
-from experiments.results.fitted_motion import Fitted
+from experiments.results.fitted_motion import FittedMotion
 from experiments.show import figures
-from experiments.show.render.overlay import Scene
+from experiments.show.render.overlay import Overlay
 from experiments.show.report import checks, reproduce, wrong
 from experiments.show.report.markup import Html, element, picture, section, table, text
 from experiments.show.report.table import numbers
@@ -34,7 +34,7 @@ _LICENCE_FREE = "open body (no licensed file)"
 
 def build(
     output: Path,
-    scene: Scene,
+    scene: Overlay,
     metrics: Mapping[str, Any],
     each: Mapping[str, Mapping[str, float]],
     notes: Sequence[str],
@@ -80,7 +80,7 @@ def build(
     return Html(f'<!doctype html>\n<html lang="en">{head}{body}</html>\n')
 
 
-def _facts(dataset: Dataset, fitted: Fitted, metrics: Mapping[str, Any], settings: Settings) -> list[Html]:
+def _facts(dataset: Dataset, fitted: FittedMotion, metrics: Mapping[str, Any], settings: Settings) -> list[Html]:
     clips = dataset.clips
     counts = np.asarray(clips.frame_mask).sum(1)
     seconds = float((counts / np.asarray(clips.fps)).sum())
@@ -134,7 +134,11 @@ def _pictures(output: Path, dataset: Dataset) -> list[Html]:
 
 
 def _clips(
-    dataset: Dataset, fitted: Fitted, each: Mapping[str, Mapping[str, float]], errors: np.ndarray, threshold: float
+    dataset: Dataset,
+    fitted: FittedMotion,
+    each: Mapping[str, Mapping[str, float]],
+    errors: np.ndarray,
+    threshold: float,
 ) -> list[Html]:
     """A row a clip; columns that no clip has a value for are left out."""
     clips, shares = dataset.clips, checks.seen_shares(dataset, threshold)

@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments.data.dataset import Dataset
 from experiments.show.render import marks, overlay, views
-from experiments.show.render.overlay import Scene, Show
+from experiments.show.render.overlay import Overlay, Show
 from experiments.show.report import checks
 from experiments.show.report.checks import Finding, Stretch
 from experiments.show.report.markup import Html, element, from_array, picture, table
@@ -18,7 +18,7 @@ _BEST_OF_THE_WORST = 6  # shown where no frame is bad
 _SIZE = (240, 300)  # pixels of a thumbnail
 
 
-def show(scene: Scene, errors: Array, found: list[Finding], threshold: float) -> list[Html]:
+def show(scene: Overlay, errors: Array, found: list[Finding], threshold: float) -> list[Html]:
     """Verdict, frames, clips, and what they were judged by. errors (N, T): of `checks.frame_errors`."""
     dataset = scene.dataset
     stretches = checks.stretches(errors)
@@ -48,7 +48,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _frames(scene: Scene, errors: Array, stretches: list[Stretch]) -> list[Html]:
+def _frames(scene: Overlay, errors: Array, stretches: list[Stretch]) -> list[Html]:
     names = scene.dataset.names
     limit = f"{checks.HIGH_ERROR:.0%} of the person's box"
     if stretches:
@@ -77,7 +77,7 @@ def _range(stretch: Stretch) -> str:
     return f"{frames} (up to {stretch.error:.0%})"
 
 
-def _thumbnail(scene: Scene, instance: int, frame: int, error: float) -> Html:
+def _thumbnail(scene: Overlay, instance: int, frame: int, error: float) -> Html:
     clips = scene.dataset.clips
     joints = np.asarray(clips.keypoints[instance, frame])
     seen = np.asarray(clips.confidence[instance, frame]) > 0

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from experiments.base.files import replacing
-from experiments.results.reading import Saved
+from experiments.results.reading import Run
 from experiments.show.viewer import scene
 
 _WEB = Path(__file__).parent / "web"
@@ -14,13 +14,13 @@ _WEB = Path(__file__).parent / "web"
 SCRIPTS = ("unpack", "vectors", "field", "body", "clips", "renderer", "cameras", "charts", "controls", "app", "start")
 
 
-def write(path: Path, saved: Saved) -> None:
+def write(path: Path, saved: Run) -> None:
     """Writes the page of a finished run."""
     with replacing(path) as temporary:
         temporary.write_text(render(saved), encoding="utf-8")
 
 
-def render(saved: Saved) -> str:
+def render(saved: Run) -> str:
     """The page's HTML."""
     # No "<" in the data: a name could otherwise close the element that holds it.
     data = json.dumps(scene.describe(saved), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
-from experiments.results.reading import Saved
+from experiments.results.reading import Run
 from experiments.show.overview import widest_direction
 from experiments.show.style import CENTRE, CYCLE, INITIAL, TRUTH
 from experiments.show.viewer import figure
@@ -25,7 +25,7 @@ _GROUND_FRAMES = 24  # of each instance, whose lowest vertices make its ground
 _GROUND_PERCENTILE = 5  # a few frames in which a foot sinks do not lift the rest
 
 
-def describe(saved: Saved) -> dict[str, Any]:
+def describe(saved: Run) -> dict[str, Any]:
     """Everything that the page is given, as values of JSON. N instances, T frames, K keypoints, C numbers in a code."""
     dataset, fitted = saved.dataset, saved.fitted
     clips, seen = dataset.clips, fitted.prediction
@@ -66,7 +66,7 @@ def describe(saved: Saved) -> dict[str, Any]:
     }
 
 
-def ground(saved: Saved, instance: int) -> float:
+def ground(saved: Run, instance: int) -> float:
     """Height, metres, of the lowest feet of an instance: what its body stands on."""
     frames = np.linspace(0, saved.num_frames(instance) - 1, _GROUND_FRAMES).round().astype(int)
     seen = saved.fitted.prediction
@@ -83,7 +83,7 @@ def _lowest(body: smpl.SMPL, betas: jax.Array, rotations: jax.Array, translation
     )
 
 
-def _field(saved: Saved) -> dict[str, Any]:
+def _field(saved: Run) -> dict[str, Any]:
     """Weights of the field as `web/field.js` evaluates it; an exact copy."""
     params, config = saved.params.field, saved.config
     layers = [params[f"hidden_{layer}"] for layer in range(3)]
@@ -99,7 +99,7 @@ def _field(saved: Saved) -> dict[str, Any]:
     }
 
 
-def _initial(saved: Saved) -> dict[str, Array] | None:
+def _initial(saved: Run) -> dict[str, Array] | None:
     """The initial estimates pose (N, T, 24, 3) with their roots in the world, mask (N, T); None where there is none.
 
     They know how the root is turned towards the camera, not where it is: the page puts them where the fit is.
@@ -113,7 +113,7 @@ def _initial(saved: Saved) -> dict[str, Array] | None:
     return {"pose": pose, "mask": mask}
 
 
-def _truth(saved: Saved) -> dict[str, Array] | None:
+def _truth(saved: Run) -> dict[str, Array] | None:
     """The truth, each clip moved as a whole onto its fit, without scale: pose (N, T, 24, 3), translation (N, T, 3), betas
     (N, S), mask (N, T); None where there is none."""
     dataset, seen = saved.dataset, saved.fitted.prediction

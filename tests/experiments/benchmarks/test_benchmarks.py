@@ -10,7 +10,7 @@ import pytest
 
 from experiments.benchmarks import accuracy, counts, fit, many, measure, problem, stages, vertices
 from experiments.evaluation import pose_errors
-from experiments.evaluation.scores import predict
+from experiments.results.fitted_motion import predict
 from nemo_jax import fit as fit_lib
 from nemo_jax import model
 

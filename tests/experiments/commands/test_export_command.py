@@ -12,7 +12,7 @@ from absl import flags as absl_flags
 from experiments import export
 from experiments.base.errors import UserError
 from experiments.commands import export as export_command
-from experiments.export import clip
+from experiments.export import animation
 from experiments.results import reading
 
 SUFFIXES = {"amass": "npz", "bvh": "bvh", "glb": "glb", "fbx-ready": "glb", "trc": "trc", "csv": "csv"}
@@ -90,13 +90,13 @@ def test_chosen_instances_formats_and_place(run, tmp_path):
 
 def test_any_rate_is_sampled_from_the_field_itself(run):
     for fps in (17.0, 30.0, 117.3):
-        sampled = clip.sample(run, 1, fps, ground=False)
+        sampled = animation.sample(run, 1, fps, ground=False)
         rotations, translation = run.at_rate(1, fps)
         np.testing.assert_array_equal(sampled.rotations, rotations)
         np.testing.assert_array_equal(sampled.translation, translation)
         np.testing.assert_allclose(sampled.joints, run.joints(1, rotations, translation), atol=1e-6)
         np.testing.assert_allclose(sampled.lowest, run.vertices(1, rotations, translation)[..., 1].min(1), atol=1e-6)
-    own = clip.sample(run, 0)
+    own = animation.sample(run, 0)
     np.testing.assert_allclose(own.phases, run.fitted.prediction.phase[0, : run.num_frames(0)], atol=1e-6)
     np.testing.assert_allclose(own.keypoints - own.joints[:, :1], keypoints(run) - run_joints(run)[:, :1], atol=1e-5)
 
@@ -113,7 +113,7 @@ def test_a_long_clip_is_posed_in_parts(tiny_body):
     from export_motions import motion
 
     long = motion(tiny_body, frames=71)
-    short = clip.posed(
+    short = animation.posed(
         "a", "b", 30.0, long.phases[40:], long.rotations[40:], long.translation[40:], long.betas, tiny_body
     )
     np.testing.assert_allclose(long.joints[40:], short.joints, atol=1e-6)
@@ -121,7 +121,7 @@ def test_a_long_clip_is_posed_in_parts(tiny_body):
 
 
 def test_the_lowest_point_of_a_clip_is_on_the_ground(run):
-    raw, grounded = (clip.sample(run, 0, ground=ground) for ground in (False, True))
+    raw, grounded = (animation.sample(run, 0, ground=ground) for ground in (False, True))
     assert abs(raw.lowest.min()) > 0.1
     assert grounded.lowest.min() == pytest.approx(0, abs=1e-6)
     moved = grounded.joints - raw.joints

@@ -32,7 +32,7 @@ def test_a_rendered_pitch(tmp_path):
     scale = HEIGHT / height
     size = (round(width * scale / 2) * 2, HEIGHT)
     camera_from_world = camera.world_from_camera.T
-    seen_by = rasterizer.Camera(
+    seen_by = rasterizer.Projection(
         camera_from_world, -camera_from_world @ camera.position, camera.focal * scale, np.array(size) / 2, size
     )
     empty = np.full((HEIGHT, size[0], 3), 150, np.uint8)

@@ -13,8 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import loaders, smpl
-from experiments.export import clip as clip_lib
-from experiments.export import fbx_ready, glb, rig
+from experiments.export import animation, fbx_ready, glb, rig
 from experiments.loaders import synthetic
 from nemo_jax import rotations
 
@@ -122,7 +121,7 @@ def test_what_is_lost_without_pose_correctives(open_body):
     truth = synthetic.load(open_body, num_instances=1).truth
     frames = slice(0, None, 12)
     turned = np.asarray(rotations.axis_angle_to_matrix(jnp.asarray(truth.pose[0, frames])))
-    pitch = clip_lib.posed(
+    pitch = animation.posed(
         "p", "p", 30.0, np.zeros(len(turned)), turned, truth.translation[0, frames], truth.betas[0], open_body
     )
     lost = np.linalg.norm(true_mesh(pitch, correctives=True) - true_mesh(pitch, correctives=False), axis=-1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.data.dataset import DatasetError
-from experiments.poses import Track, lay
+from experiments.poses import PoseTrack, lay
 
 # A standing person in BODY_25, 100 px wide and 300 high, diagonal 316, about the point (0, 0).
 SHAPE = np.random.default_rng(0).uniform([-50, -150], [50, 150], (25, 2))
@@ -30,7 +30,7 @@ def track(frames, number, where=None, kind="joints", **fields):
         else:
             # At 4 m with a focal length of 1000, in an image of 600 by 800 whose diagonal that is.
             fields["pelvis"] = np.concatenate([(where - [300, 400]) * 4 / 1000, np.full((len(frames), 1), 4.0)], 1)
-    return Track(f"person {number}", frames, pose, "VIBE", **fields)
+    return PoseTrack(f"person {number}", frames, pose, "VIBE", **fields)
 
 
 def chosen(tracks, keypoints, confidence=None):

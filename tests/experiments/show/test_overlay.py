@@ -16,7 +16,7 @@ from body_models import loaders, smpl
 from experiments.data.footage import Video
 from experiments.show import style
 from experiments.show.render import bodies, grid, marks, mp4, overlay, views
-from experiments.show.render.overlay import Scene, Show
+from experiments.show.render.overlay import Overlay, Show
 from experiments.show.render.views import View
 from nemo_jax import rotations
 
@@ -59,7 +59,7 @@ def films(body, perfect, tiny_dataset):
         focal=np.array([c.focal * scale for c in cameras], np.float32),
         principal=np.array([SIZE] * 2, np.float32) / 2,
     )
-    return Scene(dataset, fitted, body)
+    return Overlay(dataset, fitted, body)
 
 
 def count(scene, instance):

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from body_models import loaders
 from experiments.show.render import shading
-from experiments.show.render.rasterizer import Camera, rasterize
+from experiments.show.render.rasterizer import Projection, rasterize
 from experiments.show.render.shading import Mesh, draw
 
 GREY = 100
@@ -17,7 +17,7 @@ GREY = 100
 
 def camera(width=16, height=12, focal=10.0, **fields):
     centre = np.array([width / 2, height / 2])
-    return Camera(np.eye(3), np.zeros(3), focal, centre, (width, height), **fields)
+    return Projection(np.eye(3), np.zeros(3), focal, centre, (width, height), **fields)
 
 
 def picture(cam):

@@ -19,7 +19,7 @@ from experiments.commands import fit as flags
 from experiments.evaluation import scores, summary
 from experiments.fitting.settings import Settings
 from experiments.show import figures, report
-from experiments.show.render.overlay import Scene
+from experiments.show.render.overlay import Overlay
 from experiments.show.report import checks, markup, page, reproduce, table
 from nemo_jax import fit
 from nemo_jax.config import FitConfig
@@ -351,7 +351,7 @@ def test_bad_frames_are_shown(tmp_path, several, tiny_body):
     clips = dataclasses.replace(dataset.clips, keypoints=np.array(fitted.scored_2d))
     clips.keypoints[4, 1:3, :, 0] += 0.5 * dataset.box_size[4, 1]
     dataset = dataclasses.replace(dataset, clips=clips)
-    seen = Page(page.build(tmp_path, Scene(dataset, fitted, tiny_body), {}, {}, (), Settings(action="a"), 0.5))
+    seen = Page(page.build(tmp_path, Overlay(dataset, fitted, tiny_body), {}, {}, (), Settings(action="a"), 0.5))
     assert "2 frames in 1 clip far from the input" in seen.text
     assert "1–2 (up to" in seen.text
     assert "e, frame" in seen.text

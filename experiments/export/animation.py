@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
-from experiments.results.reading import Saved
+from experiments.results.reading import Run
 from nemo_jax import model
 
 Array = np.ndarray
@@ -20,7 +20,7 @@ _CHUNK = 32  # frames posed at once: every length shares one compiled program, a
 
 
 @dataclasses.dataclass(frozen=True)
-class Clip:
+class Animation:
     """T frames of one person in a world with y up, metres.
 
     fps: frame rate; frame t is at t / fps seconds. phases (T,): on the clock that all instances share. rotations
@@ -62,7 +62,7 @@ class Clip:
         """`rotations` as axis-angle (T, 24, 3), radians."""
         return Rotation.from_matrix(self.rotations.reshape(-1, 3, 3)).as_rotvec().reshape(-1, jn.NUM_JOINTS, 3)
 
-    def moved(self, offset: Array) -> Clip:
+    def moved(self, offset: Array) -> Animation:
         """The same clip elsewhere: every point moved by offset (3,), metres."""
         return dataclasses.replace(
             self,
@@ -72,11 +72,11 @@ class Clip:
             lowest=self.lowest + offset[1],
         )
 
-    def grounded(self) -> Clip:
+    def grounded(self) -> Animation:
         """The same clip at the height at which its lowest vertex of all frames touches y = 0."""
         return self.moved(np.array([0, -self.lowest.min(), 0]))
 
-    def shaped(self, betas: Array) -> Clip:
+    def shaped(self, betas: Array) -> Animation:
         """The same rotations and the same path of the pelvis by a body of another shape (S,)."""
         root = smpl.rest_joints(self.body, jnp.asarray(betas, jnp.float32))[0]
         translation = self.joints[:, 0] - np.asarray(root, float)
@@ -92,7 +92,7 @@ class Clip:
         )
 
 
-def sample(saved: Saved, instance: int, fps: float | None = None, ground: bool = True) -> Clip:
+def sample(saved: Run, instance: int, fps: float | None = None, ground: bool = True) -> Animation:
     """An instance of a finished run, sampled from its field.
 
     Args:
@@ -123,8 +123,8 @@ def posed(
     translation: Array,
     betas: Array,
     body: smpl.SMPL,
-) -> Clip:
-    """The clip of a motion, its points found. Arguments as in `Clip`."""
+) -> Animation:
+    """The clip of a motion, its points found. Arguments as in `Animation`."""
     frames = len(rotations)
     fill = -frames % _CHUNK
     # The last frame is posed again and again to fill the last chunk.
@@ -133,7 +133,7 @@ def posed(
     shape = jnp.asarray(betas, jnp.float32)
     parts = [jax.device_get(_pose_chunk(body, shape, *chunk)) for chunk in zip(*chunks, strict=True)]
     points = [np.concatenate(part)[:frames].astype(float) for part in zip(*parts, strict=True)]
-    return Clip(name, action, fps, phases, rotations, translation, betas, body, *points)
+    return Animation(name, action, fps, phases, rotations, translation, betas, body, *points)
 
 
 _warp = jax.jit(model.warp)
@@ -154,7 +154,7 @@ def marker_names() -> list[str]:
     return [*jn.SMPL_JOINTS, *(jn.BODY_25_NAMES[k] for k in _ON_THE_SKIN)]
 
 
-def markers(clip: Clip) -> Array:
+def markers(clip: Animation) -> Array:
     """Points (T, 35, 3), metres: the 24 joints, then nose, eyes, ears, toes and heels."""
     return np.concatenate([clip.joints, clip.keypoints[:, _ON_THE_SKIN]], axis=1)
 
