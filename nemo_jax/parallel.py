@@ -15,12 +15,13 @@ from jax.sharding import Mesh, PartitionSpec
 
 from body_models import smpl
 from nemo_jax import clips as clips_lib
-from nemo_jax import fit
+from nemo_jax import stages
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
-from nemo_jax.fit import FitResult, FitState, Losses, Problem, Stage
+from nemo_jax.fit import FitResult, fit, with_steps
 from nemo_jax.model import Assets
 from nemo_jax.priors import Priors
+from nemo_jax.stages import FitState, Losses, Problem, Stage
 
 Array = jax.Array
 
@@ -58,8 +59,8 @@ def _mapped(
 
 
 def start(keys: Array, clips: Clips, body: smpl.SMPL, priors: Priors, configs: FitConfig) -> tuple[Problem, FitState]:
-    """`fit.start` of M fits: keys (M,), clips and the configurations' floats with leading M."""
-    return over_fits(fit.start, (0, 0, None, None, 0), (_AXES, 0))(keys, clips, body, priors, configs)
+    """`nemo_jax.stages.start` of M fits: keys (M,), clips and the configurations' floats with leading M."""
+    return over_fits(stages.start, (0, 0, None, None, 0), (_AXES, 0))(keys, clips, body, priors, configs)
 
 
 def begin(stage: Stage, problem: Problem, state: FitState) -> Any:
@@ -73,8 +74,8 @@ def end(stage: Stage, problem: Problem, carry: Any) -> FitState:
 
 
 def run_steps(problem: Problem, stage: Stage, carry: Any, steps: Array) -> tuple[Any, Losses]:
-    """`fit.run_steps` of every fit; losses (M, L)."""
-    return over_fits(lambda p, c: fit.run_steps(p, stage, c, steps), (_AXES, 0))(problem, carry)
+    """`stages.run_steps` of every fit; losses (M, L)."""
+    return over_fits(lambda p, c: stages.run_steps(p, stage, c, steps), (_AXES, 0))(problem, carry)
 
 
 def fit_many(
@@ -85,7 +86,7 @@ def fit_many(
     configs: FitConfig,
     devices: Sequence[Any] | None = None,
 ) -> FitResult:
-    """`fit.fit` of M fits at once, an equal share on each device.
+    """`fit` of M fits at once, an equal share on each device.
 
     Args:
       keys: (M,), one a fit.
@@ -104,7 +105,7 @@ def fit_many(
     if clips.real is not None and configs.joint_steps == -1:
         raise ValueError(
             "joint_steps is -1, steps by the number of instances, some of which are padding; expected a number, as "
-            "fit.for_clips of each action gives it"
+            "nemo_jax.for_clips of each action gives it"
         )
     mesh = Mesh(np.asarray(jax.local_devices() if devices is None else devices), ("fits",))
     count, size = keys.shape[0], mesh.size
@@ -112,7 +113,7 @@ def fit_many(
     keys, clips, configs = jax.tree.map(lambda leaf: leaf[rows], (keys, clips, configs))
     each, shared = PartitionSpec("fits"), PartitionSpec()
 
-    local = over_fits(fit.fit, (0, 0, None, None, 0))
+    local = over_fits(fit, (0, 0, None, None, 0))
     spread = jax.shard_map(
         local, mesh=mesh, in_specs=(each, each, shared, shared, each), out_specs=each, check_vma=False
     )
@@ -159,7 +160,7 @@ def pad_frames(clips: Clips, frames: int) -> Clips:
 def pad_instances(clips: Clips, instances: int) -> Clips:
     """Clips with instances added up to `instances` that have no frames, which no batch draws and no mean counts; those
     that exist stay first. `real` is set, even if none are added. The configuration is that of the clips before
-    (`fit.for_clips`)."""
+    (`for_clips`)."""
     more = instances - clips.num_instances
 
     def padded(leaf: Array, mode: str) -> Array:
@@ -175,7 +176,7 @@ def pad_instances(clips: Clips, instances: int) -> Clips:
 
 
 def result_of(results: FitResult, index: int, clips: Clips) -> FitResult:
-    """One of the results of `fit_many`, without padding: as `fit.fit` of these clips (N, T, ...) returns it."""
+    """One of the results of `fit_many`, without padding: as `fit` of these clips (N, T, ...) returns it."""
     one: FitResult = jax.tree.map(lambda leaf: leaf[index], results)
     n, t = clips.num_instances, clips.num_frames
     params = jax.tree.map(lambda leaf: leaf[:n], dataclasses.replace(one.params, field=None))
@@ -201,6 +202,6 @@ def groups(actions: Sequence[Clips], configs: Sequence[FitConfig]) -> list[list[
     found: dict[Any, list[int]] = {}
     for index, (clips, config) in enumerate(zip(actions, configs, strict=True)):
         # By the instances that there are, not by the padded ones.
-        static = jax.tree.structure(fit.with_steps(config, clips.num_instances))
+        static = jax.tree.structure(with_steps(config, clips.num_instances))
         found.setdefault((shape_of_program(clips, config), static), []).append(index)
     return list(found.values())

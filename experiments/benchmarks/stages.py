@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from experiments.base import devices
 from experiments.benchmarks import counts, measure, problem, traffic
-from nemo_jax import fit, parallel
+from nemo_jax import parallel, stages
 
 STAGES = ("lift", "warmup", "camera", "joint")
 _NAMES = ("preset", "networks", "stage", "fits")
@@ -51,8 +51,8 @@ class Timed(NamedTuple):
     functions: Any
     case: problem.Case
     fits: int
-    stage: fit.Stage
-    given: fit.Problem
+    stage: stages.Stage
+    given: stages.Problem
     carry: Any
 
 
@@ -90,11 +90,11 @@ def table(
 
 def prepare(case: problem.Case, fits: int, names: Sequence[str]) -> list[Timed]:
     """The named stages as they begin. Each from the fit's start: a step takes its time whatever the numbers in it."""
-    wanted = [stage for stage in fit.stages(case.config) if stage.name in names]
+    wanted = [stage for stage in stages.stages(case.config) if stage.name in names]
     key = jax.random.key(0)
     if fits == 1:
-        given, state = jax.jit(fit.start)(key, case.clips, case.body, case.priors, case.config)
-        return [Timed(fit, case, 1, stage, given, jax.jit(stage.begin)(given, state)) for stage in wanted]
+        given, state = jax.jit(stages.start)(key, case.clips, case.body, case.priors, case.config)
+        return [Timed(stages, case, 1, stage, given, jax.jit(stage.begin)(given, state)) for stage in wanted]
     clips = jax.tree.map(lambda x: jnp.broadcast_to(x, (fits, *x.shape)), case.clips)
     configs = parallel.stack_configs([case.config] * fits)
     given, state = jax.jit(parallel.start)(jax.random.split(key, fits), clips, case.body, case.priors, configs)

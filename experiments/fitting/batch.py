@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from experiments.fitting.compiled_programs import CompiledFit, Functions, Job, Position, of_one
-from nemo_jax import fit, parallel
+from nemo_jax import parallel, stages
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets
 
@@ -37,7 +37,7 @@ _SHARED = ("body", "priors", "rows")  # of the assets
 def _problem(own: Any, shared: Any) -> Any:
     """`own` for the parts of a problem that each fit has, `shared` for those that all share."""
     assets: Any = {f.name: shared if f.name in _SHARED else own for f in dataclasses.fields(Assets)}
-    return fit.Problem(key=own, clips=own, assets=Assets(**assets), config=own)
+    return stages.Problem(key=own, clips=own, assets=Assets(**assets), config=own)
 
 
 _AXES = _problem(0, None)
@@ -152,12 +152,12 @@ def _functions() -> Functions:
         spread_out = jax.shard_map(over_fits, mesh=mesh, in_specs=specs, out_specs=out_specs, check_vma=False)
         return jax.jit(spread_out, donate_argnums=donate)
 
-    def steps(stage: fit.Stage) -> Any:
+    def steps(stage: stages.Stage) -> Any:
         # Each chunk is written over the carry that it was given.
         return spread(of_one(stage), (_AXES, 0, None), (_SPECS, each, P()), donate=(1,))
 
     return Functions(
-        start=spread(fit.start, (0, 0, None, None, 0), (each, each, P(), P(), each), (_AXES, 0), (_SPECS, each)),
+        start=spread(stages.start, (0, 0, None, None, 0), (each, each, P(), P(), each), (_AXES, 0), (_SPECS, each)),
         begin=lambda stage: spread(stage.begin, (_AXES, 0), (_SPECS, each)),
         end=lambda stage: spread(stage.end, (_AXES, 0), (_SPECS, each)),
         steps=steps,

@@ -20,10 +20,11 @@ import numpy as np
 
 from body_models import smpl
 from experiments.base import devices
-from nemo_jax import fit
+from nemo_jax import stages
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.priors import Priors
+from nemo_jax.stages import FitState, Problem, Stage
 
 Array = jax.Array
 History = dict[str, dict[str, np.ndarray]]
@@ -49,26 +50,26 @@ class Shapes(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Functions:
-    """The parts of a fit, jitted: `fit.start`; of a stage its begin, its end, and (problem, carry, step numbers) -> carry,
-    losses. The steps are given their carry for good: what they return is written over it."""
+    """The parts of a fit, jitted: `stages.start`; of a stage its begin, its end, and (problem, carry, step numbers) ->
+    carry, losses. The steps are given their carry for good: what they return is written over it."""
 
     start: Callable[..., Any]
-    begin: Callable[[fit.Stage], Any]
-    end: Callable[[fit.Stage], Any]
-    steps: Callable[[fit.Stage], Any]
+    begin: Callable[[Stage], Any]
+    end: Callable[[Stage], Any]
+    steps: Callable[[Stage], Any]
 
 
-def of_one(stage: fit.Stage):
+def of_one(stage: Stage):
     """The steps of a stage of one fit."""
 
-    def chunk(problem: fit.Problem, carry: Any, steps: Array) -> tuple[Any, dict[str, Array]]:
-        return fit.run_steps(problem, stage, carry, steps)
+    def chunk(problem: Problem, carry: Any, steps: Array) -> tuple[Any, dict[str, Array]]:
+        return stages.run_steps(problem, stage, carry, steps)
 
     return chunk
 
 
 ONE_FIT = Functions(
-    start=jax.jit(fit.start),
+    start=jax.jit(stages.start),
     begin=lambda stage: jax.jit(stage.begin),
     end=lambda stage: jax.jit(stage.end),
     steps=lambda stage: jax.jit(of_one(stage), donate_argnums=1),
@@ -77,7 +78,7 @@ ONE_FIT = Functions(
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is to be fitted: the arguments of `fit.fit`, or, with functions of their own, those of several fits at once."""
+    """What is to be fitted: the arguments of `fit`, or, with functions of their own, those of several fits at once."""
 
     key: Array
     clips: Clips
@@ -91,8 +92,8 @@ class Job:
         return self.key, self.clips, self.body, self.priors, self.config
 
     @property
-    def stages(self) -> tuple[fit.Stage, ...]:
-        return fit.stages(self.config)
+    def stages(self) -> tuple[Stage, ...]:
+        return stages.stages(self.config)
 
     @functools.cached_property
     def shapes(self) -> Shapes:
@@ -113,7 +114,7 @@ class Chunk(NamedTuple):
     """After a chunk of `stage`: the losses (length,) of each term from step number `first` on, (M, length) where M fits run
     at once, and where the fit stands now, with its carry there, which the next chunk overwrites."""
 
-    stage: fit.Stage
+    stage: Stage
     first: int
     losses: dict[str, np.ndarray]
     position: Position
@@ -170,11 +171,11 @@ class CompiledFit:
 
         return max(needed(each) if each else 0 for each in analyses)
 
-    def start(self) -> tuple[fit.Problem, fit.FitState]:
+    def start(self) -> tuple[Problem, FitState]:
         """The problem and the first state."""
         return self._programs["start"](*self.job.arguments)
 
-    def run(self, problem: fit.Problem, position: Position, carry: Any) -> Iterator[Chunk]:
+    def run(self, problem: Problem, position: Position, carry: Any) -> Iterator[Chunk]:
         """Runs on from a position to the end, one chunk at a time; the last one stands at the end, with the final state.
 
         `carry` is the stage's own; at step 0 of a stage, the state before it. It is used up, and so is each chunk's when
@@ -201,7 +202,7 @@ class CompiledFit:
             number, step = number + 1, 0
 
 
-def _lengths(stage: fit.Stage) -> tuple[int, ...]:
+def _lengths(stage: Stage) -> tuple[int, ...]:
     length = chunk_length(stage.steps)
     remainder = stage.steps % length
     return (length, remainder) if remainder else (length,)

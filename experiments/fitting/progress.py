@@ -12,7 +12,7 @@ from rich.text import Text
 
 from experiments.base.text import duration
 from experiments.fitting.compiled_programs import Chunk, Position
-from nemo_jax.fit import Stage
+from nemo_jax.stages import Stage
 
 # Cost of a step against one of the joint stage, to guess the time left before a stage has been seen.
 _COST = {"lift": 1.0, "warmup": 0.6, "camera": 0.3, "joint": 1.0}

@@ -29,7 +29,8 @@ from experiments.loaders import registry
 from experiments.results import fitted_motion, reading, writing
 from experiments.show import presentation
 from experiments.show.figures import run_pictures
-from nemo_jax import fit
+from nemo_jax import stages
+from nemo_jax.fit import for_clips
 from nemo_jax.model import Assets
 from nemo_jax.priors import Priors, published_limits
 
@@ -187,7 +188,7 @@ def load(settings: Settings, console: Console | None = None, shelf: Shelf | None
         notes.append(
             f"{share:.0%} of the visible joints, {int(hidden.sum())}, are hidden from the fit to score it on them."
         )
-    config = fit.for_clips(settings.fit, clips)
+    config = for_clips(settings.fit, clips)
     job = Job(
         key=jax.random.key(settings.seed),
         clips=jax.tree.map(jnp.asarray, clips),
@@ -237,7 +238,7 @@ def load_priors(settings: Settings) -> Priors:
 
 def run_fit(
     inputs: Inputs, settings: Settings, console: Console, checkpoint_seconds: float, begun: float
-) -> tuple[fit.Problem, Snapshot]:
+) -> tuple[stages.Problem, Snapshot]:
     """Fits, from the last checkpoint in the output folder on, and returns the problem and the end of the fit."""
     job = inputs.job
     with checkpoints_of(settings, inputs) as checkpoints:

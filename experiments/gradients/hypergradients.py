@@ -32,12 +32,13 @@ from experiments.gradients import inputs
 from experiments.loaders import synthetic
 from experiments.results import reading
 from experiments.show.style import CYCLE, RC
-from nemo_jax import fit, losses, model, unroll
+from nemo_jax import losses, model, stages, unroll
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
-from nemo_jax.fit import FitState, Problem
+from nemo_jax.fit import for_clips
 from nemo_jax.model import Params
 from nemo_jax.priors import Priors, published_limits
+from nemo_jax.stages import FitState, Problem
 
 Array = jax.Array
 Hyper = Mapping[str, Array]
@@ -130,7 +131,7 @@ def read(args: argparse.Namespace) -> tuple[Dataset, smpl.SMPL, FitConfig]:
                 "default preset on keypoints with a nose"
             )
         dataset, body, config = run.dataset, run.body, run.config
-    config = fit.for_clips(config, jax.tree.map(jnp.asarray, dataset.clips))
+    config = for_clips(config, jax.tree.map(jnp.asarray, dataset.clips))
     return dataset, body, dataclasses.replace(config, batch_size=args.batch_size)
 
 
@@ -166,11 +167,11 @@ def prepare(dataset: Dataset, body: smpl.SMPL, config: FitConfig, seed: int, ste
 def before_joint(
     key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig
 ) -> tuple[Problem, FitState]:
-    """`fit.fit` up to the joint stage."""
-    problem, state = fit.start(key, clips, body, priors, config)
-    for stage in fit.stages(problem.config):
+    """`fit` up to the joint stage."""
+    problem, state = stages.start(key, clips, body, priors, config)
+    for stage in stages.stages(problem.config):
         if stage.name != "joint":
-            carry, _ = fit.run_steps(problem, stage, stage.begin(problem, state), jnp.arange(stage.steps))
+            carry, _ = stages.run_steps(problem, stage, stage.begin(problem, state), jnp.arange(stage.steps))
             state = stage.end(problem, carry)
     return problem, state
 

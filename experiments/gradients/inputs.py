@@ -27,7 +27,7 @@ from experiments.results import reading
 from experiments.show.figures import run_pictures
 from experiments.show.presentation import PARTS
 from nemo_jax import clips as clips_lib
-from nemo_jax import fit, laplace, model, residuals
+from nemo_jax import laplace, model, residuals, stages
 from nemo_jax.clips import Clips
 from nemo_jax.laplace import Given, Tangents
 from nemo_jax.objective import Batch
@@ -175,8 +175,8 @@ def from_run(run: reading.Run) -> tuple[Dataset, Given]:
         body = runner.body_with(head, run.settings.get("body_model"))
     clips = jax.tree.map(jnp.asarray, run.dataset.clips)
     key = jax.random.key(int(run.settings.get("seed", 0)))
-    problem, state = jax.jit(fit.start)(key, clips, body, Priors(joint_limits=published_limits()), run.config)
-    for stage in fit.stages(run.config):
+    problem, state = jax.jit(stages.start)(key, clips, body, Priors(joint_limits=published_limits()), run.config)
+    for stage in stages.stages(run.config):
         # Where poses were lifted the fit was held to them; they are not in the folder.
         if stage.name == "lift":
             state = jax.jit(functools.partial(_whole, stage))(problem, state)
@@ -196,8 +196,8 @@ def from_run(run: reading.Run) -> tuple[Dataset, Given]:
     return run.dataset, made
 
 
-def _whole(stage: fit.Stage, problem: fit.Problem, state: fit.FitState) -> fit.FitState:
-    carry, _ = fit.run_steps(problem, stage, stage.begin(problem, state), jnp.arange(stage.steps))
+def _whole(stage: stages.Stage, problem: stages.Problem, state: stages.FitState) -> stages.FitState:
+    carry, _ = stages.run_steps(problem, stage, stage.begin(problem, state), jnp.arange(stage.steps))
     return stage.end(problem, carry)
 
 

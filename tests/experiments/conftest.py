@@ -18,7 +18,7 @@ from experiments.fitting.settings import Settings
 from experiments.loaders import synthetic
 from experiments.results import fitted_motion, reading, writing
 from experiments.show.presentation import PARTS
-from nemo_jax import fit
+from nemo_jax import stages
 from nemo_jax.config import FitConfig
 from nemo_jax.priors import Priors, published_limits
 
@@ -51,7 +51,7 @@ def tiny_job(tiny_dataset, tiny_body, tiny_config):
 @pytest.fixture(scope="session")
 def tiny_fitted(tiny_job):
     """An unfitted model's answer: enough to draw and to write."""
-    problem, state = jax.jit(fit.start)(*tiny_job.arguments)
+    problem, state = jax.jit(stages.start)(*tiny_job.arguments)
     return fitted_motion.predict(state.params, problem.assets, tiny_job.body, tiny_job.config, tiny_job.clips)
 
 

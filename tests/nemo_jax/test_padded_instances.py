@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nemo_jax import camera_search, fit, mirror, model, objective, parallel
+from nemo_jax import camera_search, mirror, model, objective, parallel
 from nemo_jax import clips as clips_lib
+from nemo_jax.fit import fit, for_clips
 from nemo_jax.priors import Priors, published_limits
 from tests.nemo_jax import helpers, points
 from tests.nemo_jax.test_handedness import found as hands
@@ -132,9 +133,9 @@ def test_hands(flags):
 def test_a_fit():
     """Lifting included. It ends within 2e-4 of the largest number of each array, and its losses within 2e-5."""
     clips = three()
-    config = fit.for_clips(helpers.tiny_config(), clips)
+    config = for_clips(helpers.tiny_config(), clips)
     assert config.lift
-    run = jax.jit(fit.fit)
+    run = jax.jit(fit)
     expected = run(jax.random.key(3), clips, helpers.body(), PRIORS, config)
     wide = run(jax.random.key(3), padded(clips, 4, 32), helpers.body(), PRIORS, config)
     assert helpers.all_finite(wide)

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nemo_jax import fit, parallel
+from nemo_jax import parallel
+from nemo_jax.fit import fit, with_steps
 from nemo_jax.priors import Priors, published_limits
 from tests.nemo_jax import helpers
 
-CONFIG = fit.with_steps(helpers.tiny_config(), 2)
+CONFIG = with_steps(helpers.tiny_config(), 2)
 PRIORS = Priors(joint_limits=published_limits())
 fit_many = jax.jit(parallel.fit_many)
 
@@ -45,7 +46,7 @@ def together():
 
 def test_each_is_the_fit_alone(together):
     keys, _, _, actions, configs = three()
-    alone = jax.jit(fit.fit)
+    alone = jax.jit(fit)
     assert [clips.num_instances for clips in actions] == [3, 5, 3]
     for index, clips in enumerate(actions):
         expected = alone(keys[index], parallel.pad_frames(clips, 9), helpers.body(), PRIORS, configs[index])

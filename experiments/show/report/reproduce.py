@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments import configs
 from experiments.fitting.settings import DECIDED, Settings
-from nemo_jax import fit
+from nemo_jax.fit import with_steps
 
 _NOT_OF_THE_RESULT = ("resume", "fit")
 
@@ -27,8 +27,8 @@ def command(settings: Settings, num_instances: int) -> str:
 
 def overrides(settings: Settings, num_instances: int) -> list[str]:
     """The fit's fields that are not the preset's, as flags."""
-    own = dataclasses.asdict(fit.with_steps(settings.fit, num_instances))
-    preset = dataclasses.asdict(fit.with_steps(configs.get(settings.preset), num_instances))
+    own = dataclasses.asdict(with_steps(settings.fit, num_instances))
+    preset = dataclasses.asdict(with_steps(configs.get(settings.preset), num_instances))
     return [
         f"--fit.{name}={_text(value)}" for name, value in own.items() if value != preset[name] and name not in DECIDED
     ]

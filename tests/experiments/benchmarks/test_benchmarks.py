@@ -11,8 +11,8 @@ import pytest
 from experiments.benchmarks import accuracy, counts, fit, many, measure, problem, stages, vertices
 from experiments.evaluation import pose_errors
 from experiments.results.fitted_motion import predict
-from nemo_jax import fit as fit_lib
 from nemo_jax import model
+from nemo_jax.stages import start
 
 CEILINGS = {"float32_flops": 1e12, "copy_bytes": 1e12}
 
@@ -85,7 +85,7 @@ def test_errors_are_those_of_a_run(tiny_case, tiny_dataset):
     body = problem.body()
     given = accuracy.gather(tiny_case.config, [tiny_dataset], 1)
     case = dataclasses.replace(tiny_case, body=body)
-    one, state = jax.jit(fit_lib.start)(given.keys[0], case.clips, body, case.priors, case.config)
+    one, state = jax.jit(start)(given.keys[0], case.clips, body, case.priors, case.config)
     params = jax.tree.map(lambda leaf: leaf[None], state.params)
     fitted = predict(state.params, one.assets, body, case.config, case.clips)
     errors = accuracy._errors(params, given, body, case)

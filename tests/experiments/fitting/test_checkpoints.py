@@ -11,7 +11,8 @@ from experiments.base.errors import UserError
 from experiments.fitting import checkpoints
 from experiments.fitting.checkpoints import Checkpoints, Snapshot, identity_of
 from experiments.fitting.compiled_programs import CompiledFit, Position, chunk_length
-from nemo_jax import fit
+from nemo_jax import stages
+from nemo_jax.fit import fit
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_chunks_run_every_step_once(tiny_job, chunks):
     seen = [(c.stage.name, c.first + i) for c in chunks for i in range(len(next(iter(c.losses.values()))))]
     assert seen == [(stage.name, step) for stage in tiny_job.stages for step in range(stage.steps)]
     assert chunks[-1].position == Position(len(tiny_job.stages))
-    assert isinstance(chunks[-1].carry, fit.FitState)
+    assert isinstance(chunks[-1].carry, stages.FitState)
 
 
 def test_chunks_overwrite_their_carry(tiny_job, compiled):
@@ -80,7 +81,7 @@ def test_a_run_gives_up_its_carry_and_nothing_else(tiny_job, compiled):
 
 @pytest.mark.slow
 def test_chunks_end_where_the_whole_fit_does(tiny_job, chunks):
-    whole = jax.jit(fit.fit)(*tiny_job.arguments)
+    whole = jax.jit(fit)(*tiny_job.arguments)
     for ours, theirs in zip(jax.tree.leaves(chunks[-1].carry.params), jax.tree.leaves(whole.params), strict=True):
         # Two programs may round differently; the same program does not (see test_resume).
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)

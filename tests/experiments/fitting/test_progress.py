@@ -9,10 +9,10 @@ from rich.console import Console
 from experiments.base.text import duration
 from experiments.fitting.compiled_programs import Chunk, Position
 from experiments.fitting.progress import FitProgress, losses_text
-from nemo_jax import fit
+from nemo_jax import stages
 from nemo_jax.config import FitConfig
 
-STAGES = fit.stages(FitConfig(warmup_steps=4, camera_steps=2, joint_steps=6))
+STAGES = stages.stages(FitConfig(warmup_steps=4, camera_steps=2, joint_steps=6))
 
 
 def chunks():

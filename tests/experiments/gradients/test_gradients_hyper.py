@@ -11,7 +11,8 @@ import tiny_gradients
 
 from experiments.base.errors import UserError
 from experiments.gradients import hypergradients
-from nemo_jax import camera_search, fit, model, unroll
+from nemo_jax import camera_search, model, stages, unroll
+from nemo_jax.fit import fit
 
 NAMES = ("weight_init", "weight_limits", "weight_betas", "lr_field", "lr_camera", "lr_phase")
 # A block of three, another, and one step over.
@@ -45,8 +46,8 @@ def measured(start):
         for name in NAMES:
             ends = [compiled({**logarithms, name: logarithms[name] + s}, *wide)[0][0] for s in (step, -step)]
             differences[name] = float(ends[0] - ends[1]) / (2 * step)
-        stage = next(s for s in fit.stages(wide.problem.config) if s.name == "joint")
-        run = lambda problem, state: fit.run_steps(problem, stage, state, jnp.arange(STEPS))
+        stage = next(s for s in stages.stages(wide.problem.config) if s.name == "joint")
+        run = lambda problem, state: stages.run_steps(problem, stage, state, jnp.arange(STEPS))
         plain, losses = jax.jit(run)(wide.problem, wide.state)
         error = jax.jit(hypergradients.error)
         errors = [error(plain.params, wide.problem, wide.hidden.keypoints, mask) for mask in wide.hidden[1:]]
@@ -147,7 +148,7 @@ def test_a_whole_fit_has_finite_slopes(tiny_dataset, tiny_body, tiny_config):
     @jax.grad
     def slope(keypoints):
         clips = dataclasses.replace(given.clips, keypoints=keypoints)
-        params = fit.fit(jax.random.key(0), clips, tiny_body, given.assets.priors, config).params
+        params = fit(jax.random.key(0), clips, tiny_body, given.assets.priors, config).params
         return model.predict_clips(params, given.assets, config, clips).keypoints.sum()
 
     found = np.asarray(slope(given.clips.keypoints))

@@ -21,8 +21,8 @@ from experiments.fitting.settings import Settings
 from experiments.show import figures, report
 from experiments.show.render.overlay import Overlay
 from experiments.show.report import checks, markup, page, reproduce, table
-from nemo_jax import fit
 from nemo_jax.config import FitConfig
+from nemo_jax.fit import with_steps
 
 VOID = {"meta", "img", "br", "hr", "link"}
 
@@ -383,12 +383,12 @@ def test_the_command_makes_the_same_settings(arguments):
     command = shlex.split(reproduce.command(settings, 8))
     assert command[:2] == ["python", "run.py"]
     again = parse(command[1:])
-    counted = lambda one: dataclasses.replace(one, fit=fit.with_steps(one.fit, 8))
+    counted = lambda one: dataclasses.replace(one, fit=with_steps(one.fit, 8))
     assert counted(again) == counted(settings)
 
 
 def test_a_plain_command_stays_plain():
     assert reproduce.command(Settings(action="kick"), 5) == "python run.py --action=kick"
     # As `config.json` has them, with what the clips decided.
-    decided = dataclasses.replace(fit.with_steps(FitConfig(), 5), lift=True)
+    decided = dataclasses.replace(with_steps(FitConfig(), 5), lift=True)
     assert reproduce.command(Settings(action="kick", fit=decided, resume=False), 5) == "python run.py --action=kick"
