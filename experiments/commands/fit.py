@@ -207,3 +207,16 @@ def _mutable(config: FitConfig) -> Any:
     """A stand-in that config_flags can write to, with plain types: it knows neither frozen dataclasses nor Literal."""
     fields = [(field.name, type(field.default)) for field in dataclasses.fields(config)]
     return dataclasses.make_dataclass("Fit", fields)(**dataclasses.asdict(config))
+
+
+def run(settings: Settings) -> None:
+    """Fits, writes the results and draws what the settings ask for.
+
+    Raises:
+      UserError, DatasetError, BodyModelError: nothing could be fitted, or some fits failed; one sentence.
+    """
+    # Not before: parsing a command line needs neither JAX's devices nor Matplotlib.
+    from experiments.fitting import run as fitting
+    from experiments.show import presentation
+
+    fitting.run(settings, presentation.write_all)

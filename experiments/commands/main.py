@@ -15,7 +15,7 @@ BAD_INPUT, INTERRUPTED = 2, 130
 # What may stand after `run.py`: the module whose `parse(argv)` makes settings, and the one whose `run(settings)` obeys.
 # Without a word it is `fit`.
 COMMANDS = {
-    "fit": ("experiments.commands.fit", "experiments.fitting.many"),
+    "fit": ("experiments.commands.fit", "experiments.commands.fit"),
     "simulate": ("experiments.commands.simulate", "experiments.commands.simulate"),
     "view": ("experiments.commands.view", "experiments.commands.view"),
     "export": ("experiments.commands.export", "experiments.commands.export"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.data.dataset import Dataset
-from nemo_jax import parallel
+from nemo_jax import stacking
 from nemo_jax.clips import TIMED, Clips
 
 _OF_TRUTH = ("pose", "translation", "joints")
@@ -17,7 +17,7 @@ _OF_TRUTH = ("pose", "translation", "joints")
 
 def slots(num_frames: int) -> int:
     """Frames up to which so many are padded: one of a few numbers."""
-    return parallel.bucket(num_frames)
+    return stacking.bucket(num_frames)
 
 
 def array(values: Any, frames: int) -> np.ndarray:

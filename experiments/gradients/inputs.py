@@ -20,12 +20,13 @@ from body_models import joints as jn
 from experiments.base import devices
 from experiments.base.errors import UserError
 from experiments.data.dataset import Dataset, DatasetError
-from experiments.fitting import runner
+from experiments.fitting import inputs as fit_inputs
+from experiments.fitting.run import run as run_fits
 from experiments.fitting.settings import Settings
 from experiments.loaders import synthetic
 from experiments.results import reading
 from experiments.show.figures import run_pictures
-from experiments.show.presentation import PARTS
+from experiments.show.presentation import PARTS, write_all
 from nemo_jax import clips as clips_lib
 from nemo_jax import laplace, model, residuals, stages
 from nemo_jax.clips import Clips
@@ -152,7 +153,7 @@ def load(results: str | None, output: Path, console: Console, seed: int = 0) -> 
             settings = Settings(action=synthetic.ACTION, output_dir=str(folder), seed=seed)
             # Its numbers are wanted, not its pictures.
             settings = dataclasses.replace(settings, **dict.fromkeys(PARTS, False))
-            runner.run(settings, console)
+            run_fits(settings, write_all, console)
     else:
         folder = Path(results)
     return from_run(reading.load(folder))
@@ -172,7 +173,7 @@ def from_run(run: reading.Run) -> tuple[Dataset, Given]:
     head = run.dataset.head_point
     body = run.body
     if head != "nose":
-        body = runner.body_with(head, run.settings.get("body_model"))
+        body = fit_inputs.body_with(head, run.settings.get("body_model"))
     clips = jax.tree.map(jnp.asarray, run.dataset.clips)
     key = jax.random.key(int(run.settings.get("seed", 0)))
     problem, state = jax.jit(stages.start)(key, clips, body, Priors(joint_limits=published_limits()), run.config)

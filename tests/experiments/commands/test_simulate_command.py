@@ -16,9 +16,9 @@ from experiments.base.errors import UserError
 from experiments.commands import simulate
 from experiments.data import neutral
 from experiments.data.dataset import DatasetError
-from experiments.fitting import runner
+from experiments.fitting.run import run as fit
 from experiments.fitting.settings import Settings
-from experiments.show.presentation import PARTS
+from experiments.show.presentation import PARTS, write_all
 from experiments.simulation import amass
 from experiments.simulation.observations import ObservationModel
 from nemo_jax.config import FitConfig
@@ -313,14 +313,15 @@ def test_a_recorded_action_is_fitted(tmp_path, monkeypatch):
     settings = simulate.SimulateSettings("punch_left", str(MOCAP), output_dir=str(tmp_path / "clips"))
     simulate.run(settings)
     steps = {"warmup_steps": 100, "camera_steps": 50, "joint_steps": 300, "hidden": 128, "batch_size": 128}
-    metrics = runner.run(
+    metrics = fit(
         Settings(
             action="punch_left",
             data_dir=str(tmp_path / "clips"),
             output_dir=str(tmp_path / "results"),
             **dict.fromkeys(PARTS, False),
             fit=dataclasses.replace(FitConfig(), **steps),
-        )
+        ),
+        write_all,
     )
     assert metrics["num_instances"] == 5
     assert metrics["synthetic"]

@@ -16,18 +16,20 @@ from rich.console import Console
 from experiments.base.errors import UserError
 from experiments.commands import fit
 from experiments.data import neutral
-from experiments.fitting import many
+from experiments.fitting import run as fitting
 from experiments.loaders import synthetic
+from experiments.show import presentation
 
 # Fits like run.py, saving after every chunk, and dies of SIGKILL right after the chunk number of the first argument.
 SCRIPT = """
 import os, signal, sys
 from absl import flags as absl_flags
-from experiments.commands import fit as flags, main as command
-from experiments.fitting import compiled_programs as chunks, many
+from experiments.commands import fit as flags
+from experiments.fitting import compiled_programs, machine, run as fitting
+from experiments.show import presentation
 
 last = int(sys.argv[1])
-run, whole = chunks.CompiledFit.run, many.run
+run = compiled_programs.CompiledFit.run
 
 def run_and_die(self, problem, position, carry):
     for number, chunk in enumerate(run(self, problem, position, carry)):
@@ -35,11 +37,10 @@ def run_and_die(self, problem, position, carry):
         if number == last:
             os.kill(os.getpid(), signal.SIGKILL)
 
-chunks.CompiledFit.run = run_and_die
-many.run = lambda settings: whole(settings, checkpoint_seconds=0.0)
-many._SAVING_SHARE = 1e9
+compiled_programs.CompiledFit.run = run_and_die
+machine._SAVING_SHARE = 1e9
 settings = flags.parse(["run.py", *sys.argv[2:]], absl_flags.FlagValues())
-sys.exit(command.run(command.Task("fit", settings)))
+fitting.run(settings, presentation.write_all, checkpoint_seconds=0.0)
 """
 
 
@@ -71,7 +72,7 @@ def run_here(arguments):
     settings = fit.parse(["run.py", *arguments], absl_flags.FlagValues())
     console = Console(file=said, highlight=False, soft_wrap=True, width=200)
     try:
-        many.run(settings, console, checkpoint_seconds=0.0)
+        fitting.run(settings, presentation.write_all, console, checkpoint_seconds=0.0)
     finally:
         print(said.getvalue())
 

@@ -16,9 +16,10 @@ from experiments.base.errors import UserError
 from experiments.data import neutral
 from experiments.data.dataset import DatasetError
 from experiments.data.footage import BrokenClipError
-from experiments.fitting import runner
+from experiments.fitting.run import run as fit
 from experiments.fitting.settings import Settings
 from experiments.loaders import nemo_mocap, nemo_truth
+from experiments.show import presentation
 from experiments.show.presentation import PARTS
 from experiments.simulation import observations
 from nemo_jax import clips as clips_lib
@@ -154,7 +155,7 @@ def test_a_fit_equals_that_of_the_same_clips_in_the_neutral_format(tree, tiny_co
             **dict.fromkeys(PARTS, False),
             fit=tiny_config,
         )
-        every = runner.run(settings)
+        every = fit(settings, presentation.write_all)
         metrics[name] = {key: value for key, value in every.items() if not key.startswith("seconds/")}
     assert metrics["nemo_mocap"] == metrics["neutral"]
     assert metrics["neutral"]["mpjpe_mm/init"] > 0
