@@ -18,6 +18,7 @@ import numpy as np
 
 from body_models import smpl
 from body_models.pytree import pytree
+from experiments.base.programs import Program
 from experiments.data import padding
 from experiments.data.dataset import Dataset
 from experiments.evaluation import pose_errors
@@ -81,19 +82,30 @@ def evaluate_many(fits: Sequence[ToScore], nose_body: smpl.SMPL) -> list[tuple[N
     Returns:
       For each fit, the numbers of the whole, and of each instance by name. None is NaN.
     """
-    arrays = [_arrays_of(each) for each in fits]
-    groups: dict[Hashable, list[int]] = {}
-    for number, own in enumerate(arrays):
-        shapes = tuple(leaf.shape for leaf in jax.tree.leaves(own))
-        groups.setdefault((jax.tree.structure(own), shapes), []).append(number)
     found: dict[int, tuple[Numbers, dict[str, Numbers]]] = {}
-    for members in groups.values():
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(arrays[number] for number in members))
+    for members, stacked in _groups(fits):
         each, pooled = jax.device_get(_score(stacked, nose_body))
         for row, number in enumerate(members):
             own, whole = ({key: values[row] for key, values in part.items()} for part in (each, pooled))
             found[number] = _named(fits[number].dataset, own, whole)
     return [found[number] for number in range(len(fits))]
+
+
+def compile_ahead(fits: Sequence[ToScore], nose_body: smpl.SMPL) -> None:
+    """Compiles what `evaluate_many` of these fits runs."""
+    for _, stacked in _groups(fits):
+        _score.ahead(stacked, nose_body)
+
+
+def _groups(fits: Sequence[ToScore]) -> list[tuple[list[int], _Arrays]]:
+    """Numbers of the fits that are of one size, and their stacked arrays."""
+    arrays = [_arrays_of(each) for each in fits]
+    groups: dict[Hashable, list[int]] = {}
+    for number, own in enumerate(arrays):
+        shapes = tuple(leaf.shape for leaf in jax.tree.leaves(own))
+        groups.setdefault((jax.tree.structure(own), shapes), []).append(number)
+    stack = lambda members: jax.tree.map(lambda *leaves: np.stack(leaves), *(arrays[number] for number in members))
+    return [(members, stack(members)) for members in groups.values()]
 
 
 def _arrays_of(one: ToScore) -> _Arrays:
@@ -124,8 +136,7 @@ def _arrays_of(one: ToScore) -> _Arrays:
     return _Arrays(**arrays)
 
 
-@jax.jit
-def _score(fits: _Arrays, nose_body: smpl.SMPL) -> tuple[dict[str, Array], dict[str, Array]]:
+def _numbers(fits: _Arrays, nose_body: smpl.SMPL) -> tuple[dict[str, Array], dict[str, Array]]:
     """Numbers (M, N), or (M, N, methods) of 3D errors, and numbers (M,) of each fit's joints pooled."""
     shape = fits.mask.shape[:2]
     every: _Arrays = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), fits)
@@ -146,6 +157,9 @@ def _score(fits: _Arrays, nose_body: smpl.SMPL) -> tuple[dict[str, Array], dict[
     if every.in_3d is not None:
         each |= pose_errors.in_3d(every.in_3d, every.mask, nose_body)
     return {name: values.reshape(*shape, *values.shape[1:]) for name, values in each.items()}, pooled
+
+
+_score = Program(_numbers)
 
 
 def _pixel_numbers(pixels: Array, shares: Array, boxes: Array, seen: Array) -> dict[str, Array]:

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,16 @@ class Checkpoints:
       folder: made when the first is written.
       job: what is fitted, one fit; gives the shapes to read.
       identity: what the fit depends on, by name; see `identity_of`.
+      shapes: abstract values of a job.
 
     `damaged` lists the numbers of steps whose checkpoints `latest` has passed over.
     """
 
-    def __init__(self, folder: Path, job: Job, identity: dict[str, str], shapes: Shapes | None = None):
+    def __init__(
+        self, folder: Path, job: Job, identity: dict[str, str], shapes: Callable[[Job], Shapes] = shapes_of_one
+    ):
         self._folder, self._job, self._identity = folder.absolute(), job, identity
-        self._shapes = shapes
+        self._shapes_of = shapes
         self._open: ocp.CheckpointManager | None = None
         self._unsealed: int | None = None
         self.damaged: list[int] = []
@@ -203,12 +207,10 @@ class Checkpoints:
                 )
 
     def _read(self, number: int, about: dict[str, Any]) -> Snapshot | None:
-        if self._shapes is None:
-            self._shapes = shapes_of_one(self._job)
         key = jax.random.key_data(self._job.key)
         try:
             position = Position(about["stage"], about["step"])
-            shapes = self._shapes.carry_at(position)
+            shapes = self._shapes_of(self._job).carry_at(position)
             wanted = {
                 "carry": {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in _named(shapes).items()},
                 "key": np.empty(key.shape, key.dtype),

@@ -18,7 +18,7 @@ from experiments.fitting.checkpoints import Snapshot
 from experiments.fitting.compiled_programs import History
 from experiments.fitting.inputs import Inputs
 from experiments.fitting.settings import Settings
-from experiments.results import reading, writing
+from experiments.results import fitted_motion, reading, writing
 from experiments.results.fitted_motion import FittedMotion, predict_many
 from experiments.results.reading import Run
 from nemo_jax.config import FitConfig
@@ -88,6 +88,16 @@ def score(
         )
         for asked, own, motion, (numbers, each), end in zip(settings, inputs, fitted, scored, ends, strict=True)
     ]
+
+
+def compile_ahead(inputs: Sequence[Inputs]) -> None:
+    """Compiles what `score` of fits with these inputs runs, so that it can be done while something else compiles."""
+    body = inputs[0].nose_body
+    learned = [own.shapes.last.params for own in inputs]
+    fitted = fitted_motion.compile_ahead([own.job for own in inputs], learned, body)
+    scores.compile_ahead(
+        [ToScore(own.dataset, motion, own.hidden, 0.5) for own, motion in zip(inputs, fitted, strict=True)], body
+    )
 
 
 def write(

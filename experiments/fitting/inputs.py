@@ -1,7 +1,6 @@
 """What a fit reads before it starts: body, clips and priors, and the keypoints that are hidden from it."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +27,8 @@ _ANNOTATION_HOLDOUT = 0.1
 @dataclasses.dataclass(frozen=True)
 class Inputs:
     """What a fit is given. dataset: as read, nothing hidden. hidden (N, T, K): keypoints hidden from the fit, or None.
-    nose_body: with the nose as keypoint 0. notes: sentences for the user. identity: what makes another fit the same one."""
+    nose_body: with the nose as keypoint 0. notes: sentences for the user. identity: what makes another fit the same one.
+    shapes_of: abstract values of a job."""
 
     dataset: Dataset
     hidden: np.ndarray | None
@@ -37,10 +37,12 @@ class Inputs:
     notes: tuple[str, ...]
     identity: dict[str, str]
 
-    @functools.cached_property
+    shapes_of: Callable[[Job], compiled_programs.Shapes]
+
+    @property
     def shapes(self) -> compiled_programs.Shapes:
         """Abstract values of this fit."""
-        return compiled_programs.shapes_of_one(self.job)
+        return self.shapes_of(self.job)
 
     @property
     def num_frames(self) -> int:
@@ -53,6 +55,7 @@ class Cache:
 
     def __init__(self) -> None:
         self._kept: dict[Any, Any] = {}
+        self.shapes_of = compiled_programs.ShapesOfMany()
 
     def get(self, key: tuple[Any, ...], read: Callable[[], Any]) -> Any:
         """The value of `read` when this key was first asked for."""
@@ -115,7 +118,7 @@ def load(settings: Settings, console: Console | None = None, cache: Cache | None
     digests = cache.get(("digests", dataset.head_point, *priors_key), lambda: checkpoints.shared_digests(job))
     about = {"action": settings.action, "seed": settings.seed, "holdout": share}
     identity = checkpoints.identity_of(job, about, dataset.names, digests)
-    return Inputs(dataset, hidden, nose_body, job, tuple(notes), identity)
+    return Inputs(dataset, hidden, nose_body, job, tuple(notes), identity, cache.shapes_of)
 
 
 def body_with(head_point: HeadPoint, body_model: str | None) -> smpl.SMPL:

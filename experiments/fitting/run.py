@@ -53,7 +53,7 @@ class Ready:
     def checkpoints(self) -> Checkpoints:
         """Its checkpoints, to be opened."""
         folder = self.planned.folder / "checkpoints"
-        return Checkpoints(folder, self.inputs.job, self.inputs.identity, self.inputs.shapes)
+        return Checkpoints(folder, self.inputs.job, self.inputs.identity, self.inputs.shapes_of)
 
 
 class Session:

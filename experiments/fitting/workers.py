@@ -9,6 +9,8 @@ from typing import Any
 
 import jax
 
+from experiments.base import devices
+
 # Starting a process takes seconds: fewer fits are done sooner without.
 _LEAST_FITS = 8
 _MOST_WORKERS = 32
@@ -56,6 +58,7 @@ class Workers:
 def _begin() -> None:
     """Prepares a worker."""
     jax.config.update("jax_platforms", "cpu")
+    devices.keep_compiled()
     # Ctrl-C reaches all processes of a terminal; the one that started the others says what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import smpl
+from experiments.base.programs import Program
 from experiments.data import padding
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
@@ -67,16 +68,38 @@ def predict_many(fits: Sequence[tuple[Job, Params]], nose_body: smpl.SMPL) -> li
       nose_body: the same body with the nose as keypoint 0.
     """
     jobs, learned = zip(*fits, strict=True)
-    counts = {job.clips.num_instances for job in jobs}
-    frames = max(padding.slots(job.clips.num_frames) for job in jobs)
-    stacked = stacking.stack(jobs, len(jobs), stacking.Padding(max(counts) if len(counts) > 1 else None, frames))
-    params = stacking.put_together(learned, jax.tree.map(_widest, *learned))
-    wide = jax.device_get(_predict_many(params, stacked.clips, stacked.config, stacked.body, nose_body))
+    wide = jax.device_get(_predict_many(*_stacked(jobs, learned), nose_body))
     found = []
     for number, job in enumerate(jobs):
         own = jax.tree.map(lambda leaf, number=number: leaf[number], wide)
         found.append(dataclasses.replace(_cut(own, job.clips), params=jax.device_get(learned[number])))
     return found
+
+
+def compile_ahead(jobs: Sequence[Job], learned: Sequence[Any], nose_body: smpl.SMPL) -> list[FittedMotion]:
+    """Compiles what `predict_many` of these fits runs.
+
+    Args:
+      jobs, nose_body: as there. learned: abstract parameters of each.
+
+    Returns:
+      What it would return, all zeros.
+    """
+    zeros = [jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params) for params in learned]
+    arguments = (*_stacked(jobs, zeros), nose_body)
+    _predict_many.ahead(*arguments)
+    shapes = jax.eval_shape(parallel.over_fits(_prepared, (0, 0, 0, None, None)), *arguments)
+    wide = jax.tree.map(lambda leaf: np.zeros(leaf.shape[1:], leaf.dtype), shapes)
+    return [dataclasses.replace(_cut(wide, job.clips), params=own) for job, own in zip(jobs, zeros, strict=True)]
+
+
+def _stacked(jobs: Sequence[Job], learned: Sequence[Any]) -> tuple[Any, ...]:
+    """Parameters, clips, configurations and body as `_predict_many` takes them, padded to a size that many fits share."""
+    counts = {job.clips.num_instances for job in jobs}
+    frames = max(padding.slots(job.clips.num_frames) for job in jobs)
+    stacked = stacking.stack(jobs, len(jobs), stacking.Padding(max(counts) if len(counts) > 1 else None, frames))
+    params = stacking.put_together(learned, jax.tree.map(_widest, *learned))
+    return params, stacked.clips, stacked.config, stacked.body
 
 
 def _predict_one(params: Params, assets: Assets, config: FitConfig, clips: clips_lib.Clips, nose_body: smpl.SMPL):
@@ -95,7 +118,7 @@ def _prepared(params: Params, clips: clips_lib.Clips, config: FitConfig, body: s
 
 
 _predict = jax.jit(_predict_one)
-_predict_many = jax.jit(parallel.over_fits(_prepared, (0, 0, 0, None, None)))
+_predict_many = Program(parallel.over_fits(_prepared, (0, 0, 0, None, None)))
 
 
 def _cut(wide: Any, clips: clips_lib.Clips) -> FittedMotion:
