@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from experiments.data import select
+
 Array = np.ndarray
 PICTURES = (".png", ".jpg", ".jpeg")
 
@@ -29,6 +31,11 @@ class Video:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Video) and self.path == other.path and np.array_equal(self.frames, other.frames)
 
+    def select(self, frames: Array | range) -> Video:
+        """Some of the instance's frames, by their numbers; those that it does not have are left out."""
+        known = [frame for frame in frames if 0 <= frame < len(self.frames)]
+        return dataclasses.replace(self, frames=self.frames[known])
+
 
 @dataclasses.dataclass(frozen=True)
 class Footage:
@@ -46,8 +53,8 @@ class Footage:
 
     def cut(self, count: int) -> Footage:
         """The first `count` frames."""
-        video = self.video and dataclasses.replace(self.video, frames=self.video.frames[:count])
-        return dataclasses.replace(self, num_frames=count, paths=self.paths and self.paths[:count], video=video)
+        paths, video = (select.own_frames(own, range(count)) for own in (self.paths, self.video))
+        return dataclasses.replace(self, num_frames=count, paths=paths, video=video)
 
 
 def read(place: Path) -> Footage:

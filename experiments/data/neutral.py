@@ -28,6 +28,7 @@ Array = np.ndarray
 Arrays = Mapping[str, Array]
 FPS = 30.0  # of files that do not say theirs
 NUM_BETAS = 10  # of files whose truth has no shape
+_OF_TRUTH = ("pose", "translation", "joints", "betas")
 
 
 def recognises(data_dir: str | Path) -> bool:
@@ -86,49 +87,46 @@ def write(dataset: Dataset, folder: str | Path, replace: bool = False) -> list[P
 
 def _arrays(dataset: Dataset, n: int, path: Path) -> dict[str, Any]:
     """What is known of instance `n`, without padding, by the keys of the format."""
-    clips = dataset.clips
-    frames = int(np.asarray(clips.frame_mask[n]).sum())
-
-    def own(padded: Any) -> Array:
-        return np.asarray(padded)[n, :frames]
-
+    alone = dataset.select([n])
+    clips = alone.clips
     arrays: dict[str, Any] = {
-        "name": np.array(dataset.names[n]),
-        "action": np.array(dataset.action),
+        "name": np.array(alone.names[0]),
+        "action": np.array(alone.action),
         "order": n,
-        "keypoints": own(clips.keypoints),
-        "confidence": own(clips.confidence),
-        "image_size": np.asarray(clips.image_size)[n],
-        "fps": np.asarray(clips.fps)[n],
-        "focal_length": np.asarray(clips.focal_length)[n],
-        "box_size": own(dataset.box_size),
-        "annotated": np.array(dataset.annotated, int),
-        "head_point": np.array(dataset.head_point),
-        "synthetic": np.array(dataset.synthetic),
-        "notes": np.array(dataset.notes, str),
+        "keypoints": clips.keypoints[0],
+        "confidence": clips.confidence[0],
+        "image_size": clips.image_size[0],
+        "fps": clips.fps[0],
+        "focal_length": clips.focal_length[0],
+        "box_size": alone.box_size[0],
+        "annotated": np.array(alone.annotated, int),
+        "head_point": np.array(alone.head_point),
+        "synthetic": np.array(alone.synthetic),
+        "notes": np.array(alone.notes, str),
     }
-    if np.any(own(clips.init_mask)) or np.any(own(clips.init_pose)):
-        arrays |= {"init_pose": own(clips.init_pose), "init_mask": own(clips.init_mask)}
-    if dataset.reference_2d is not None:
-        arrays |= zip(("reference_keypoints", "reference_confidence"), map(own, dataset.reference_2d), strict=True)
-    if dataset.view is not None:
-        arrays["view"] = np.array(dataset.view[n])
-    if dataset.source_frames is not None:
-        arrays["source_frames"] = np.asarray(dataset.source_frames)[n]
-    if dataset.other_poses:
-        arrays["other_names"] = np.array(tuple(dataset.other_poses), str)
-        arrays["other_poses"] = np.stack([own(pose) for pose, _ in dataset.other_poses.values()])
-        arrays["other_masks"] = np.stack([own(mask) for _, mask in dataset.other_poses.values()])
-    return arrays | _pictures_of(dataset, n, path) | _truth_of(dataset, n, own)
+    if np.any(clips.init_mask) or np.any(clips.init_pose):
+        arrays |= {"init_pose": clips.init_pose[0], "init_mask": clips.init_mask[0]}
+    if alone.reference_2d is not None:
+        keypoints, confidence = alone.reference_2d
+        arrays |= {"reference_keypoints": keypoints[0], "reference_confidence": confidence[0]}
+    if alone.view is not None:
+        arrays["view"] = np.array(alone.view[0])
+    if alone.source_frames is not None:
+        arrays["source_frames"] = alone.source_frames[0]
+    if alone.other_poses:
+        arrays["other_names"] = np.array(tuple(alone.other_poses), str)
+        arrays["other_poses"] = np.stack([pose[0] for pose, _ in alone.other_poses.values()])
+        arrays["other_masks"] = np.stack([mask[0] for _, mask in alone.other_poses.values()])
+    return arrays | _pictures_of(alone, path) | _truth_of(alone)
 
 
-def _truth_of(dataset: Dataset, n: int, own: Any) -> dict[str, Any]:
+def _truth_of(alone: Dataset) -> dict[str, Any]:
+    """What is true of the only instance of a dataset."""
     arrays: dict[str, Any] = {}
-    if dataset.truth is not None:
-        arrays |= {f"truth_{name}": own(getattr(dataset.truth, name)) for name in ("pose", "translation", "joints")}
-        arrays["truth_betas"] = np.asarray(dataset.truth.betas)[n]
-    if dataset.cameras is not None:
-        camera = dataset.cameras[n]
+    if alone.truth is not None:
+        arrays |= {f"truth_{name}": getattr(alone.truth, name)[0] for name in _OF_TRUTH}
+    if alone.cameras is not None:
+        camera = alone.cameras[0]
         arrays |= {
             "world_from_camera": camera.world_from_camera,
             "camera_position": camera.position,
@@ -138,14 +136,17 @@ def _truth_of(dataset: Dataset, n: int, own: Any) -> dict[str, Any]:
     return arrays
 
 
-def _pictures_of(dataset: Dataset, n: int, path: Path) -> dict[str, Any]:
-    """Paths relative to the file, so that a folder of files and pictures can be moved; "" and no paths stand for None."""
+def _pictures_of(alone: Dataset, path: Path) -> dict[str, Any]:
+    """Where the pictures of the only instance of a dataset are.
+
+    Paths are relative to the file, so that a folder of files and pictures can be moved; "" and no paths stand for None.
+    """
     arrays: dict[str, Any] = {}
-    if dataset.frame_paths is not None:
-        pictures = dataset.frame_paths[n] or ()
+    if alone.frame_paths is not None:
+        pictures = alone.frame_paths[0] or ()
         arrays["frame_paths"] = np.array([_relative(p, path.parent) if p else "" for p in pictures], str)
-    if dataset.videos is not None:
-        video = dataset.videos[n]
+    if alone.videos is not None:
+        video = alone.videos[0]
         arrays["video_path"] = np.array(_relative(video.path, path.parent) if video else "")
         if video:
             arrays["video_frames"] = np.asarray(video.frames)
@@ -252,11 +253,9 @@ def _box_size(row: Arrays) -> Array:
 
 
 def _truth(rows: list[dict[str, Array]]) -> GroundTruth:
-    timed: dict[str, Any] = {
-        name: pad([row[f"truth_{name}"] for row in rows]) for name in ("pose", "translation", "joints")
-    }
-    betas: Any = pad([row.get("truth_betas", np.zeros(NUM_BETAS)) for row in rows])
-    return GroundTruth(**timed, betas=betas)
+    none = {"truth_betas": np.zeros(NUM_BETAS)}
+    fields: dict[str, Any] = {name: pad([(none | row)[f"truth_{name}"] for row in rows]) for name in _OF_TRUTH}
+    return GroundTruth(**fields)
 
 
 def _camera(row: Arrays) -> Camera:

@@ -3,16 +3,14 @@
 Padding is zeros behind the frames that exist, whose masks are 0 there; it changes no number.
 """
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
+from experiments.data import select
 from experiments.data.dataset import Dataset
 from nemo_jax import parallel
-from nemo_jax.clips import TIMED, Clips
-
-_OF_TRUTH = ("pose", "translation", "joints")
+from nemo_jax.clips import Clips
 
 
 def slots(num_frames: int) -> int:
@@ -28,26 +26,20 @@ def array(values: Any, frames: int) -> np.ndarray:
 
 def clips(given: Clips) -> Clips:
     """Clips with all their slots, on the host."""
-    frames = slots(given.num_frames)
-    return dataclasses.replace(given, **grown(given, TIMED, frames))
+    return select.take(given, select.choose(given.frame_mask, None, _slots(given)))
 
 
 def dataset(given: Dataset) -> Dataset:
     """A dataset whose arrays have all their slots; pictures and films are those that there are."""
-    frames = slots(given.clips.num_frames)
-    truth, reference = given.truth, given.reference_2d
-    return dataclasses.replace(
-        given,
-        clips=clips(given.clips),
-        box_size=array(given.box_size, frames),
-        truth=None if truth is None else dataclasses.replace(truth, **grown(truth, _OF_TRUTH, frames)),
-        other_poses={
-            name: (array(pose, frames), array(mask, frames)) for name, (pose, mask) in given.other_poses.items()
-        },
-        reference_2d=None if reference is None else (array(reference[0], frames), array(reference[1], frames)),
-    )
+    return given.select(frames=_slots(given.clips))
 
 
 def grown(given: Any, names: tuple[str, ...], frames: int) -> dict[str, Any]:
     """Fields (N, T, ...) by these names, as (N, frames, ...)."""
     return {name: array(getattr(given, name), frames) for name in names}
+
+
+def _slots(given: Clips) -> np.ndarray:
+    """For each instance, the frames that there are and then empty slots, (N, slots)."""
+    frames = np.arange(slots(given.num_frames))
+    return np.tile(np.where(frames < given.num_frames, frames, -1), (given.num_instances, 1))

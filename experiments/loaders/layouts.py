@@ -11,11 +11,12 @@ import numpy as np
 
 from experiments import poses
 from experiments.base.text import listed
-from experiments.data import footage
+from experiments.data import footage, select
 from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack, visible_box_size
 from experiments.data.footage import BrokenClipError, Footage
 from experiments.detection import tracking
 from experiments.loaders import openpose
+from nemo_jax.clips import Clips
 
 Array = np.ndarray
 FPS = 30.0  # what the published evaluation takes for every video
@@ -37,12 +38,8 @@ class Recording:
 
     def cut(self, count: int, note: str) -> Recording:
         """The first `count` frames, and one more note."""
-        timed = ("keypoints", "confidence", "init_pose", "init_mask")
-        arrays = {name: getattr(self.instance, name) for name in timed}
-        arrays = {name: None if array is None else array[:count] for name, array in arrays.items()}
-        return Recording(
-            self.name, dataclasses.replace(self.instance, **arrays), self.footage.cut(count), (*self.notes, note)
-        )
+        instance = select.first(self.instance, count, Clips)
+        return Recording(self.name, instance, self.footage.cut(count), (*self.notes, note))
 
 
 def read_clip(

@@ -14,10 +14,12 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
+from experiments.data import select
 from experiments.data.camera import Camera
 from experiments.data.footage import BrokenClipError
 from experiments.poses import pickles
 from nemo_jax import rotations
+from nemo_jax.clips import GroundTruth
 
 Array = np.ndarray
 NUM_KEYPOINTS = 15  # of BODY_25, from the first, that the published evaluation compares
@@ -46,7 +48,7 @@ class MoCap:
 
     def cut(self, count: int) -> MoCap:
         """The first `count` frames."""
-        return dataclasses.replace(self, pose=self.pose[:count], translation=self.translation[:count])
+        return select.first(self, count, GroundTruth)
 
 
 def read_mocap(file: Path) -> MoCap:

@@ -26,7 +26,6 @@ from body_models import joints as jn
 from experiments.base.errors import UserError
 from experiments.base.text import listed
 from experiments.data.dataset import Dataset, DatasetError, Video, visible_box_size
-from experiments.data.select import subset
 from experiments.detection import tracking
 from experiments.loaders import openpose_files as files
 from experiments.loaders.openpose_files import PeopleInFrame
@@ -167,7 +166,7 @@ def apply(dataset: Dataset, folder: str | Path, person: str = tracking.LARGEST) 
         head_point="nose",
         notes=tuple(notes),
     )
-    return dataset if len(used) == len(dataset.names) else subset(dataset, used)
+    return dataset if len(used) == len(dataset.names) else dataset.select(used)
 
 
 def clip_name(name: str) -> str:
