@@ -20,13 +20,13 @@ from experiments.base.text import listed, natural
 from experiments.data import neutral_file
 from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, DatasetError, HeadPoint, Instance, Video, pad, stack, visible_box_size
+from experiments.data.footage import ASSUMED_FPS
 from experiments.data.ids import choose_ids
 from experiments.data.neutral_file import FileError
 from nemo_jax.clips import GroundTruth
 
 Array = np.ndarray
 Arrays = Mapping[str, Array]
-FPS = 30.0  # of files that do not say theirs
 NUM_BETAS = 10  # of files whose truth has no shape
 _OF_TRUTH = ("pose", "translation", "joints", "betas")
 
@@ -244,7 +244,7 @@ def _instance(row: Arrays) -> Instance:
         init_pose=row.get("init_pose"),
         init_mask=row.get("init_mask"),
         focal_length=float(row.get("focal_length", np.nan)),
-        fps=float(row.get("fps", FPS)),
+        fps=float(row.get("fps", ASSUMED_FPS)),
     )
 
 

@@ -13,13 +13,12 @@ from experiments import poses
 from experiments.base.text import listed
 from experiments.data import footage, select
 from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack, visible_box_size
-from experiments.data.footage import BrokenClipError, Footage
+from experiments.data.footage import ASSUMED_FPS, BrokenClipError, Footage
 from experiments.detection import tracking
 from experiments.loaders import openpose
 from nemo_jax.clips import Clips
 
 Array = np.ndarray
-FPS = 30.0  # what the published evaluation takes for every video
 _ENOUGH = 0.8  # share of frames with an initial pose from which on nothing is said
 
 
@@ -54,7 +53,7 @@ def read_clip(
       vibe: VIBE's file or folder; where it is missing, cannot be read or saw nobody, the clip has no initial poses, and a
         note.
       person: `--person`, who is followed where OpenPose saw several.
-      fps: where nothing tells; None = 30.
+      fps: where nothing tells; None = 30, which the published evaluation takes for every video.
 
     Raises:
       BrokenClipError: no frames, no JSON files, nobody in them. UserError: `person` fits nobody.
@@ -73,7 +72,7 @@ def read_clip(
         image_size=shown.image_size,
         init_pose=pose,
         init_mask=mask,
-        fps=shown.fps or fps or FPS,
+        fps=shown.fps or fps or ASSUMED_FPS,
     )
     return Recording(name, instance, shown, tuple(notes))
 

@@ -16,12 +16,11 @@ from pathlib import Path
 from experiments.base.text import listed, natural
 from experiments.data import footage
 from experiments.data.dataset import Dataset, DatasetError, Instance
-from experiments.data.footage import BrokenClipError, Footage
+from experiments.data.footage import ASSUMED_FPS, BrokenClipError, Footage
 from experiments.data.ids import choose_ids
 from experiments.detection import tracking
 from experiments.loaders import film_paths, layouts, openpose, openpose_files
 
-FPS = 30.0  # where nothing tells
 _PICTURES = (".frames", "_frames", "")  # behind a clip's name: the folder of its pictures
 
 
@@ -92,7 +91,7 @@ def load(
     notes = []
     if guessed:
         notes.append(
-            f"Nothing tells the frame rate of {listed(guessed)}; {FPS:g} frames per second are taken, --fps gives "
+            f"Nothing tells the frame rate of {listed(guessed)}; {ASSUMED_FPS:g} frames per second are taken, --fps gives "
             "another."
         )
     return layouts.assemble(clips, action, broken, notes)
@@ -143,6 +142,6 @@ def _clip(
     keypoints, confidence, notes = openpose.read_folder(
         place, shown.num_frames if shown else None, person, image_size=size, frame_names=names, prefix=prefix
     )
-    rate = (shown.fps if shown else None) or fps or FPS
+    rate = (shown.fps if shown else None) or fps or ASSUMED_FPS
     instance = Instance(keypoints=keypoints, confidence=confidence, image_size=size, fps=rate)
     return layouts.Recording(name, instance, shown or Footage(len(keypoints), size), tuple(notes))

@@ -35,7 +35,7 @@ import scipy.io
 from body_models import joints as jn
 from experiments.base.text import listed
 from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack, visible_box_size
-from experiments.data.footage import BrokenClipError, Footage
+from experiments.data.footage import ASSUMED_FPS, BrokenClipError, Footage
 from experiments.data.ids import choose_ids
 from experiments.detection import tracking
 from experiments.loaders import layouts, openpose, penn_ids
@@ -49,7 +49,6 @@ BODY_25_OF_PENN = (0, 2, 5, 3, 6, 4, 7, 9, 12, 10, 13, 11, 14)
 # Points halfway between two joints, for drawing. They add nothing to what the two say, and the body's own neck and
 # pelvis lie centimetres above them, so they have confidence 0.
 MIDPOINTS = {1: (2, 5), 8: (9, 12)}
-FPS = 30.0
 _NUM_PENN_JOINTS = len(BODY_25_OF_PENN)
 
 
@@ -208,7 +207,7 @@ def _instances(
                 notes += more
             except BrokenClipError as error:
                 unposed.append(f"{label.name} ({error})")
-        instances.append(Instance(keypoints, confidence, label.image_size, pose, mask, fps=FPS))
+        instances.append(Instance(keypoints, confidence, label.image_size, pose, mask, fps=ASSUMED_FPS))
     detected = len(found) - len(undetected) if has_json else 0
     if detected:
         notes.append(

@@ -21,6 +21,7 @@ from experiments.data.camera import Camera
 from experiments.data.instances import Instance
 
 Array = np.ndarray
+MODELLED_FPS = 30.0  # what the constants of `ObservationModel`, many of them per frame, are meant for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Motion:
     pose: Array
     translation: Array
     betas: Array
-    fps: float = 30.0
+    fps: float = MODELLED_FPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,9 +150,8 @@ def detect(rng: np.random.Generator, clean: Array, model: ObservationModel) -> t
     lost = bursts(rng, frames, count, model.lost_fraction, model.lost_burst)
 
     swapped = bursts(rng, frames, 1, model.swapped_fraction, model.swapped_burst)[:, 0]
-    order = np.where(np.isin(np.arange(count), LEGS), jn.MIRROR_BODY_25, np.arange(count))
-    keypoints[swapped] = keypoints[swapped][:, order]
-    confidence[swapped] = confidence[swapped][:, order]
+    for detected in (keypoints, confidence):
+        detected[swapped] = detected[swapped][:, LEGS_EXCHANGED]
 
     with np.errstate(invalid="ignore"):
         inside = np.all((keypoints >= 0) & (keypoints < np.asarray(model.image_size)), axis=-1)
@@ -165,6 +165,7 @@ LEGS = tuple(
     for i, name in enumerate(jn.BODY_25_NAMES)
     if name.split("_")[-1] in ("hip", "knee", "ankle", "toe", "heel") and i != 8
 )
+LEGS_EXCHANGED = jn.mirror_order(jn.BODY_25_NAMES, LEGS)
 
 
 def estimate_pose(
