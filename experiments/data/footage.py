@@ -72,26 +72,35 @@ def read(place: Path) -> Footage:
     raise BrokenClipError(f"there is no {place}, neither a folder of pictures nor a film")
 
 
-def _in_order(folder: Path) -> tuple[Path | None, ...]:
+def in_order(folder: Path, count: int | None = None, endings: tuple[str, ...] = PICTURES) -> tuple[Path | None, ...]:
     """The pictures of a folder by the frames that they are, None where one of the numbers is missing.
 
-    Names that are numbers count from the least one; other names are in alphabetical order.
+    Names that are numbers count from the least one, or, of a known number of frames that they do not span exactly, from 0 or
+    1; other names are in alphabetical order.
+
+    Args:
+      folder: of the pictures.
+      count: of frames, where it is known: as many are returned. None = as many as there are numbers from first to last.
+      endings: of the names of pictures, in small letters.
     """
     found = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith(".")
+        path for path in folder.glob("*") if path.suffix.lower() in endings and not path.name.startswith(".")
     )
-    if not found or not all(path.stem.isdecimal() for path in found):
-        return tuple(found)
-    by_number = {int(path.stem): path for path in found}
-    first, last = min(by_number), max(by_number)
-    # Numbers with more gaps than pictures are names, not frames.
-    if last - first + 1 > 2 * len(by_number):
-        return tuple(by_number[number] for number in sorted(by_number))
-    return tuple(by_number.get(number) for number in range(first, last + 1))
+    by_number = {int(path.stem): path for path in found if path.stem.isdecimal()}
+    if found and len(by_number) == len(found):
+        first, span = min(by_number), max(by_number) - min(by_number) + 1
+        if count is not None and span != count and first < count:
+            found = [by_number.get(number) for number in range(min(first, 1), min(first, 1) + count)]
+        # Numbers with more gaps than pictures are names, not frames.
+        elif span <= 2 * len(by_number):
+            found = [by_number.get(number) for number in range(first, first + span)]
+        else:
+            found = [by_number[number] for number in sorted(by_number)]
+    return tuple(found) if count is None else (*found, *[None] * count)[:count]
 
 
 def _pictures(folder: Path) -> Footage:
-    frames = _in_order(folder)
+    frames = in_order(folder)
     if not frames:
         raise BrokenClipError(f"{folder} holds no pictures ({', '.join(PICTURES)})")
     for path in frames:

@@ -34,6 +34,7 @@ import scipy.io
 
 from body_models import joints as jn
 from experiments.base.text import listed
+from experiments.data import footage
 from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack, visible_box_size
 from experiments.data.footage import ASSUMED_FPS, BrokenClipError, Footage
 from experiments.data.ids import choose_ids
@@ -49,6 +50,7 @@ BODY_25_OF_PENN = (0, 2, 5, 3, 6, 4, 7, 9, 12, 10, 13, 11, 14)
 # Points halfway between two joints, for drawing. They add nothing to what the two say, and the body's own neck and
 # pelvis lie centimetres above them, so they have confidence 0.
 MIDPOINTS = {1: (2, 5), 8: (9, 12)}
+_ENDINGS = (".jpg",)  # of its pictures
 _NUM_PENN_JOINTS = len(BODY_25_OF_PENN)
 
 
@@ -333,13 +335,15 @@ def _pictures(found: list[_Label], frames: Path) -> tuple[list[Footage], list[st
     """Pictures of each clip, and notes on those whose number of pictures is not their number of frames."""
     shown, notes = [], []
     for label in found:
-        pictures = sorted(str(path) for path in (frames / label.name).glob("*.jpg"))
-        count = len(label.keypoints)
-        if pictures and len(pictures) != count:
+        place, count = frames / label.name, len(label.keypoints)
+        number = len([path for path in place.glob("*") if path.suffix.lower() in _ENDINGS])
+        pictures = tuple(str(path) if path else None for path in footage.in_order(place, count, _ENDINGS))
+        bare = pictures.count(None)
+        if number and (bare or number != count):
             notes.append(
-                f"{frames / label.name} has {len(pictures)} pictures for {count} annotated frames; they are paired in order."
+                f"{place} has {number} pictures for {count} annotated frames; they are paired by their numbers, and "
+                f"{bare} of the frames have none."
             )
-        row = (*pictures, *[None] * count)[:count]
         width, height = label.image_size
-        shown.append(Footage(count, (int(width), int(height)), row if pictures else None))
+        shown.append(Footage(count, (int(width), int(height)), pictures if number else None))
     return shown, notes

@@ -120,6 +120,40 @@ def test_pictures_are_paired_with_frames(tmp_path):
     assert "2 pictures for 3 annotated frames" in data.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ((1, 2, 4, 5), (1, 2, None, 4, 5)),  # one in the middle is missing
+        ((2, 3, 4, 5), (None, 2, 3, 4, 5)),  # the first is missing
+        ((1, 2), (1, 2, None, None, None)),
+        ((0, 1, 3, 4), (0, 1, None, 3, 4)),  # counted from 0
+        ((7, 8, 9, 10, 11), (7, 8, 9, 10, 11)),  # as many as there are frames, wherever they start
+        ((1, 2, 3, 5, 6, 7), (1, 2, 3, None, 5)),  # more than there are frames
+        ((70, 71), (70, 71, None, None, None)),  # numbers that say nothing of these frames
+    ],
+)
+def test_a_missing_picture_shifts_no_other(numbers, expected, tmp_path):
+    root = _write(tmp_path, v0001=_label(5))
+    (root / "frames" / "0001").mkdir(parents=True)
+    for number in numbers:
+        (root / "frames" / "0001" / f"{number:06}.jpg").touch()
+    data = penn_action.load(root, "baseball_pitch")
+    (paths,) = data.frame_paths
+    assert [path and int(Path(path).stem) for path in paths] == list(expected)
+    said = [note for note in data.notes if "pictures for 5 annotated frames" in note]
+    assert len(said) == (None in expected)
+    assert all(f"and {expected.count(None)} of the frames have none" in note for note in said)
+
+
+def test_pictures_with_other_names_are_in_order(tmp_path):
+    root = _write(tmp_path, v0001=_label(3))
+    (root / "frames" / "0001").mkdir(parents=True)
+    for name in ("b.jpg", "a10.jpg", "c.JPG", "d.png"):
+        (root / "frames" / "0001" / name).touch()
+    (paths,) = penn_action.load(root, "baseball_pitch").frame_paths
+    assert [Path(path).name for path in paths] == ["a10.jpg", "b.jpg", "c.JPG"]
+
+
 def test_actions_aliases_and_limits(tmp_path):
     root = _write(tmp_path, v0001=_label(), v0002=_label(action="tennis_forehand"), v0003=_label(), v0004=_label())
     assert penn_action.load(root, "tennis_swing").names == ("0002",)
