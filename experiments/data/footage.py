@@ -59,6 +59,11 @@ class Footage:
         return dataclasses.replace(self, num_frames=count, paths=paths, video=video)
 
 
+def stems(paths: tuple[str | None, ...] | None) -> list[str | None] | None:
+    """The names of pictures without their endings; None where a picture, or all of them, are missing."""
+    return [Path(path).stem if path else None for path in paths] if paths else None
+
+
 def read(place: Path) -> Footage:
     """The frames at a path: a folder of pictures, or a film.
 

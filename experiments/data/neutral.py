@@ -21,7 +21,7 @@ from experiments.data import neutral_file
 from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, DatasetError, HeadPoint, Instance, Video, pad, stack, visible_box_size
 from experiments.data.footage import ASSUMED_FPS
-from experiments.data.ids import choose_ids
+from experiments.data.ids import choose_ids, no_folder
 from experiments.data.neutral_file import FileError
 from nemo_jax.clips import GroundTruth
 
@@ -34,7 +34,9 @@ _OF_TRUTH = ("pose", "translation", "joints", "betas")
 def recognises(data_dir: str | Path) -> bool:
     """Whether the folder looks like the format: `.npz` files in it or in its subfolders."""
     root = Path(data_dir)
-    return bool(_instances(root)) or any(_instances(folder) for folder in root.iterdir() if folder.is_dir())
+    return bool(neutral_file.files(root)) or any(
+        neutral_file.files(folder) for folder in root.iterdir() if folder.is_dir()
+    )
 
 
 def actions(data_dir: str | Path) -> list[str]:
@@ -42,7 +44,7 @@ def actions(data_dir: str | Path) -> list[str]:
     root = Path(data_dir)
     found = set()
     for folder in (root, *sorted(p for p in root.iterdir() if p.is_dir())):
-        for path in _instances(folder):
+        for path in neutral_file.files(folder):
             # Files that cannot be read are named when their action is.
             with contextlib.suppress(FileError):
                 found.add(neutral_file.text(neutral_file.read(path, ("action",)), "action", folder.name))
@@ -66,7 +68,7 @@ def write(dataset: Dataset, folder: str | Path, replace: bool = False) -> list[P
             raise DatasetError(f"{name!r} cannot name a file; rename the action or the instance")
     home = Path(folder) / dataset.action
     paths = [home / f"{name}.npz" for name in dataset.names]
-    strangers = [path for path in _instances(home) if path not in paths]
+    strangers = [path for path in neutral_file.files(home) if path not in paths]
     if strangers and not replace:
         found = listed([path.name for path in strangers])
         raise DatasetError(
@@ -166,11 +168,11 @@ def load(data_dir: str | Path, action: str, max_instances: int | None = None, *,
       DatasetError: no such folder, no files, none of the action, none that can be used.
     """
     root = Path(data_dir)
-    folder = root / action if _instances(root / action) else root
+    folder = root / action if neutral_file.files(root / action) else root
     found: list[tuple[Path, dict[str, Array]]] = []
     broken: dict[str, list[str]] = {}  # reason -> files
     others = set()
-    for path in _instances(folder):
+    for path in neutral_file.files(folder):
         try:
             arrays = neutral_file.read(path)
             files_action = neutral_file.text(arrays, "action", action)
@@ -352,9 +354,8 @@ def _doubts(row: Arrays) -> list[str]:
 
 def _why_nothing(root: Path, action: str, broken: list[str], others: set[str]) -> str:
     if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
-        return f"--data_dir={root} is {found}, not a folder; give the folder that holds the instances"
-    others |= {folder.name for folder in root.iterdir() if folder.is_dir() and _instances(folder)}
+        return no_folder(root, "the folder that holds the instances")
+    others |= {folder.name for folder in root.iterdir() if folder.is_dir() and neutral_file.files(folder)}
     if broken:
         return f"--action={action} has no usable instance: {listed(broken)}"
     if others:
@@ -364,11 +365,6 @@ def _why_nothing(root: Path, action: str, broken: list[str], others: set[str]) -
 
 def _reasons(broken: dict[str, list[str]]) -> list[str]:
     return [f"{listed(files)} ({reason})" for reason, files in broken.items()]
-
-
-def _instances(folder: Path) -> list[Path]:
-    """The files of a folder, by name; not hidden ones, such as one that was being written when a run was killed."""
-    return sorted(path for path in folder.glob("*.npz") if path.is_file() and not path.name.startswith("."))
 
 
 def _is_file_name(name: str) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from body_models import joints as jn
 from experiments.base.text import listed
+from experiments.data.camera import is_rotation
 from experiments.data.dataset import HeadPoint
 
 Array = np.ndarray
@@ -85,6 +86,11 @@ _MOST_BYTES = 4 << 30
 
 class FileError(ValueError):
     """A file that cannot be used; the message says why and does not name the file."""
+
+
+def files(folder: Path) -> list[Path]:
+    """The `.npz` files of a folder, by name; not hidden ones, such as one that was being written when a run was killed."""
+    return sorted(path for path in folder.glob("*.npz") if path.is_file() and not path.name.startswith("."))
 
 
 def read(path: Path, wanted: Collection[str] | None = None) -> dict[str, Array]:
@@ -275,9 +281,7 @@ def _check_values(arrays: Mapping[str, Array], frames: int) -> None:
 
 def _check_camera(arrays: Mapping[str, Array]) -> None:
     rotation = arrays.get("world_from_camera")
-    if rotation is not None and (
-        np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation.astype(float)) < 0
-    ):
+    if rotation is not None and not is_rotation(rotation):
         raise FileError(
             "world_from_camera is not a rotation: its columns must be right-handed, of length 1, perpendicular"
         )

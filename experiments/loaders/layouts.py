@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from experiments.loaders import openpose
 from nemo_jax.clips import Clips
 
 Array = np.ndarray
+Item = TypeVar("Item")
+Read = TypeVar("Read")
 _ENOUGH = 0.8  # share of frames with an initial pose from which on nothing is said
 
 
@@ -39,6 +41,34 @@ class Recording:
         """The first `count` frames, and one more note."""
         instance = select.first(self.instance, count, Clips)
         return Recording(self.name, instance, self.footage.cut(count), (*self.notes, note))
+
+
+def usable(
+    items: Iterable[Item], read: Callable[[Item], Read], most: int | None, error: type[ValueError] = BrokenClipError
+) -> tuple[list[Read], list[tuple[Item, ValueError]]]:
+    """What `read` makes of the first `most` items that can be used, and those before the last of them that cannot, and why.
+
+    Args:
+      items: names or files of clips, in order.
+      read: reads one; raises `error` where it cannot be used.
+      most: how many to use; None = all.
+      error: whose message says why.
+    """
+    found, broken = [], []
+    for item in items:
+        if most is not None and len(found) >= most:
+            break
+        try:
+            found.append(read(item))
+        except error as reason:
+            broken.append((item, reason))
+    return found, broken
+
+
+def only_clip(action: str, count: int) -> list[str]:
+    """The note that is due where a single clip is used."""
+    note = f"Only one clip of {action}: its motion is fitted from a single view, with nothing to share."
+    return [note] if count == 1 else []
 
 
 def read_clip(
@@ -85,7 +115,7 @@ def read_openpose(name: str, folder: Path, shown: Footage, person: str) -> tuple
     """
     if not folder.is_dir():
         raise BrokenClipError(f"there is no folder {folder} of OpenPose's JSON files")
-    names = [Path(path).stem if path else None for path in shown.paths] if shown.paths else None
+    names = footage.stems(shown.paths)
     choice = tracking.choice_for(person, name)
     try:
         return openpose.read_folder(folder, shown.num_frames, choice, image_size=shown.image_size, frame_names=names)
@@ -121,8 +151,7 @@ def assemble(
     notes = [*notes, *(note for clip in clips for note in clip.notes)]
     if broken:
         notes.append(f"Left out, because unusable: {listed(broken)}.")
-    if len(clips) == 1:
-        notes.append(f"Only one clip of {action}: its motion is fitted from a single view, with nothing to share.")
+    notes += only_clip(action, len(clips))
     stacked = stack([clip.instance for clip in clips])
     paths = tuple(clip.footage.paths for clip in clips)
     films = tuple(clip.footage.video for clip in clips)

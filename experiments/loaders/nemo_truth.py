@@ -18,6 +18,7 @@ from experiments.data import select
 from experiments.data.camera import Camera
 from experiments.data.footage import BrokenClipError
 from experiments.poses import pickles
+from experiments.simulation import amass
 from nemo_jax import rotations
 from nemo_jax.clips import GroundTruth
 
@@ -88,12 +89,9 @@ def upright(roots: Array) -> Array:
 
 def turn(mocap: MoCap, rotation: Array, body: smpl.SMPL) -> MoCap:
     """The motion in a world turned by `rotation`. A body turns about its resting pelvis, wherever that is."""
-    shape = np.zeros(body.num_betas, np.float32)
-    shape[:_NUM_BETAS] = mocap.betas[: body.num_betas]
-    pelvis = np.asarray(smpl.rest_joints(body, jnp.asarray(shape)), float)[0]
-    pose = mocap.pose.copy()
-    pose[:, 0] = (Rotation.from_matrix(rotation) * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
-    return dataclasses.replace(mocap, pose=pose, translation=(mocap.translation + pelvis) @ rotation.T - pelvis)
+    pelvis = amass.rest_pelvis(body, mocap.betas[: body.num_betas])
+    pose, translation = amass.turn(mocap.pose, mocap.translation, pelvis, Rotation.from_matrix(rotation))
+    return dataclasses.replace(mocap, pose=pose, translation=translation)
 
 
 def true_keypoints(folder: Path, frames: int) -> tuple[Array, str | None]:

@@ -37,7 +37,7 @@ from experiments.base.text import listed
 from experiments.data import footage
 from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack, visible_box_size
 from experiments.data.footage import ASSUMED_FPS, BrokenClipError, Footage
-from experiments.data.ids import choose_ids
+from experiments.data.ids import choose_ids, no_folder
 from experiments.detection import tracking
 from experiments.loaders import layouts, openpose, penn_ids
 
@@ -70,6 +70,10 @@ class _Label:
 
 class _BrokenLabelError(ValueError):
     """A label file that cannot be used; the message says why."""
+
+
+class _InvisibleError(_BrokenLabelError):
+    """A label file in which no joint is visible."""
 
 
 def recognises(data_dir: str | Path) -> bool:
@@ -111,16 +115,9 @@ def load(
     paths, present, broken = _of_action(labels, wanted)
     paths, notes = _chosen(paths, labels, action, ids)
     tracking.check_names(person, [path.stem for path in paths])
-    found, invisible = [], []
-    for path in paths:
-        if max_instances is not None and len(found) >= max_instances:
-            break
-        try:
-            label = _read(path)
-        except _BrokenLabelError as error:
-            broken.append(f"{path.name} ({error})")
-            continue
-        (found if label.confidence.any() else invisible).append(label)
+    found, failed = layouts.usable(paths, _read, max_instances, _BrokenLabelError)
+    invisible = [path.stem for path, reason in failed if isinstance(reason, _InvisibleError)]
+    broken += [f"{path.name} ({reason})" for path, reason in failed if path.stem not in invisible]
     if not found:
         raise DatasetError(_why_nothing(labels, action, present, broken, invisible))
 
@@ -129,8 +126,7 @@ def load(
     if broken:
         notes.append(f"Left out, because unreadable: {listed(broken)}.")
     if invisible:
-        names = listed([label.name for label in invisible])
-        notes.append(f"Left out, because no joint is visible in them: {names}.")
+        notes.append(f"Left out, because no joint is visible in them: {listed(invisible)}.")
     for label in found:
         if label.bad_coordinates:
             notes.append(
@@ -140,8 +136,7 @@ def load(
     instances, detected, more = _instances(found, shown, home, person)
     notes += more
     clips = stack(instances)
-    if len(found) == 1:
-        notes.append(f"Only one clip of {action}: its motion is fitted from a single view, with nothing to share.")
+    notes += layouts.only_clip(action, len(found))
     return Dataset(
         clips=clips,
         names=tuple(label.name for label in found),
@@ -228,10 +223,7 @@ def _label_files(folder: Path) -> list[Path]:
 
 def _label_folder(root: Path) -> Path:
     if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
-        raise DatasetError(
-            f"--data_dir={root} is {found}, not a folder; give the folder that holds labels/0001.mat and so on"
-        )
+        raise DatasetError(no_folder(root, "the folder that holds labels/0001.mat and so on"))
     labels = root / "labels" if (root / "labels").is_dir() else root
     if not _label_files(labels):
         raise DatasetError(
@@ -240,10 +232,9 @@ def _label_folder(root: Path) -> Path:
     return labels
 
 
-def _why_nothing(labels: Path, action: str, present: set[str], broken: list[str], invisible: list[_Label]) -> str:
+def _why_nothing(labels: Path, action: str, present: set[str], broken: list[str], invisible: list[str]) -> str:
     if invisible:
-        names = listed([label.name for label in invisible])
-        return f"no joint is visible in any clip of {action} in {labels} ({names}); nothing can be fitted"
+        return f"no joint is visible in any clip of {action} in {labels} ({listed(invisible)}); nothing can be fitted"
     if not present:
         return f"none of the label files in {labels} can be read: {listed(broken)}"
     unreadable = f" (unreadable: {listed(broken)})" if broken else ""
@@ -298,6 +289,8 @@ def _read(path: Path) -> _Label:
     marked = visibility > 0
     finite = np.isfinite(points).all(-1)
     seen = marked & finite
+    if not seen.any():
+        raise _InvisibleError("no joint is visible in it")
     keypoints = np.zeros((len(x), jn.NUM_KEYPOINTS, 2))
     confidence = np.zeros((len(x), jn.NUM_KEYPOINTS))
     keypoints[:, BODY_25_OF_PENN] = np.where(seen[..., None], points, 0.0)
