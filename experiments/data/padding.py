@@ -1,6 +1,6 @@
-"""Frame slots added to what is predicted and scored, so that clips of other lengths find the compiled programs again.
+"""Padding to one of a few lengths, so that clips of different lengths share the programs compiled for these lengths.
 
-Padding is zeros behind the frames that exist, whose masks are 0 there; it changes no number.
+Padding is zeros behind the frames that exist, and the frame mask is 0 there; it changes no result.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from nemo_jax.clips import Clips
 
 
 def slots(num_frames: int) -> int:
-    """Frames up to which so many are padded: one of a few numbers."""
+    """The length, one of a few, to which clips of so many frames are padded."""
     return parallel.bucket(num_frames)
 
 
@@ -25,12 +25,12 @@ def array(values: Any, frames: int) -> np.ndarray:
 
 
 def clips(given: Clips) -> Clips:
-    """Clips with all their slots, on the host."""
+    """Clips padded to that length, as NumPy arrays."""
     return select.take(given, select.choose(given.frame_mask, None, _slots(given)))
 
 
 def dataset(given: Dataset) -> Dataset:
-    """A dataset whose arrays have all their slots; pictures and films are those that there are."""
+    """A dataset whose arrays are padded to that length; lists of pictures and frames of films are not."""
     return given.select(frames=_slots(given.clips))
 
 

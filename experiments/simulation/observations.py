@@ -59,9 +59,11 @@ class ObservationModel:
 
 @dataclasses.dataclass(frozen=True)
 class Motion:
-    """A motion of F frames: pose (F, 24, 3) axis-angle, root in the world; translation (F, 3) metres, added to the
-    body;
-    betas (S,); fps."""
+    """A motion of F frames.
+
+    pose (F, 24, 3): axis-angle, root in the world. translation (F, 3): metres, added to the body. betas (S,): shape
+    coefficients. fps: frames per second.
+    """
 
     pose: Array
     translation: Array

@@ -61,12 +61,7 @@ def test_what_the_files_say_arrives(loaded, made):
     assert loaded.names == ("baseball_pitch.0", "baseball_pitch.1", "baseball_pitch.10")
     assert notes_of(loaded) == []
     for n, clip in enumerate(made):
-        frames = len(clip.joints)
-        assert loaded.clips.frame_mask[n].sum() == frames
-        np.testing.assert_allclose(loaded.clips.keypoints[n, :frames], clip.observed.keypoints, atol=1e-3)
-        np.testing.assert_allclose(loaded.clips.confidence[n, :frames], clip.observed.confidence, atol=1e-6)
-        np.testing.assert_array_equal(loaded.clips.init_mask[n, :frames], clip.observed.init_mask)
-        np.testing.assert_allclose(loaded.clips.init_pose[n, :frames], clip.observed.init_pose, atol=1e-5)
+        frames = published_layouts.assert_observed(loaded, n, clip)
         assert [path.rpartition("/")[2] for path in loaded.frame_paths[n]] == [
             f"{frame:06d}.png" for frame in range(1, frames + 1)
         ]
