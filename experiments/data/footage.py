@@ -109,13 +109,14 @@ def _pictures(folder: Path) -> Footage:
     if not frames:
         raise BrokenClipError(f"{folder} holds no pictures ({', '.join(PICTURES)})")
     for path in frames:
-        size = path and _size(path)
+        size = path and picture_size(path)
         if size:
             return Footage(len(frames), size, tuple(str(path) if path else None for path in frames))
     raise BrokenClipError(f"none of the pictures in {folder} can be read")
 
 
-def _size(path: Path) -> tuple[int, int] | None:
+def picture_size(path: str | Path) -> tuple[int, int] | None:
+    """Width and height of a picture; None where it cannot be read."""
     try:
         with Image.open(path) as picture:
             return picture.size

@@ -340,16 +340,23 @@ def _agreeing(
 
 def _doubts(row: Arrays) -> list[str]:
     """What looks like keypoints in other units or an image size the wrong way round."""
-    seen = row["keypoints"][row["confidence"] > 0]
     width, height = row["image_size"]
-    if np.abs(seen).max() <= 2 < min(width, height):
-        return [
-            "its keypoints all lie within 2 pixels of the corner; are they shares of the image? Pixels are expected."
-        ]
-    outside = float(np.mean(np.any((seen < 0) | (seen > row["image_size"]), axis=-1)))
-    if outside > 0.5:
-        return [f"{outside:.0%} of its seen keypoints lie outside the image of width {width:g} and height {height:g}."]
-    return []
+    doubts = []
+    for kind in ("", "reference_"):
+        seen = row[f"{kind}keypoints"][row[f"{kind}confidence"] > 0] if f"{kind}keypoints" in row else np.zeros((0, 2))
+        if not len(seen):
+            continue
+        what = f"{kind.replace('_', ' ')}keypoints"
+        outside = float(np.mean(np.any((seen < 0) | (seen > row["image_size"]), axis=-1)))
+        if np.abs(seen).max() <= 2 < min(width, height):
+            doubts.append(
+                f"its {what} all lie within 2 pixels of the corner; are they shares of the image? Pixels are expected."
+            )
+        elif outside > 0.5:
+            doubts.append(
+                f"{outside:.0%} of its seen {what} lie outside the image of width {width:g} and height {height:g}."
+            )
+    return doubts
 
 
 def _why_nothing(root: Path, action: str, broken: list[str], others: set[str]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from body_models import joints as jn
 from experiments.base.text import listed
+from experiments.data import ranges
 from experiments.data.camera import is_rotation
 from experiments.data.dataset import HeadPoint
 
@@ -69,6 +70,23 @@ KEYS = {
     "camera_position": Entry("numbers", (3,)),
     "camera_focal": Entry("numbers"),
     "camera_image_size": Entry("whole numbers", (2,)),
+}
+_RANGES = {
+    "image_size": ranges.SIDE,
+    "camera_image_size": ranges.LENGTH,
+    "fps": ranges.RATE,
+    "focal_length": ranges.FOCAL,
+    "camera_focal": ranges.FOCAL,
+    "camera_position": ranges.POSITION,
+    "box_size": ranges.LENGTH,
+    "source_frames": ranges.FRAMES,
+    "video_frames": ranges.FRAMES,
+    "init_pose": ranges.ANGLE,
+    "other_poses": ranges.ANGLE,
+    "truth_pose": ranges.ANGLE,
+    "truth_translation": ranges.POSITION,
+    "truth_joints": ranges.POSITION,
+    "truth_betas": ranges.BETAS,
 }
 REQUIRED = ("keypoints", "confidence", "image_size")
 # Keys that say something only together; those in the second list may be left out even so.
@@ -156,7 +174,7 @@ def check(arrays: Mapping[str, Array]) -> dict[str, Array]:
         _clear(checked, "reference_keypoints", arrays["reference_confidence"] == 0)
     for poses, mask in (("init_pose", "init_mask"), ("other_poses", "other_masks")):
         if mask in arrays:
-            _check_choices(mask, arrays[mask])
+            ranges.choice(mask, arrays[mask], FileError)
             _clear(checked, poses, arrays[mask] == 0)
     for key, array in checked.items():
         if KEYS[key].kind == "numbers":
@@ -232,12 +250,6 @@ def _check_finite(key: str, array: Array) -> None:
         raise FileError(f"{key} has {int(bad.sum())} values that are NaN or too large{at}, expected numbers{instead}")
 
 
-def _check_choices(key: str, array: Array) -> None:
-    odd = array[(array != 0) & (array != 1)]
-    if odd.size:
-        raise FileError(f"{key} holds {odd.ravel()[0]}, expected 0 or 1")
-
-
 def _check_values(arrays: Mapping[str, Array], frames: int) -> None:
     def least(key: str, low: float, above: bool = False) -> None:
         if key in arrays:
@@ -259,6 +271,9 @@ def _check_values(arrays: Mapping[str, Array], frames: int) -> None:
     least("box_size", 0)
     least("source_frames", 1)
     least("video_frames", -1)
+    for key, known in _RANGES.items():
+        if key in arrays:
+            known.check(key, arrays[key], FileError)
     shown = arrays.get("video_frames", np.zeros(0, int))
     shown = shown[shown >= 0]
     if np.any(shown[1:] < shown[:-1]):

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.base.text import listed
+from experiments.data import ranges
 from experiments.data.camera import Camera, is_rotation
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.data.ids import choose_ids, no_folder
@@ -106,6 +107,9 @@ def _camera(file: Path, image_size: tuple[int, int]) -> Camera:
         raise ValueError(f"rotation of {file} is no rotation")
     if min(matrix[0, 0], matrix[1, 1]) <= 0:
         raise ValueError(f"intrinsicMat of {file} has the focal lengths {matrix[0, 0]:g} and {matrix[1, 1]:g}")
+    ranges.FOCAL.check(f"intrinsicMat of {file}", matrix[[0, 1], [0, 1]], ValueError)
+    ranges.PIXELS.check(f"intrinsicMat of {file}", matrix[:2, 2], ValueError)
+    ranges.POSITION.check(f"translation of {file}", numbers["translation"] / 1000, ValueError)
     scale = _scale(held.get("imageSize"), image_size)
     return Camera(
         world_from_camera=rotation.T,

@@ -39,6 +39,7 @@ import numpy as np
 from body_models import joints as jn
 from body_models import smpl
 from experiments.base.text import listed
+from experiments.data import ranges
 from experiments.data.dataset import Dataset, DatasetError, pad
 from experiments.data.footage import BrokenClipError
 from experiments.data.ids import choose_ids, no_folder
@@ -122,6 +123,9 @@ def _truth(
         notes.append(
             "The true shapes are SMPL's and say nothing of this body; the true joints are those of its mean shape."
         )
+    for clip, mocap in zip(clips, mocaps, strict=True):
+        if odd := ranges.too_fast(mocap.translation, clip.instance.fps):
+            notes.append(f"{clip.name}: its motion capture {odd}.")
     to_y_up = nemo_truth.upright(np.concatenate([mocap.pose[:, 0] for mocap in mocaps]))
     mocaps = [nemo_truth.turn(mocap, to_y_up, body) for mocap in mocaps]
     joints = [observations.body_keypoints(body, m.pose, m.betas) + m.translation[:, None] for m in mocaps]

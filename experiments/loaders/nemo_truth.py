@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
-from experiments.data import select
+from experiments.data import ranges, select
 from experiments.data.camera import Camera
 from experiments.data.footage import BrokenClipError
 from experiments.poses import pickles
@@ -71,6 +71,12 @@ def read_mocap(file: Path) -> MoCap:
         raise BrokenClipError(f"trans of {file} has shape {translation.shape}, expected {(frames, 3)}")
     if betas.size < _NUM_BETAS:
         raise BrokenClipError(f"betas of {file} are {betas.size} numbers, expected {_NUM_BETAS} or more")
+    for key, values, known in (
+        ("fullpose", pose[:, :_NUM_POSE], ranges.ANGLE),
+        ("trans", translation, ranges.POSITION),
+        ("betas", betas.ravel()[:_NUM_BETAS], ranges.BETAS),
+    ):
+        known.check(f"{key} of {file}", values, BrokenClipError)
     full = np.zeros((frames, 3 * jn.NUM_JOINTS))
     full[:, :_NUM_POSE] = pose[:, :_NUM_POSE]
     return MoCap(full.reshape(frames, jn.NUM_JOINTS, 3), translation, betas.ravel()[:_NUM_BETAS])
@@ -170,6 +176,8 @@ def _read_extrinsics(file: Path) -> tuple[Array, Array, float]:
         raise BrokenClipError(
             f"{file} holds the focal length {focal[0]} and the camera {camera}, expected finite numbers"
         )
+    ranges.FOCAL.check(f"the focal length of {file}", focal, BrokenClipError)
+    ranges.POSITION.check(f"the translation of {file}", camera[:3], BrokenClipError)
     # As columns; a degenerate pair has no rotation.
     if np.linalg.matrix_rank(camera[3:].reshape(3, 2)) < 2:
         raise BrokenClipError(f"{file} holds a camera without a rotation")
@@ -181,7 +189,9 @@ def _read_keypoints(file: Path) -> Array:
     value = np.asarray(_load(file))
     if value.dtype.kind not in "fiu" or value.ndim < 2 or value.shape[-1] != 2 or value.shape[-2] < NUM_KEYPOINTS:
         raise BrokenClipError(f"{file} holds an array of shape {value.shape}, expected (1, 49, 2) pixels")
-    return value.reshape(-1, *value.shape[-2:])[0, :NUM_KEYPOINTS]
+    keypoints = value.reshape(-1, *value.shape[-2:])[0, :NUM_KEYPOINTS]
+    ranges.PIXELS.check(str(file), keypoints, BrokenClipError)
+    return keypoints
 
 
 def _load(file: Path) -> Any:

@@ -34,7 +34,7 @@ import scipy.io
 
 from body_models import joints as jn
 from experiments.base.text import listed
-from experiments.data import footage
+from experiments.data import footage, ranges
 from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack, visible_box_size
 from experiments.data.footage import ASSUMED_FPS, BrokenClipError, Footage
 from experiments.data.ids import choose_ids, no_folder
@@ -65,7 +65,7 @@ class _Label:
     confidence: Array  # (F, 25)
     image_size: tuple[float, float]
     box_size: Array  # (F,)
-    bad_coordinates: int  # visible joints without finite coordinates
+    doubts: tuple[str, ...]  # sentences about what is odd in the file
 
 
 class _BrokenLabelError(ValueError):
@@ -127,12 +127,7 @@ def load(
         notes.append(f"Left out, because unreadable: {listed(broken)}.")
     if invisible:
         notes.append(f"Left out, because no joint is visible in them: {listed(invisible)}.")
-    for label in found:
-        if label.bad_coordinates:
-            notes.append(
-                f"{label.name}.mat has {label.bad_coordinates} visible joints without finite coordinates; "
-                "they count as not seen."
-            )
+    notes += [doubt for label in found for doubt in label.doubts]
     instances, detected, more = _instances(found, shown, home, person)
     notes += more
     clips = stack(instances)
@@ -281,9 +276,11 @@ def _read(path: Path) -> _Label:
             raise _BrokenLabelError(
                 f"x is {x.shape} and {name} {value.shape}, expected (frames, {_NUM_PENN_JOINTS}) for both"
             )
+    ranges.choice("visibility", visibility, _BrokenLabelError)
     dimensions = _numbers(mat, "dimensions").ravel()
     if len(dimensions) < 2 or not np.all(np.isfinite(dimensions[:2]) & (dimensions[:2] > 0)):
         raise _BrokenLabelError(f"dimensions are {dimensions.tolist()}, expected height and width")
+    ranges.SIDE.check("dimensions", dimensions[:2], _BrokenLabelError)
 
     points = np.stack([x, y], -1)
     marked = visibility > 0
@@ -295,7 +292,14 @@ def _read(path: Path) -> _Label:
     confidence = np.zeros((len(x), jn.NUM_KEYPOINTS))
     keypoints[:, BODY_25_OF_PENN] = np.where(seen[..., None], points, 0.0)
     confidence[:, BODY_25_OF_PENN] = seen
-    box_size = _box_size(mat, keypoints, confidence)
+    image_size = (float(dimensions[1]), float(dimensions[0]))
+    inside = ((points[seen] >= 0) & (points[seen] <= image_size)).all(-1)
+    if not inside.any():
+        raise _BrokenLabelError(
+            f"none of its visible joints lies in the image of width {image_size[0]:g} and height {image_size[1]:g} that its "
+            "dimensions tell"
+        )
+    box_size, unfit = _box_size(mat, keypoints, confidence, image_size)
     for joint, (a, b) in MIDPOINTS.items():
         both = (confidence[:, a] > 0) & (confidence[:, b] > 0)
         keypoints[both, joint] = (keypoints[both, a] + keypoints[both, b]) / 2
@@ -305,23 +309,63 @@ def _read(path: Path) -> _Label:
         view=_text(mat, "pose"),
         keypoints=keypoints,
         confidence=confidence,
-        image_size=(float(dimensions[1]), float(dimensions[0])),
+        image_size=image_size,
         box_size=box_size,
-        bad_coordinates=int((marked & ~finite).sum()),
+        doubts=_doubts(path, dimensions, len(x), int((marked & ~finite).sum()), int((~inside).sum()), unfit),
     )
 
 
-def _box_size(mat: dict[str, Array], keypoints: Array, confidence: Array) -> Array:
-    """Diagonal (F,) of the person's box. Frames without one take the box of their visible joints."""
+def _doubts(path: Path, dimensions: Array, frames: int, nowhere: int, outside: int, unfit: int) -> tuple[str, ...]:
+    """Sentences about what no sound file has.
+
+    Args:
+      path: of the file.
+      dimensions: height, width and, in sound files, the number of frames.
+      frames: how many there are.
+      nowhere: visible joints without finite coordinates. outside: visible joints outside the image.
+      unfit: frames whose box is none, or not of the person.
+    """
+    doubts = []
+    if nowhere:
+        doubts.append(f"{path.name} has {nowhere} visible joints without finite coordinates; they count as not seen.")
+    if outside:
+        height, width = dimensions[:2]
+        doubts.append(
+            f"{path.name} has {outside} visible joints outside the image of width {width:g} and height {height:g} that its "
+            "dimensions tell; one of the two is wrong."
+        )
+    if len(dimensions) > 2 and dimensions[2] != frames:
+        doubts.append(f"{path.name} has {frames} frames, but its dimensions tell {dimensions[2]:g}.")
+    if unfit:
+        doubts.append(
+            f"{path.name} has {unfit} frames whose bbox is none of the person's; that of the visible joints is taken."
+        )
+    return tuple(doubts)
+
+
+def _box_size(
+    mat: dict[str, Array], keypoints: Array, confidence: Array, image_size: tuple[float, float]
+) -> tuple[Array, int]:
+    """Diagonal (F,) of the person's box, and how many boxes are wrong: inside out, far outside the image, or beside the
+    person. Their frames, and those without a box, take the box of their visible joints.
+    """
     size = visible_box_size(keypoints, confidence).astype(np.float64)
-    if "bbox" in mat:
-        box = _numbers(mat, "bbox")
-        if box.ndim == 2 and box.shape[1] == 4:
-            box = box[: len(size)]
-            extent = box[:, 2:] - box[:, :2]
-            sound = np.isfinite(extent).all(-1) & (extent > 0).all(-1)
-            size[: len(box)][sound] = np.linalg.norm(extent[sound], axis=-1)
-    return size
+    box = _numbers(mat, "bbox") if "bbox" in mat else np.zeros((0, 4))
+    if box.ndim != 2 or box.shape[1] != 4:
+        return size, 0
+    box = box[: len(size)]
+    low, high = box[:, :2], box[:, 2:]
+    seen = confidence[: len(box), :, None] > 0
+    points = keypoints[: len(box)]
+    beside = (np.where(seen, points, np.inf).min(1) > high) | (np.where(seen, points, -np.inf).max(1) < low)
+    far = (low < -np.array(image_size)) | (high > 2 * np.array(image_size))
+    # A frame without visible joints has a box of zeros or the like.
+    given = np.isfinite(box).all(-1)
+    with np.errstate(invalid="ignore"):
+        wrong = given & ((high <= low) | far | beside).any(-1)
+    sound = given & ~wrong
+    size[: len(box)][sound] = np.linalg.norm((high - low)[sound], axis=-1)
+    return size, int((wrong & seen[..., 0].any(-1)).sum())
 
 
 def _pictures(found: list[_Label], frames: Path) -> tuple[list[Footage], list[str]]:
@@ -338,5 +382,11 @@ def _pictures(found: list[_Label], frames: Path) -> tuple[list[Footage], list[st
                 f"{bare} of the frames have none."
             )
         width, height = label.image_size
+        size = next((size for path in pictures if path and (size := footage.picture_size(path))), None)
+        if size and size != (width, height):
+            notes.append(
+                f"The pictures in {place} have width {size[0]} and height {size[1]}, but the dimensions of {label.name}.mat "
+                f"tell {width:g} and {height:g}."
+            )
         shown.append(Footage(count, (int(width), int(height)), pictures if number else None))
     return shown, notes

@@ -18,7 +18,7 @@ from body_models import joints as jn
 from body_models import smpl
 from experiments.base.errors import UserError
 from experiments.base.text import listed
-from experiments.data import neutral_file
+from experiments.data import neutral_file, ranges
 from experiments.data.neutral_file import FileError
 from experiments.simulation.observations import Motion
 
@@ -93,6 +93,9 @@ def read(path: Path, body: smpl.SMPL) -> tuple[Motion, list[str]]:
         raise FileError(f"trans has shape {translation.shape}, expected ({len(poses)}, 3) for {len(poses)} poses")
     if rate.size != 1 or rate.item() <= 0:
         raise FileError(f"{rates[0]} is {rate.tolist()}, expected one number of frames per second")
+    kinds = {"poses": ranges.ANGLE, "trans": ranges.POSITION, "betas": ranges.BETAS, rates[0]: ranges.RATE}
+    for key, values in {"poses": poses, "trans": translation, "betas": betas, rates[0]: rate}.items():
+        kinds[key].check(key, values, FileError)
     up = str(arrays.get("up_axis", "z"))
     if up not in ("y", "z"):
         raise FileError(f"up_axis is {up!r}, expected y or z")
@@ -104,6 +107,8 @@ def read(path: Path, body: smpl.SMPL) -> tuple[Motion, list[str]]:
                 "--body_model= takes an SMPL file"
             )
         betas = np.zeros(body.num_betas)
+    if odd := ranges.too_fast(translation, rate.item()):
+        notes.append(f"The motion of {path} {odd}")
     if up == "z":
         pose, translation = turn(pose, translation, rest_pelvis(body, betas), Y_UP_FROM_Z_UP)
     return Motion(pose=pose, translation=translation, betas=betas, fps=float(rate.item())), notes

@@ -108,6 +108,14 @@ def test_a_calibration_of_larger_pictures_is_scaled(own_tree, made):
         (lambda held: {**held, "translation": np.zeros(4)}, r"translation of .* has shape \(4,\), expected \(3,\)"),
         (lambda held: {**held, "translation": np.full(3, np.nan)}, "translation"),
         (lambda held: {**held, "intrinsicMat": np.zeros((3, 3))}, "has the focal lengths 0 and 0"),
+        (
+            lambda held: {**held, "intrinsicMat": held["intrinsicMat"] * 1e9},
+            r"intrinsicMat of .* holds 6e\+11, expected pixels from 10 to 1e\+06",
+        ),
+        (
+            lambda held: {**held, "translation": np.asarray(held["translation"]) * 1e9},
+            r"translation of .* holds .*e\+0\d, expected metres from -1000 to 1000",
+        ),
     ],
 )
 def test_another_camera_is_not_used(change, expected, own_tree, made):
