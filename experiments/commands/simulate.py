@@ -34,7 +34,7 @@ GROUPS = {
     "Motion": ("action", "motion", "max_instances", "fps", "body_model"),
     "Clips": ("views", "seed", "output_dir"),
 }
-FPS = 30.0  # what the constants of the observation model, many of them per frame, are meant for
+FPS = observations.MODELLED_FPS
 _SEED_LIMIT = 2**32
 _OBSERVE = "observe."
 _FIELDS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(ObservationModel)}

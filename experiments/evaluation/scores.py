@@ -73,17 +73,20 @@ def evaluate(
     return evaluate_many([ToScore(dataset, fitted, hidden, threshold)], nose_body)[0]
 
 
-def evaluate_many(fits: Sequence[ToScore], nose_body: smpl.SMPL) -> list[tuple[Numbers, dict[str, Numbers]]]:
+def evaluate_many(
+    fits: Sequence[ToScore], nose_body: smpl.SMPL, frames: int | None = None
+) -> list[tuple[Numbers, dict[str, Numbers]]]:
     """All numbers of some fits.
 
     Args:
       fits: those to score. nose_body: their body, with BODY_25's nose as keypoint 0.
+      frames: to which clips are padded; None = to a length of `padding.slots`.
 
     Returns:
       For each fit, the numbers of the whole, and of each instance by name. None is NaN.
     """
     found: dict[int, tuple[Numbers, dict[str, Numbers]]] = {}
-    for members, stacked in _groups(fits):
+    for members, stacked in _groups(fits, frames):
         each, pooled = jax.device_get(_score(stacked, nose_body))
         for row, number in enumerate(members):
             own, whole = ({key: values[row] for key, values in part.items()} for part in (each, pooled))
@@ -91,15 +94,16 @@ def evaluate_many(fits: Sequence[ToScore], nose_body: smpl.SMPL) -> list[tuple[N
     return [found[number] for number in range(len(fits))]
 
 
-def compile_ahead(fits: Sequence[ToScore], nose_body: smpl.SMPL) -> None:
+def compile_ahead(fits: Sequence[ToScore], nose_body: smpl.SMPL, frames: int | None = None) -> None:
     """Compiles what `evaluate_many` of these fits runs."""
-    for _, stacked in _groups(fits):
+    for _, stacked in _groups(fits, frames):
         _score.ahead(stacked, nose_body)
 
 
-def _groups(fits: Sequence[ToScore]) -> list[tuple[list[int], _Arrays]]:
+def _groups(fits: Sequence[ToScore], frames: int | None) -> list[tuple[list[int], _Arrays]]:
     """Numbers of the fits that are of one size, and their stacked arrays."""
-    arrays = [_arrays_of(each) for each in fits]
+    frames = frames or max(padding.slots(each.dataset.clips.num_frames) for each in fits)
+    arrays = [_arrays_of(each, frames) for each in fits]
     groups: dict[Hashable, list[int]] = {}
     for number, own in enumerate(arrays):
         shapes = tuple(leaf.shape for leaf in jax.tree.leaves(own))
@@ -108,15 +112,15 @@ def _groups(fits: Sequence[ToScore]) -> list[tuple[list[int], _Arrays]]:
     return [(members, stack(members)) for members in groups.values()]
 
 
-def _arrays_of(one: ToScore) -> _Arrays:
-    """The arrays of a fit (N, ...), padded to a size that many fits share, on the host."""
-    dataset, fitted = padding.dataset(one.dataset), one.fitted.padded()
+def _arrays_of(one: ToScore, frames: int) -> _Arrays:
+    """The arrays of a fit (N, ...), padded, on the host."""
+    dataset, fitted = padding.dataset(one.dataset, frames), one.fitted.padded(frames)
     clips = dataset.clips
     given, confidence = np.asarray(clips.keypoints), np.asarray(clips.confidence)
     exists = (np.asarray(clips.frame_mask) > 0)[..., None]
     annotated = np.isin(np.arange(given.shape[2]), dataset.annotated)
     visible = (confidence > one.threshold) & annotated & exists
-    hidden = None if one.hidden is None else padding.array(one.hidden, clips.num_frames).astype(bool)
+    hidden = None if one.hidden is None else padding.array(one.hidden, frames).astype(bool)
     reference, scored, seen = (given, confidence), visible, visible if hidden is None else visible & ~hidden
     if dataset.reference_2d is not None:
         reference = dataset.reference_2d

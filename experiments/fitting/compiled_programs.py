@@ -148,7 +148,6 @@ class CompiledFit:
     Args:
       job: of M fits. position: where all of them stand.
       used: the devices to spread them over, whose number divides M; None = the first one.
-      beside: programs to compile at the same time, by name, yet to be lowered; they are in `others`.
     """
 
     def __init__(
@@ -156,7 +155,6 @@ class CompiledFit:
         job: Job,
         position: Position,
         used: Sequence[Any] | None = None,
-        beside: dict[str, Callable[[Shapes], Any]] | None = None,
     ):
         begun = time.perf_counter()
         self.job = job
@@ -170,14 +168,11 @@ class CompiledFit:
                 lowered[number, "end"] = functions.end(stage).lower(self.shapes.problem, carry)
                 for length in _lengths(stage):
                     lowered[number, length] = functions.steps(stage).lower(self.shapes.problem, carry, _index(length))
-        for name, lower in (beside or {}).items():
-            lowered["beside", name] = lower(self.shapes)
         options = devices.compiler_options()
         # Compiling leaves Python, so that threads share the cores.
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             programs = pool.map(lambda low: low.compile(compiler_options=options), lowered.values())
             self._programs = dict(zip(lowered, programs, strict=True))
-        self.others = {name: self._programs.pop(("beside", name)) for name in beside or {}}
         self.seconds = time.perf_counter() - begun
 
     def of(self, job: Job) -> "CompiledFit":
@@ -241,13 +236,19 @@ def compile_together(jobs: Sequence[Job], position: Position, most: int | None) 
     """
     # More devices than fits would compute fits twice.
     used, padding = jax.local_devices()[: len(jobs)], stacking.padding_of(jobs)
-    limit = len(used) * _ENOUGH.get(jax.default_backend(), 1) if most is None else most
+    size = size_of_a_turn(len(jobs), most)
     while True:
-        size = fits_of_a_turn(len(jobs), limit, len(used))
         programs = CompiledFit(stacking.stack(jobs[:size], size, padding), position, used)
         if most is not None or size <= len(used) or programs.memory <= _memory():
             return programs, size, padding
-        limit = size // 2
+        size = fits_of_a_turn(len(jobs), size // 2, len(used))
+
+
+def size_of_a_turn(count: int, most: int | None) -> int:
+    """Fits that run at once where the memory takes them; arguments as of `compile_together`."""
+    num_devices = min(count, len(jax.local_devices()))
+    limit = num_devices * _ENOUGH.get(jax.default_backend(), 1) if most is None else most
+    return fits_of_a_turn(count, limit, num_devices)
 
 
 def fits_of_a_turn(count: int, limit: int, num_devices: int) -> int:

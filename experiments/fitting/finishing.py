@@ -56,16 +56,21 @@ class Finished:
 
 
 def score(
-    settings: Sequence[Settings], inputs: Sequence[Inputs], ends: Sequence[Snapshot], device: str
+    settings: Sequence[Settings],
+    inputs: Sequence[Inputs],
+    ends: Sequence[Snapshot],
+    device: str,
+    frames: int | None = None,
 ) -> list[Finished]:
     """Predicts and scores fits of one kind that stand at their ends; each takes its share of the time.
 
     Args:
       settings, inputs, ends: of each fit. device: what they ran on, in words.
+      frames: to which clips are padded; None = to a length of `padding.slots`.
     """
     begun = time.perf_counter()
     body = inputs[0].nose_body
-    fitted = predict_many([(own.job, end.carry.params) for own, end in zip(inputs, ends, strict=True)], body)
+    fitted = predict_many([(own.job, end.carry.params) for own, end in zip(inputs, ends, strict=True)], body, frames)
     thresholds = [float(own.job.config.confidence_threshold) for own in inputs]
     each = zip(inputs, fitted, thresholds, strict=True)
     scored = scores.evaluate_many(
@@ -90,14 +95,13 @@ def score(
     ]
 
 
-def compile_ahead(inputs: Sequence[Inputs]) -> None:
+def compile_ahead(inputs: Sequence[Inputs], frames: int | None = None) -> None:
     """Compiles what `score` of fits with these inputs runs, so that it can be done while something else compiles."""
     body = inputs[0].nose_body
     learned = [own.shapes.last.params for own in inputs]
-    fitted = fitted_motion.compile_ahead([own.job for own in inputs], learned, body)
-    scores.compile_ahead(
-        [ToScore(own.dataset, motion, own.hidden, 0.5) for own, motion in zip(inputs, fitted, strict=True)], body
-    )
+    fitted = fitted_motion.compile_ahead([own.job for own in inputs], learned, body, frames)
+    each = zip(inputs, fitted, strict=True)
+    scores.compile_ahead([ToScore(own.dataset, motion, own.hidden, 0.5) for own, motion in each], body, frames)
 
 
 def write(

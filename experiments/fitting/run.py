@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,19 @@ from experiments.base import devices
 from experiments.base.errors import UserError
 from experiments.base.files import replacing
 from experiments.base.text import duration
+from experiments.data import padding
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.evaluation import summary
 from experiments.fitting import finishing, fits_table, inputs, machine, plan, processes
 from experiments.fitting.checkpoints import Checkpoints, Snapshot
-from experiments.fitting.compiled_programs import CompiledFit, Position, compile_together, end_of, stages_of
+from experiments.fitting.compiled_programs import (
+    CompiledFit,
+    Position,
+    compile_together,
+    end_of,
+    size_of_a_turn,
+    stages_of,
+)
 from experiments.fitting.finishing import Finished, Present
 from experiments.fitting.inputs import Cache, Inputs
 from experiments.fitting.machine import Lane
@@ -161,7 +169,12 @@ class Session:
         waiting = "compiling, about a minute the first time" if not many else "compiling"
         with self.console.status(waiting) if self.console.is_terminal else contextlib.nullcontext():
             jobs = [each.inputs.job for each in group]
-            programs, size, padding = compile_together(jobs, position, self.settings.fits_per_batch)
+            scoring = _Scoring(group, self.settings.fits_per_batch)
+            # What scores the fits compiles beside what fits them.
+            with ThreadPoolExecutor(1) as beside:
+                ahead = beside.submit(finishing.compile_ahead, scoring.example, scoring.frames)
+                programs, size, widths = compile_together(jobs, position, self.settings.fits_per_batch)
+                ahead.result()
         together = f" for {size} fits at once in" if many else " in"
         self.say(f"compiled{together} {duration(programs.seconds)}")
         # One fit alone counts all that its command has done so far.
@@ -169,10 +182,10 @@ class Session:
         spent = {"compile": programs.seconds / len(group), "before": before}
         for first in range(0, len(group), size):
             part = group[first : first + size]
-            turn = programs.of(stacking.stack(jobs[first : first + size], size, padding))
+            turn = programs.of(stacking.stack(jobs[first : first + size], size, widths))
             if many:
                 self.say("Fitting " + "; ".join(each.planned.name for each in part))
-            self._write_all(self._turn(part, position, turn, spent), size, workers)
+            self._write_all(self._turn(part, position, turn, spent), scoring, workers)
             # What is waiting to be written is kept in memory.
             self._collect(2 * size)
 
@@ -200,9 +213,10 @@ class Session:
 
     def _write_again(self, group: Sequence[Ready], workers: Workers) -> None:
         """Fits that are finished, but whose results are missing, or wanted anew."""
-        for first in range(0, len(group), _SCORED_TOGETHER):
+        scoring = _Scoring(group, None)
+        for first in range(0, len(group), scoring.size):
             part = []
-            for each in group[first : first + _SCORED_TOGETHER]:
+            for each in group[first : first + scoring.size]:
                 lock = contextlib.ExitStack()
                 try:
                     lock.enter_context(writing.held(each.planned.folder))
@@ -210,20 +224,22 @@ class Session:
                     self.fail(each.planned, error)
                     continue
                 part.append((each, lock))
-            self._write_all(part, len(part), workers)
+            self._write_all(part, scoring, workers)
             self._collect(0)
 
-    def _write_all(self, ends: Sequence[tuple[Ready, contextlib.ExitStack]], size: int, workers: Workers) -> None:
-        """Scores fits that stand at their ends together, as if there were `size`, and has each written."""
-        if not ends:
-            return
-        # The last one is scored again in the place of those that failed, which keeps the compiled program.
-        filled = [*ends, *[ends[-1]] * (size - len(ends))]
-        settings, own = [each.planned.settings for each, _ in filled], [each.inputs for each, _ in filled]
-        snapshots = [each.found for each, _ in filled if each.found]
-        finished = finishing.score(settings, own, snapshots, self.device)
-        for (each, lock), fit in zip(ends, finished[: len(ends)], strict=True):
-            self._write(each, fit, lock, workers)
+    def _write_all(
+        self, ends: Sequence[tuple[Ready, contextlib.ExitStack]], scoring: "_Scoring", workers: Workers
+    ) -> None:
+        """Scores fits that stand at their ends together, and has each written."""
+        for first in range(0, len(ends), scoring.size):
+            part = ends[first : first + scoring.size]
+            # The last one is scored again in the place of missing ones, which keeps the compiled program.
+            filled = [each for each, _ in [*part, *[part[-1]] * (scoring.size - len(part))]]
+            settings, own = [each.planned.settings for each in filled], [each.inputs for each in filled]
+            snapshots = [each.found for each in filled if each.found]
+            finished = finishing.score(settings, own, snapshots, self.device, scoring.frames)
+            for (each, lock), fit in zip(part, finished[: len(part)], strict=True):
+                self._write(each, fit, lock, workers)
 
     def _write(self, each: Ready, fit: Finished, lock: contextlib.ExitStack, workers: Workers) -> None:
         if not self.settings.many and fit.mirrored:
@@ -255,6 +271,16 @@ class Session:
                 self.say(f"{planned.name}: {fits_table.headline(metrics)}")
             else:
                 summary.print_table(self.console, each.inputs.dataset, metrics, planned.folder)
+
+
+class _Scoring:
+    """The size in which fits of one kind are scored together: `size` fits, clips padded to `frames`."""
+
+    def __init__(self, group: Sequence[Ready], most: int | None):
+        self.size = min(size_of_a_turn(len(group), most), _SCORED_TOGETHER)
+        self.frames = padding.slots(max(each.inputs.job.clips.num_frames for each in group))
+        chosen = [each.inputs for each in group[: self.size]]
+        self.example = [*chosen, *[chosen[-1]] * (self.size - len(chosen))]
 
 
 # Fits whose meshes are compared in one program.

@@ -44,9 +44,8 @@ class FittedMotion:
         """Pixels (N, T, K, 2) to compare with the data's keypoints."""
         return np.concatenate([self.head_2d[:, :, None], self.prediction.keypoints_2d[:, :, 1:]], 2)
 
-    def padded(self) -> "FittedMotion":
-        """With the frame slots that `experiments.data.padding` gives to clips of this length."""
-        frames = padding.slots(self.raw_phases.shape[1])
+    def padded(self, frames: int) -> "FittedMotion":
+        """With so many frame slots."""
         prediction = jax.tree.map(lambda leaf: padding.array(leaf, frames), self.prediction)
         rest = padding.grown(self, ("poses", "head_2d", "raw_phases"), frames)
         return dataclasses.replace(self, prediction=prediction, **rest)
@@ -60,15 +59,18 @@ def predict(
     return _cut(wide, clips)
 
 
-def predict_many(fits: Sequence[tuple[Job, Params]], nose_body: smpl.SMPL) -> list[FittedMotion]:
+def predict_many(
+    fits: Sequence[tuple[Job, Params]], nose_body: smpl.SMPL, frames: int | None = None
+) -> list[FittedMotion]:
     """The fitted models of fits of one kind (`stacking.kind_of`) on every frame, by one compiled program.
 
     Args:
       fits: what was fitted, with the body of its own keypoint 0, and what was learned.
       nose_body: the same body with the nose as keypoint 0.
+      frames: to which clips are padded; None = to a length of `padding.slots`.
     """
     jobs, learned = zip(*fits, strict=True)
-    wide = jax.device_get(_predict_many(*_stacked(jobs, learned), nose_body))
+    wide = jax.device_get(_predict_many(*_stacked(jobs, learned, frames), nose_body))
     found = []
     for number, job in enumerate(jobs):
         own = jax.tree.map(lambda leaf, number=number: leaf[number], wide)
@@ -76,27 +78,29 @@ def predict_many(fits: Sequence[tuple[Job, Params]], nose_body: smpl.SMPL) -> li
     return found
 
 
-def compile_ahead(jobs: Sequence[Job], learned: Sequence[Any], nose_body: smpl.SMPL) -> list[FittedMotion]:
+def compile_ahead(
+    jobs: Sequence[Job], learned: Sequence[Any], nose_body: smpl.SMPL, frames: int | None = None
+) -> list[FittedMotion]:
     """Compiles what `predict_many` of these fits runs.
 
     Args:
-      jobs, nose_body: as there. learned: abstract parameters of each.
+      jobs, nose_body, frames: as there. learned: abstract parameters of each.
 
     Returns:
       What it would return, all zeros.
     """
     zeros = [jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params) for params in learned]
-    arguments = (*_stacked(jobs, zeros), nose_body)
+    arguments = (*_stacked(jobs, zeros, frames), nose_body)
     _predict_many.ahead(*arguments)
     shapes = jax.eval_shape(parallel.over_fits(_prepared, (0, 0, 0, None, None)), *arguments)
     wide = jax.tree.map(lambda leaf: np.zeros(leaf.shape[1:], leaf.dtype), shapes)
     return [dataclasses.replace(_cut(wide, job.clips), params=own) for job, own in zip(jobs, zeros, strict=True)]
 
 
-def _stacked(jobs: Sequence[Job], learned: Sequence[Any]) -> tuple[Any, ...]:
-    """Parameters, clips, configurations and body as `_predict_many` takes them, padded to a size that many fits share."""
+def _stacked(jobs: Sequence[Job], learned: Sequence[Any], frames: int | None) -> tuple[Any, ...]:
+    """Parameters, clips, configurations and body as `_predict_many` takes them."""
     counts = {job.clips.num_instances for job in jobs}
-    frames = max(padding.slots(job.clips.num_frames) for job in jobs)
+    frames = frames or max(padding.slots(job.clips.num_frames) for job in jobs)
     stacked = stacking.stack(jobs, len(jobs), stacking.Padding(max(counts) if len(counts) > 1 else None, frames))
     params = stacking.put_together(learned, jax.tree.map(_widest, *learned))
     return params, stacked.clips, stacked.config, stacked.body

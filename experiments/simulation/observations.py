@@ -1,8 +1,8 @@
 """Motion -> observations: what a camera, a keypoint detector and a mesh recovery method would say of a known motion.
 
 Every constant of the model is a field of `ObservationModel`. The world is y up, the camera x right, y down, z into the
-scene; a rotation named `world_from_camera` maps camera vectors to the world. NumPy float64 but for the body, which is
-the project's own.
+scene; a rotation named `world_from_camera` maps camera vectors to the world. Everything is NumPy float64; the body
+alone is evaluated by JAX, in float32.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from experiments.data.camera import Camera
 from experiments.data.instances import Instance
 
 Array = np.ndarray
+MODELLED_FPS = 30.0  # what the constants of `ObservationModel`, many of them per frame, are meant for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +59,16 @@ class ObservationModel:
 
 @dataclasses.dataclass(frozen=True)
 class Motion:
-    """A motion of F frames: pose (F, 24, 3) axis-angle, root in the world; translation (F, 3) metres, added to the
-    body;
-    betas (S,); fps."""
+    """A motion of F frames.
+
+    pose (F, 24, 3): axis-angle, root in the world. translation (F, 3): metres, added to the body. betas (S,): shape
+    coefficients. fps: frames per second.
+    """
 
     pose: Array
     translation: Array
     betas: Array
-    fps: float = 30.0
+    fps: float = MODELLED_FPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,9 +152,8 @@ def detect(rng: np.random.Generator, clean: Array, model: ObservationModel) -> t
     lost = bursts(rng, frames, count, model.lost_fraction, model.lost_burst)
 
     swapped = bursts(rng, frames, 1, model.swapped_fraction, model.swapped_burst)[:, 0]
-    order = np.where(np.isin(np.arange(count), LEGS), jn.MIRROR_BODY_25, np.arange(count))
-    keypoints[swapped] = keypoints[swapped][:, order]
-    confidence[swapped] = confidence[swapped][:, order]
+    for detected in (keypoints, confidence):
+        detected[swapped] = detected[swapped][:, LEGS_EXCHANGED]
 
     with np.errstate(invalid="ignore"):
         inside = np.all((keypoints >= 0) & (keypoints < np.asarray(model.image_size)), axis=-1)
@@ -165,14 +167,13 @@ LEGS = tuple(
     for i, name in enumerate(jn.BODY_25_NAMES)
     if name.split("_")[-1] in ("hip", "knee", "ankle", "toe", "heel") and i != 8
 )
+LEGS_EXCHANGED = jn.mirror_order(jn.BODY_25_NAMES, LEGS)
 
 
 def estimate_pose(
     rng: np.random.Generator, pose: Array, camera: Camera, model: ObservationModel
 ) -> tuple[Array, Array]:
-    """What a mesh recovery method says of poses (F, 24, 3): init_pose (F, 24, 3), root in the camera, and init_mask
-    (F,).
-    """
+    """What a mesh recovery method says of poses (F, 24, 3): init_pose (F, 24, 3), root in the camera, init_mask (F,)."""
     frames = len(pose)
     true = pose.copy()
     root = Rotation.from_matrix(camera.world_from_camera.T) * Rotation.from_rotvec(pose[:, 0])
@@ -194,9 +195,10 @@ def estimate_pose(
 
 
 def bursts(rng: np.random.Generator, frames: int, count: int, fraction: float, mean_length: float) -> Array:
-    """Boolean (frames, count): `count` independent on-off Markov chains, on for `fraction` of the time on average, in
-    runs
-    whose mean length is `mean_length` frames."""
+    """Boolean (frames, count): `count` independent on-off Markov chains.
+
+    Each is on for `fraction` of the time on average, in runs whose mean length is `mean_length` frames.
+    """
     if not 0 <= fraction < 1 or mean_length < 1:
         raise ValueError(
             f"bursts need a fraction in [0, 1) and a mean length of 1 or more, not {fraction} and {mean_length}"
