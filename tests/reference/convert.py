@@ -7,7 +7,7 @@ import os
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.configs.published import PUBLISHED
+from experiments.configs._published import PUBLISHED
 from nemo_jax.clips import Clips
 from nemo_jax.model import Params
 
