@@ -11,6 +11,7 @@ from nemo_jax.options import Option
 
 _HELP = ("--help", "-help", "-h", "-?", "--helpfull", "--helpshort")
 _WIDTH = 100
+_MOST_CHOICES = 6  # before `=string` is shorter
 _COLUMNS = (34, 42)  # where texts begin: the second, where some flag of a group is too long for the first
 
 
@@ -48,7 +49,7 @@ def page(settings: type, usage: str, notes: Mapping[str, Sequence[str]] | None =
 
 def kind_of(known: Option) -> str:
     """What stands for a value of an option, such as `int` or `auto|cpu`."""
-    if known.kind is str and known.choices:
+    if known.kind is str and known.length is None and 0 < len(known.choices) <= _MOST_CHOICES:
         return "|".join(known.choices)
     name = "string" if known.kind in (str, Path) else known.kind.__name__
     if known.length:
