@@ -31,7 +31,6 @@ def before(owner, name):
     setattr(owner, name, lambda *a, **k: (mark(), original(*a, **k))[1])
 
 sys.argv[0] = "run.py"
-sys.path.insert(0, ROOT)
 import run
 from experiments.base import stopping
 exec(moments[1])
@@ -53,7 +52,8 @@ from experiments.commands import fit
 import ctypes
 def parse(*_):
     os.write(moments[0], b"!")
-    ctypes.CDLL(None).sleep(30)
+    while True:
+        ctypes.CDLL(None).sleep(30)
 fit.parse = parse
 """,
     "compiling in threads": """
@@ -84,15 +84,19 @@ fit.run = lambda settings: threading.Thread(target=mark).start()
 }
 
 
-def start(arguments, *, script, **options):
+# A shell that starts the tests in the background has Ctrl-C ignored in all that it starts.
+HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+RUN = "import sys; sys.argv[0] = 'run.py'; import run; run.main()"
+
+
+def start(code, *arguments, **options):
+    """A process that runs Python code as a script would be run."""
     return subprocess.Popen(
-        [sys.executable, *map(str, script), *map(str, arguments)],
+        [sys.executable, "-c", HEARD + code, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
-        # A shell that starts the tests in the background has Ctrl-C ignored in all that it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **options,
     )
 
@@ -112,8 +116,7 @@ def end_of(process, number, sentence=CONTINUES):
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_one_sentence_at_any_moment(moment, number):
     reading, writing = os.pipe()
-    script = ("-c", MARKED.replace("ROOT", repr(str(ROOT))), writing, MOMENTS[moment])
-    process = start(["--action=baseball_pitch"], script=script, pass_fds=[writing])
+    process = start(MARKED, writing, MOMENTS[moment], "--action=baseball_pitch", pass_fds=[writing])
     os.close(writing)
     with open(reading, "rb") as marks:
         assert marks.read(1) == b"!", process.communicate()[1]
@@ -133,7 +136,7 @@ def saved(folder):
 def test_a_fit_that_is_stopped_goes_on(tiny_flags, tmp_path):
     # Steps enough that it does not end before a signal.
     flags = [*tiny_flags, "--fit.joint_steps=200000", f"--output_dir={tmp_path}"]
-    process = start(flags, script=(ROOT / "run.py",))
+    process = start(RUN, *flags)
     for _ in range(1200):
         if process.poll() is not None or saved(tmp_path):
             break
@@ -142,7 +145,7 @@ def test_a_fit_that_is_stopped_goes_on(tiny_flags, tmp_path):
     assert "2 clips" in end_of(process, signal.SIGINT)
     assert saved(tmp_path)
 
-    process = start(flags, script=(ROOT / "run.py",))
+    process = start(RUN, *flags)
     watchdog = threading.Timer(120, process.kill)
     watchdog.start()
     assert any(line.startswith("Continuing an interrupted fit") for line in process.stdout)
@@ -170,7 +173,7 @@ if __name__ == "__main__":
     sys.stderr.flush()
     time.sleep(60)
 """
-    process = start([], script=("-c", code))
+    process = start(code)
     assert process.stderr.read(1) == "!"
     process.send_signal(signal.SIGTERM)
     words = end_of(process, signal.SIGTERM, "Stopped; the same command starts over.").split()
@@ -199,7 +202,7 @@ print(os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGTERM)
 time.sleep(0.3)
 print("still here")
 """
-    process = start([], script=("-c", code))
+    process = start(code)
     out, errors = process.communicate(timeout=60)
     assert (process.returncode, out.splitlines(), errors) == (0, ["True", "still here"], "")
 
@@ -214,6 +217,6 @@ os.kill(os.getpid(), signal.SIGINT)
 time.sleep(0.3)
 print("still here")
 """
-    process = start([], script=("-c", code))
+    process = start(code)
     out, errors = process.communicate(timeout=60)
     assert (process.returncode, out, errors) == (0, "still here\n", "")
