@@ -37,7 +37,10 @@ def write_all(
     """
     output, dataset, fitted, body = settings.output, run.dataset, run.fitted, run.body
     threshold = float(np.asarray(run.config.confidence_threshold))
-    run_pictures.write_all(output, dataset, fitted, history, hidden, threshold)
+    if settings.overview:
+        run_pictures.write_all(output, dataset, fitted, history, hidden, threshold)
+    else:
+        run_pictures.delete_all(output)
     parts: dict[str, Callable[[], Any]] = {
         "overlay": lambda: overlay.write_all(output, dataset, fitted, body, console, settings.compare),
         "figures": lambda: figures.write_all(output, dataset, fitted, body, run.config, threshold),

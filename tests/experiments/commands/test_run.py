@@ -117,7 +117,9 @@ def test_resume_false_starts_over(finished, run_py, tiny_flags, tmp_path):
 
 
 def test_a_diverging_fit_is_stopped(run_py, tiny_flags, tmp_path):
-    message = one_sentence(run_py(*tiny_flags, "--fit.lr_field=1e30", f"--output_dir={tmp_path}"))
+    # Weights grow 10,000 times a step.
+    growing = ["--fit.optimiser=adamw", "--fit.weight_decay=1000", "--fit.lr_field=10"]
+    message = one_sentence(run_py(*tiny_flags, *growing, f"--output_dir={tmp_path}"))
     assert "diverged" in message
     assert "joint stage" in message
 

@@ -131,20 +131,23 @@ def test_help_lists_every_flag(capsys):
         (["--action=a", "--motoin=m"], "--motoin is not a flag; did you mean --motion"),
         (["--action=a", "--motion=m", "--observe.noise_pix=3"], "--observe.noise_pix is not a flag; did you mean"),
         (["--action=a", "--motion=m", "m2"], "'m2' is not understood"),
-        (["--action=a", "--motion=m", "--seed=-1"], "--seed=-1 is out of range; give a number from 0"),
+        (["--action=a", "--motion=m", "--seed=-1"], "--seed=-1 is out of range; give a whole number from 0"),
         (["--action=a", "--motion=m", "--seed=x"], "--seed=x is not understood; expected a whole number"),
-        (["--action=a", "--motion=m", "--views=0"], "--views=0 is out of range; give 1 or more"),
+        (["--action=a", "--motion=m", "--views=0"], "--views=0 is out of range; give a whole number from 1 to"),
         (["--action=a", "--motion=m", "--max_instances=0"], "--max_instances=0 is out of range"),
-        (["--action=a", "--motion=m", "--fps=nan"], "--fps=nan is out of range; give a number above 0"),
+        (["--action=a", "--motion=m", "--fps=nan"], "--fps=nan is not understood; expected a number above 0"),
         (
             ["--action=a", "--motion=m", "--observe.pull=1.5"],
             "--observe.pull=1.5 is out of range; give a number from 0 to 1",
         ),
         (
             ["--action=a", "--motion=m", "--observe.noise_px=-1"],
-            "--observe.noise_px=-1.0 is out of range; give 0 or more",
+            "--observe.noise_px=-1.0 is out of range; give a number from 0 to",
         ),
-        (["--action=a", "--motion=m", "--observe.noise_px=inf"], "numbers that are finite"),
+        (
+            ["--action=a", "--motion=m", "--observe.noise_px=inf"],
+            "noise_px=inf is not understood; expected a number from 0",
+        ),
         (["--action=a", "--motion=m", "--observe.drift_frames=0"], "give a number above 0"),
         (
             ["--action=a", "--motion=m", "--observe.focal_range=9,8"],
@@ -154,11 +157,14 @@ def test_help_lists_every_flag(capsys):
             ["--action=a", "--motion=m", "--observe.focal_range=9"],
             "focal_range=9 is not understood; expected two numbers",
         ),
-        (["--action=a", "--motion=m", "--observe.distance_range=0,8"], "give numbers above 0"),
-        (["--action=a", "--motion=m", "--observe.image_size=0x480"], "a width and a height of 1 or more"),
+        (["--action=a", "--motion=m", "--observe.distance_range=0,8"], "give two numbers above 0"),
+        (["--action=a", "--motion=m", "--observe.image_size=0x480"], "give two whole numbers from 1 to 65535"),
         (["--action=a", "--motion=m", "--observe.lost_fraction=1"], "from 0 up to, but not including, 1"),
         (["--action=a", "--motion=m", "--observe.lost_fraction=0.9"], "lost_burst=5.0 .* 9 or more, as a share of 0.9"),
-        (["--action=a", "--motion=m", "--observe.lost_burst=0.5"], "lost_burst=0.5 is out of range; give 1 or more"),
+        (
+            ["--action=a", "--motion=m", "--observe.lost_burst=0.5"],
+            "lost_burst=0.5 is out of range; give a number from 1",
+        ),
     ],
 )
 def test_bad_flags_are_one_sentence(arguments, message):
