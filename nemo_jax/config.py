@@ -40,7 +40,7 @@ class FitConfig:
     camera_frames: int = 24  # frames per instance that the search looks at
     near: float = 0.2  # metres; closer points count as this far, 0 = no guard (published)
     # --- starting without any 3D ---
-    lift: bool = False  # set where some instance has no initial pose at all (see fit.for_clips)
+    lift: Literal["auto", True, False] = "auto"  # start there; auto = where an instance has no initial pose at all
     lift_steps: int = 240  # steps of the single-video lifting of instances without initial pose
     lift_frames: int = 24  # frames per instance that lifting solves, the others are interpolated
     lift_yaws: int = 8  # starts per instance

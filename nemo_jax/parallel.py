@@ -172,7 +172,8 @@ def pad_instances(clips: Clips, instances: int) -> Clips:
         for field in dataclasses.fields(Clips)
         if field.name != "real"
     }
-    return Clips(**values, real=padded(jnp.ones(clips.num_instances) if clips.real is None else clips.real, "constant"))
+    real = jnp.ones(clips.num_instances) if clips.real is None else jnp.asarray(clips.real)
+    return Clips(**values, real=padded(real, "constant"))
 
 
 def result_of(results: FitResult, index: int, clips: Clips) -> FitResult:

@@ -10,12 +10,13 @@ import numpy as np
 
 from experiments.data.camera import Camera
 from experiments.data.footage import Video
-from experiments.data.instances import Instance, pad, stack
 from nemo_jax.clips import Clips, GroundTruth
+from nemo_jax.instances import Instance, pad
 
 __all__ = ["Dataset", "DatasetError", "HeadPoint", "Instance", "Video", "pad", "stack", "visible_box_size"]
 
 Array = np.ndarray
+stack = Clips.from_instances
 HeadPoint = Literal["nose", "top_of_head", "head_centre"]
 
 
