@@ -51,7 +51,7 @@ def fit(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitCo
     Raises:
       ValueError: `config.lift` is "auto" and the values of the clips are not known.
     """
-    if config.lift == "auto" and not any(isinstance(x, Tracer) for x in (clips.init_mask, clips.frame_mask)):
+    if not isinstance(config.lift, bool) and not any(isinstance(x, Tracer) for x in (clips.init_mask, clips.frame_mask)):
         config = for_clips(config, clips)
     clips = jax.tree.map(jnp.asarray, clips)
     problem, state = stages.start(key, clips, body, priors, config)

@@ -100,7 +100,7 @@ def stages(config: FitConfig) -> tuple[Stage, ...]:
     Raises:
       ValueError: the configuration leaves open whether clips are lifted.
     """
-    if config.lift == "auto":
+    if not isinstance(config.lift, bool):
         raise ValueError(
             "FitConfig.lift is 'auto', which only the values of the clips decide, and here they are not known; call "
             "config = nemo_jax.for_clips(config, clips) first, outside of jit, vmap and grad"

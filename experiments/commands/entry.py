@@ -1,0 +1,28 @@
+"""The program, as `python run.py` and, where the package is installed, as `nemo-jax`."""
+
+import importlib
+import sys
+
+BAD_INSTALLATION = 2
+
+
+def main() -> None:
+    """Does what the command line says and ends the process with its exit code."""
+    check_packages()
+    # Not before: these take a second to import.
+    from absl import app
+
+    from experiments.commands import main as command
+
+    app.run(command.run, flags_parser=command.parse)
+
+
+def check_packages() -> None:
+    """Ends the process with one sentence where `body_models` is another package of that name."""
+    if hasattr(importlib.import_module("body_models"), "NEMO_JAX"):
+        return
+    try:
+        importlib.import_module("nemo_jax")
+    except ImportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(BAD_INSTALLATION) from None
