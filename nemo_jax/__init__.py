@@ -3,28 +3,32 @@
     import jax
     import nemo_jax
 
-    # One Instance for each video: keypoints (F, 25, 2) in pixels, in BODY_25 order, and confidence (F, 25).
-    clips = nemo_jax.Clips.from_instances([nemo_jax.Instance(points, seen, (1920, 1080)) for points, seen in videos])
-    body = nemo_jax.load_body()
+    # Of each video: keypoints (F, 25, 2) in pixels, in BODY_25 order, and their confidence (F, 25).
+    instances = [nemo_jax.Instance(points, confidence, image_size=(1920, 1080)) for points, confidence in videos]
+    clips = nemo_jax.Clips.from_instances(instances)
+    body = nemo_jax.load_body()  # or load_body("SMPL_NEUTRAL.pkl")
     config = nemo_jax.for_clips(nemo_jax.FitConfig(), clips)
     priors = nemo_jax.Priors(joint_limits=nemo_jax.published_limits())
-    result = jax.jit(nemo_jax.fit)(jax.random.key(0), clips, body, priors, config)
-    rotations, translation = nemo_jax.sample(result.params, config, 0.6, result.params.codes[0])
-    mesh = nemo_jax.vertices(body, rotations, result.params.betas[0], translation)
+    params = jax.jit(nemo_jax.fit)(jax.random.key(0), clips, body, priors, config).params
+    rotations, translation = nemo_jax.sample(params, config, 0.6, params.codes[0])  # any phase, any code
+    mesh = nemo_jax.vertices(body, rotations, params.betas[0], translation)  # (6773, 3) metres
 
 Everything is a pure function of arrays: it can be jitted, vmapped and differentiated. `docs/api.md` lists all names with
 their shapes.
 """
 
-import body_models
+import importlib.util
 
-if not getattr(body_models, "NEMO_JAX", False):
+try:
+    from body_models import NEMO_JAX  # noqa: F401  # no other package of this name has it
+except ImportError as error:
+    found = importlib.util.find_spec("body_models")
     raise ImportError(
-        f"body_models was imported from {body_models.__file__ or list(body_models.__path__)}, which is not nemo_jax's own "
-        "package but another of the same name, such as body-models of PyPI; uninstall that one and install nemo_jax again, "
-        "or give each an environment of its own",
+        f"`import body_models` finds {(found.origin or 'a folder without code') if found else 'nothing'}, which is not the "
+        "package that nemo_jax brings; uninstall what it belongs to, such as body-models of PyPI, and install nemo_jax "
+        "again, or give each an environment of its own",
         name="body_models",
-    )
+    ) from error
 
 from body_models.loaders import load_body
 from body_models.smpl import SMPL, joints, keypoints, vertices

@@ -51,7 +51,8 @@ def fit(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitCo
     Raises:
       ValueError: `config.lift` is "auto" and the values of the clips are not known.
     """
-    if not isinstance(config.lift, bool) and not any(isinstance(x, Tracer) for x in (clips.init_mask, clips.frame_mask)):
+    known = not any(isinstance(mask, Tracer) for mask in (clips.init_mask, clips.frame_mask))
+    if known and not isinstance(config.lift, bool):
         config = for_clips(config, clips)
     clips = jax.tree.map(jnp.asarray, clips)
     problem, state = stages.start(key, clips, body, priors, config)

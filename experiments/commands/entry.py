@@ -19,10 +19,12 @@ def main() -> None:
 
 def check_packages() -> None:
     """Ends the process with one sentence where `body_models` is another package of that name."""
-    if hasattr(importlib.import_module("body_models"), "NEMO_JAX"):
-        return
     try:
-        importlib.import_module("nemo_jax")
-    except ImportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(BAD_INSTALLATION) from None
+        from body_models import NEMO_JAX  # noqa: F401
+    except ImportError:
+        # Now `nemo_jax` says what is wrong; otherwise it is imported later, as it takes a second.
+        try:
+            importlib.import_module("nemo_jax")
+        except ImportError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(BAD_INSTALLATION) from None
