@@ -38,8 +38,9 @@ from nemo_jax.config import FitConfig
 from nemo_jax.fit import FitResult, fit, for_clips
 from nemo_jax.instances import Instance
 from nemo_jax.model import Assets, Params, Prediction, predict, predict_clips, prepare, sample, warp
-from nemo_jax.parallel import fit_many, result_of, stack_clips, stack_configs
+from nemo_jax.parallel import fit_many
 from nemo_jax.priors import Priors, published_limits
+from nemo_jax.stacking import result_of, stack_clips, stack_configs
 
 __version__ = "0.1.0"
 

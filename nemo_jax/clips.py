@@ -32,7 +32,7 @@ class Clips:
     focal_length (N,): pixels; NaN = unknown.
     fps (N,): frames per second.
     real (N,): 1 where the instance exists, 0 where it only fills up the arrays, behind all that exist and without any
-      frame (`parallel.pad_instances`); None = all exist.
+      frame (`stacking.pad_instances`); None = all exist.
     """
 
     keypoints: Array

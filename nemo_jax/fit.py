@@ -49,10 +49,10 @@ def fit(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitCo
       The learned parameters, the losses of every step, and the 3D targets used.
 
     Raises:
-      ValueError: `config.lift` is "auto" and the values of the clips are not known.
+      ValueError: `config.lift` is None and the values of the clips are not known.
     """
     known = not any(isinstance(mask, Tracer) for mask in (clips.init_mask, clips.frame_mask))
-    if known and not isinstance(config.lift, bool):
+    if known and config.lift is None:
         config = for_clips(config, clips)
     clips = jax.tree.map(jnp.asarray, clips)
     problem, state = stages.start(key, clips, body, priors, config)

@@ -100,9 +100,9 @@ def stages(config: FitConfig) -> tuple[Stage, ...]:
     Raises:
       ValueError: the configuration leaves open whether clips are lifted.
     """
-    if not isinstance(config.lift, bool):
+    if config.lift is None:
         raise ValueError(
-            "FitConfig.lift is 'auto', which only the values of the clips decide, and here they are not known; call "
+            "FitConfig.lift is None, which only the values of the clips decide, and here they are not known; call "
             "config = nemo_jax.for_clips(config, clips) first, outside of jit, vmap and grad"
         )
     listed = [

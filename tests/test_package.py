@@ -267,7 +267,7 @@ def test_no_instances_at_all():
 
 # --- no trap ---
 
-CONFIG = helpers.tiny_config(lift="auto", warmup_steps=2, camera_steps=2, joint_steps=2, lift_steps=2)
+CONFIG = helpers.tiny_config(lift=None, warmup_steps=2, camera_steps=2, joint_steps=2, lift_steps=2)
 LIMITS = nemo_jax.Priors(joint_limits=nemo_jax.published_limits())
 
 

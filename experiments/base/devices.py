@@ -34,7 +34,7 @@ def choose(accelerator: Accelerator) -> str:
         name = _NAMES[accelerator]
         raise UserError(
             f"--accelerator={accelerator}: JAX finds no {name} here; install JAX for it (pip install "
-            f"'jax[{'cuda12' if accelerator == 'gpu' else 'tpu'}]') or use --accelerator=cpu"
+            f"'jax[{'cuda13' if accelerator == 'gpu' else 'tpu'}]') or use --accelerator=cpu"
         )
     return describe()
 

@@ -22,7 +22,7 @@ from experiments.benchmarks import measure, problem
 from experiments.data import resample
 from experiments.data.dataset import Dataset
 from experiments.loaders import synthetic
-from nemo_jax import metrics, model, parallel, rotations
+from nemo_jax import metrics, model, parallel, rotations, stacking
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.fit import FitResult
@@ -75,7 +75,7 @@ def main() -> None:
 def gather(config: FitConfig, pitches: Sequence[Dataset], seeds: int) -> Fits:
     """Every action from every seed, the clips as the configuration wants them."""
     used = [resample.shortest(one) if config.resample == "shortest" else one for one in pitches]
-    clips = parallel.stack_clips([jax.tree.map(jnp.asarray, one.clips) for one in used])
+    clips = stacking.stack_clips([jax.tree.map(jnp.asarray, one.clips) for one in used])
     frames = clips.frame_mask.shape[-1]
     poses = [_with_frames(one, frames) for one in used]
     keys = jnp.concatenate([jnp.stack([jax.random.key(seed)] * len(used)) for seed in range(seeds)])
@@ -138,7 +138,7 @@ def _standard_error(values: np.ndarray) -> float | None:
 
 def _arguments(case: problem.Case, fits: Fits, variant: Variant) -> tuple[Any, ...]:
     config = problem.in_precision(case, variant.precision, fused_vertices=variant.fused).config
-    return fits.keys, fits.clips, case.body, case.priors, parallel.stack_configs([config] * len(fits.keys))
+    return fits.keys, fits.clips, case.body, case.priors, stacking.stack_configs([config] * len(fits.keys))
 
 
 def _lower(case: problem.Case, fits: Fits, variant: Variant) -> Any:

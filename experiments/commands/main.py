@@ -9,17 +9,11 @@ from typing import Any
 
 from absl import flags as absl_flags
 
+from experiments.base import stopping
 from experiments.base.errors import UserError
+from experiments.commands import COMMANDS
 
 BAD_INPUT, INTERRUPTED = 2, 130
-# What may stand after `run.py`: the module whose `parse(argv)` makes settings, and the one whose `run(settings)` obeys.
-# Without a word it is `fit`.
-COMMANDS = {
-    "fit": ("experiments.commands.fit", "experiments.fitting.many"),
-    "simulate": ("experiments.commands.simulate", "experiments.commands.simulate"),
-    "view": ("experiments.commands.view", "experiments.commands.view"),
-    "export": ("experiments.commands.export", "experiments.commands.export"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +30,9 @@ def parse(argv: Sequence[str]) -> Task:
     command, rest = "fit", list(argv)
     if len(argv) > 1 and argv[1] in COMMANDS:
         command, rest = argv[1], [argv[0], *argv[2:]]
+    stopping.say(stopping.CONTINUES if command == "fit" else stopping.STARTS_OVER)
     try:
-        settings = importlib.import_module(COMMANDS[command][0]).parse(rest)
+        settings = importlib.import_module(COMMANDS[command]).parse(rest)
     except UserError as error:
         raise SystemExit(_fail(error)) from None
     except BrokenPipeError:  # the help page went to a pager that was closed
@@ -59,12 +54,12 @@ def run(task: Task) -> int:
     from experiments.fitting.prior_files import PriorFileError
 
     try:
-        importlib.import_module(COMMANDS[task.command][1]).run(task.settings)
+        importlib.import_module(COMMANDS[task.command]).run(task.settings)
     except (UserError, DatasetError, BodyModelError, PriorFileError, BadPickleError, UnsafePickleError) as error:
         return _fail(error)
-    except KeyboardInterrupt:
-        hint = "; the same command continues from the last checkpoint" if task.command == "fit" else ""
-        print(f"\nStopped{hint}.", file=sys.stderr)
+    except KeyboardInterrupt:  # where `stopping` does not watch, as in other people's programs
+        stopping.say(stopping.CONTINUES if task.command == "fit" else stopping.STARTS_OVER)
+        print(f"\n{stopping.sentence()}", file=sys.stderr)
         return INTERRUPTED
     return 0
 

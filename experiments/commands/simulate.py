@@ -1,25 +1,23 @@
 """`python run.py simulate`: recorded motion -> clips with known truth, which are read like any others."""
 
 import dataclasses
-import math
-import re
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from absl import flags
+from absl import flags as absl_flags
 
 from body_models import loaders, smpl
+from experiments.base import flags, shared_options
 from experiments.base.errors import UserError
-from experiments.commands import flag_text
 from experiments.data import neutral
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.data.neutral_file import FileError
 from experiments.loaders import simulated
 from experiments.simulation import amass, observations
 from experiments.simulation.observations import ObservationModel
+from nemo_jax.options import REQUIRED, option
 
 USAGE = """\
 Makes clips of recorded motion: what cameras, a keypoint detector and a pose estimator would say
@@ -30,165 +28,57 @@ of it.
 
 The motion is AMASS's: .npz files with poses, trans, betas and mocap_framerate, z up.
 """
-GROUPS = {
-    "Motion": ("action", "motion", "max_instances", "fps", "body_model"),
-    "Clips": ("views", "seed", "output_dir"),
-}
-FPS = 30.0  # what the constants of the observation model, many of them per frame, are meant for
-_SEED_LIMIT = 2**32
-_OBSERVE = "observe."
-_FIELDS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(ObservationModel)}
-_SHARES = ("pull", "pull_root", "confidence_spread")
+FPS = observations.MODELLED_FPS
 _BURSTS = ("lost", "swapped", "missing")
-_ABOVE_ZERO = ("confidence_px", "drift_frames")
 
 
 @dataclasses.dataclass(frozen=True)
 class SimulateSettings:
-    """Everything the command line says. fps None: the motion's own up to 30, else 30."""
+    """Everything the command line says; each field is a flag. fps None: the motion's own up to 30, else 30."""
 
-    action: str
-    motion: str
-    max_instances: int | None = None
-    fps: float | None = None
-    body_model: str | None = None
-    views: int = 1
-    seed: int = 0
-    output_dir: str = "simulated"
-    observe: ObservationModel = dataclasses.field(default_factory=ObservationModel)
-
-
-class _PairParser(flags.ArgumentParser):
-    """Two numbers of one type: `4.5,7`, `1920x1080`."""
-
-    syntactic_help = "two numbers such as 4,7"
-
-    def __init__(self, number: type):
-        self.number = number
-
-    def parse(self, argument: Any) -> Any:
-        if isinstance(argument, tuple):
-            return argument
-        parts = re.split(r"[,x]", argument.strip("()").replace(" ", ""))
-        if len(parts) != 2:
-            raise ValueError("not two numbers")
-        return tuple(self.number(part) for part in parts)
-
-    def flag_type(self) -> str:
-        return f"{self.number.__name__},{self.number.__name__}"
+    action: str = option(
+        REQUIRED,
+        "What the motions show, such as kick; picks files by their names. Required.",
+        required=("name what the motions show", "kick"),
+        check=lambda name: shared_options.name_problem(name, "kick"),
+        group="Motion",
+    )
+    motion: str = shared_options.path(
+        REQUIRED, "Folder of .npz files of motion, or one file. Required.", required=("give a folder of them", "mocap")
+    )
+    max_instances: int | None = shared_options.max_instances("Use at most so many motions.")
+    fps: float | None = shared_options.fps(
+        "Frames per second of the clips. Not given: the motion's own up to 30, and 30 for faster ones."
+    )
+    body_model: str | None = shared_options.body_model()
+    views: int = option(1, "Clips of each motion, each with a camera of its own.", least=1, most=10_000, group="Clips")
+    seed: int = shared_options.seed()
+    output_dir: str = shared_options.path(
+        "simulated", "Folder of the clips, in which they get a folder named like the action."
+    )
+    observe: ObservationModel = option(
+        ObservationModel, "Constants of the observation model, as --observe.<field>=<value>:"
+    )
 
 
-def define(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines every flag of the command."""
-
-    def string(name: str, default: str | None, text: str) -> None:
-        flags.DEFINE_string(name, default, text, flag_values=values)
-
-    string("action", None, "What the motions show, such as kick; picks files by their names. Required.")
-    string("motion", None, "Folder of .npz files of motion, or one file. Required.")
-    flags.DEFINE_integer("max_instances", None, "Use at most so many motions.", flag_values=values)
-    text = "Frames per second of the clips. Not given: the motion's own up to 30, and 30 for faster ones."
-    flags.DEFINE_float("fps", None, text, flag_values=values)
-    string("body_model", None, "SMPL file (.pkl, .npz) or its folder. Without it, the open body that ships here.")
-    flags.DEFINE_integer("views", 1, "Clips of each motion, each with a camera of its own.", flag_values=values)
-    flags.DEFINE_integer("seed", 0, "Seed of all randomness.", flag_values=values)
-    string("output_dir", "simulated", "Folder of the clips, in which they get a folder named like the action.")
-    for field, default in _FIELDS.items():
-        name = f"{_OBSERVE}{field}"
-        if isinstance(default, bool):
-            flags.DEFINE_boolean(name, default, field, flag_values=values)
-        elif isinstance(default, tuple):
-            parser = _PairParser(type(default[0]))
-            flags.DEFINE(parser, name, default, field, flag_values=values)
-        else:
-            flags.DEFINE_float(name, default, field, flag_values=values)
-
-
-def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> SimulateSettings:
-    """Settings of a command line.
-
-    Args:
-      argv: the program's name and its arguments, without the word `simulate`.
-      values: where flags live; another one in tests.
-
-    Raises:
-      UserError: an unknown, missing or bad flag.
-      SystemExit: help was asked for; it has been printed.
-    """
-    if "motion" not in values:
-        define(values)
-    known = [*(name for group in GROUPS.values() for name in group), *(f"{_OBSERVE}{field}" for field in _FIELDS)]
-    required = {"action": ("name what the motions show", "kick"), "motion": ("give a folder of them", "mocap")}
-    flag_text.read(argv, values, known, required, lambda: help_page(values))
-    constants: dict[str, Any] = {field: values[f"{_OBSERVE}{field}"].value for field in _FIELDS}
-    own: dict[str, Any] = {name: values[name].value for group in GROUPS.values() for name in group}
-    settings = SimulateSettings(observe=ObservationModel(**constants), **own)
+def parse(argv: Sequence[str], values: absl_flags.FlagValues = absl_flags.FLAGS) -> SimulateSettings:
+    """Settings of a command line; see `flags.read`."""
+    settings = flags.read(SimulateSettings, USAGE, argv, values).settings
     check(settings)
     return settings
 
 
-def help_page(values: flags.FlagValues) -> str:
-    """What `--help` prints: our own flags, then every constant of the observation model with its comment in the source."""
-    lines = [USAGE, *flag_text.group_lines(GROUPS, values)]
-    lines.append("Constants of the observation model, as --observe.<field>=<value>:")
-    for section, fields in flag_text.field_comments(ObservationModel).items():
-        lines += ["", f"  {section}"] if section else []
-        for field, comment in fields.items():
-            default = _FIELDS[field]
-            shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
-            lines += flag_text.entry(
-                f"--{_OBSERVE}{field}", shown.lower() if isinstance(default, bool) else shown, comment, column=42
-            )
-    return "\n".join(lines)
-
-
 def check(settings: SimulateSettings) -> None:
-    """Raises UserError: a value that no run could use."""
-
-    def need(name: str, fits: bool, expected: str) -> None:
-        if not fits:
-            raise UserError(f"--{name}={getattr(settings, name)} is out of range; give {expected}")
-
-    if re.search(r"[/\\\0]", settings.action) or settings.action.startswith("."):
-        raise UserError(f"--action={settings.action} is not a name; give one such as kick")
-    need("seed", 0 <= settings.seed < _SEED_LIMIT, f"a number from 0 to {_SEED_LIMIT - 1}")
-    need("views", settings.views >= 1, "1 or more")
-    need("max_instances", settings.max_instances is None or settings.max_instances >= 1, "1 or more")
-    need("fps", settings.fps is None or 0 < settings.fps < math.inf, "a number above 0")
-    check_model(settings.observe)
-
-
-def check_model(model: ObservationModel) -> None:
-    """Raises UserError: a constant that no observation could use, named as its flag."""
-
-    def need(field: str, fits: bool, expected: str) -> None:
-        if not fits:
-            value = getattr(model, field)
-            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            raise UserError(f"--{_OBSERVE}{field}={shown} is out of range; give {expected}")
-
-    for field, default in _FIELDS.items():
-        value = getattr(model, field)
-        if isinstance(default, bool):
-            continue
-        need(field, bool(np.isfinite(value).all()), "numbers that are finite")
-        if field in _SHARES:
-            need(field, 0 <= value <= 1, "a number from 0 to 1")
-        elif field in _ABOVE_ZERO:
-            need(field, value > 0, "a number above 0")
-        elif field.endswith("_range"):
-            need(field, value[0] <= value[1], "the least and then the greatest")
-            if field != "azimuth_range" and field != "height_range":
-                need(field, value[0] > 0, "numbers above 0")
-        elif field == "image_size":
-            need(field, min(value) >= 1, "a width and a height of 1 or more")
-        else:
-            need(field, value >= 0, "0 or more")
+    """Raises UserError: a value that no run could use, or values that do not go together."""
+    flags.check(settings)
     for kind in _BURSTS:
-        share, length = getattr(model, f"{kind}_fraction"), getattr(model, f"{kind}_burst")
-        need(f"{kind}_fraction", share < 1, "a number from 0 up to, but not including, 1")
+        share, length = (getattr(settings.observe, f"{kind}_{what}") for what in ("fraction", "burst"))
         least = max(1.0, share / (1 - share))
-        need(f"{kind}_burst", length >= least, f"{least:g} or more, as a share of {share:g} needs runs that long")
+        if length < least:
+            raise UserError(
+                f"--observe.{kind}_burst={length} is out of range; give {least:g} or more, as a share of {share:g} needs "
+                "runs that long"
+            )
 
 
 def run(settings: SimulateSettings) -> None:

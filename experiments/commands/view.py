@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import flags
+from absl import flags as absl_flags
 
 from body_models.loaders import BodyModelError
+from experiments.base import flags, shared_options, stopping
 from experiments.base.errors import UserError
-from experiments.commands import flag_text
+from nemo_jax.options import option
 
 USAGE = """\
 Shows a finished run in 3D: play, scrub by phase, compare instances, cameras, and the motion
@@ -26,50 +27,22 @@ field at any phase and between instances.
 The same page is in the results folder as viewer.html and opens from there without this command;
 here it is made anew whenever the run's files change.
 """
-NAMES = ("results", "port", "open")
 HOST = "127.0.0.1"  # this machine alone
 _INPUTS = ("params.npz", "config.json", "metrics.json")
 
 
 @dataclasses.dataclass(frozen=True)
 class ViewSettings:
-    """Everything the command line says. port 0: any that is free."""
+    """Everything the command line says; each field is a flag."""
 
-    results: str
-    port: int = 8080
-    open: bool = True
-
-
-def define(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines every flag of the command."""
-    text = "Output folder of a finished run, such as results/kick. Required."
-    flags.DEFINE_string("results", None, text, flag_values=values)
-    flags.DEFINE_integer("port", 8080, "Port of the page's address; 0 takes any free one.", flag_values=values)
-    text = "Open the page in a browser, where this machine has a screen."
-    flags.DEFINE_boolean("open", True, text, flag_values=values)
+    results: str = shared_options.results()
+    port: int = option(8080, "Port of the page's address; 0 takes any free one.", least=0, most=2**16 - 1)
+    open: bool = option(True, "Open the page in a browser, where this machine has a screen.")
 
 
-def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> ViewSettings:
-    """Settings of a command line.
-
-    Args:
-      argv: the program's name and its arguments, without the word `view`.
-      values: where flags live; another one in tests.
-
-    Raises:
-      UserError: an unknown, missing or bad flag.
-      SystemExit: help was asked for; it has been printed.
-    """
-    if "port" not in values:
-        define(values)
-    required = {"results": ("give the output folder of a run", "results/kick")}
-    page = lambda: "\n".join([USAGE, *(line for name in NAMES for line in flag_text.flag_entry(values[name]))])
-    flag_text.read(argv, values, NAMES, required, page)
-    own: dict[str, Any] = {name: values[name].value for name in NAMES}
-    settings = ViewSettings(**own)
-    if not 0 <= settings.port < 2**16:
-        raise UserError(f"--port={settings.port} is out of range; give a number from 0 to {2**16 - 1}")
-    return settings
+def parse(argv: Sequence[str], values: absl_flags.FlagValues = absl_flags.FLAGS) -> ViewSettings:
+    """Settings of a command line; see `flags.read`."""
+    return flags.read(ViewSettings, USAGE, argv, values).settings
 
 
 def run(settings: ViewSettings) -> None:
@@ -87,12 +60,13 @@ def run(settings: ViewSettings) -> None:
     page.html()
     with serve(page, settings.port) as server:
         address = f"http://{HOST}:{server.server_port}/"
-        print(f"{settings.results} is shown at {address}\nCtrl-C ends this.")
-        sys.stdout.flush()
-        if settings.open and _has_screen():
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         try:
-            server.serve_forever()
+            with stopping.as_exception():
+                print(f"{settings.results} is shown at {address}\nCtrl-C ends this.")
+                sys.stdout.flush()
+                if settings.open and _has_screen():
+                    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+                server.serve_forever()
         except KeyboardInterrupt:
             print("\nEnded.")
 

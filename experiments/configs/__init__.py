@@ -1,4 +1,7 @@
-"""Presets: one file each, whose function of the same name returns a `FitConfig` and whose docstring says what it is for."""
+"""Presets: one file each, with a function of the same name that returns a `FitConfig`.
+
+`SUMMARY` says what a preset is for, in a sentence of the help page; its docstring has the command, and what to expect of it.
+"""
 
 import difflib
 import importlib
@@ -19,8 +22,8 @@ def get(name: str) -> FitConfig:
 
 
 def summary(name: str) -> str:
-    """First line of a preset's docstring."""
-    return (_module(name).__doc__ or "").strip().split("\n")[0]
+    """What a preset is for, in a sentence."""
+    return _module(name).SUMMARY
 
 
 def _module(name: str):

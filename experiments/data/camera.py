@@ -9,6 +9,12 @@ import numpy as np
 Array = np.ndarray
 
 
+def is_rotation(matrix: Array) -> bool:
+    """Whether the columns of a matrix (3, 3) are right-handed, of length 1 and perpendicular, up to 0.001."""
+    matrix = np.asarray(matrix, float)
+    return bool(np.abs(matrix @ matrix.T - np.eye(3)).max() <= 1e-3 and np.linalg.det(matrix) > 0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Camera:
     """A static pinhole camera: world_from_camera (3, 3), position (3,) metres, focal pixels, image_size (width, height).

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Literal
 
 import numpy as np
 
+from experiments.data import select as selecting
 from experiments.data.camera import Camera
 from experiments.data.footage import Video
+from experiments.data.select import PARTS, PER_FRAME, PER_INSTANCE, PER_OWN_FRAME, SHARED
 from nemo_jax.clips import Clips, GroundTruth
 from nemo_jax.instances import Instance, pad
 
@@ -48,22 +51,22 @@ class Dataset:
     source_frames (N,): frames of each clip before resampling; None = as they were filmed.
     """
 
-    clips: Clips
-    names: tuple[str, ...]
-    action: str
-    box_size: Array
-    truth: GroundTruth | None = None
-    cameras: tuple[Camera, ...] | None = None
-    frame_paths: tuple[tuple[str | None, ...] | None, ...] | None = None
-    videos: tuple[Video | None, ...] | None = None
-    notes: tuple[str, ...] = ()
-    annotated: tuple[int, ...] = tuple(range(25))
-    head_point: HeadPoint = "nose"
-    view: tuple[str, ...] | None = None
-    synthetic: bool = False
-    other_poses: Mapping[str, tuple[Array, Array]] = dataclasses.field(default_factory=dict)
-    reference_2d: tuple[Array, Array] | None = None
-    source_frames: Array | None = None
+    clips: Clips = field(metadata=PARTS)
+    names: tuple[str, ...] = field(metadata=PER_INSTANCE)
+    action: str = field(metadata=SHARED)
+    box_size: Array = field(metadata=PER_FRAME)
+    truth: GroundTruth | None = field(default=None, metadata=PARTS)
+    cameras: tuple[Camera, ...] | None = field(default=None, metadata=PER_INSTANCE)
+    frame_paths: tuple[tuple[str | None, ...] | None, ...] | None = field(default=None, metadata=PER_OWN_FRAME)
+    videos: tuple[Video | None, ...] | None = field(default=None, metadata=PER_OWN_FRAME)
+    notes: tuple[str, ...] = field(default=(), metadata=SHARED)
+    annotated: tuple[int, ...] = field(default=tuple(range(25)), metadata=SHARED)
+    head_point: HeadPoint = field(default="nose", metadata=SHARED)
+    view: tuple[str, ...] | None = field(default=None, metadata=PER_INSTANCE)
+    synthetic: bool = field(default=False, metadata=SHARED)
+    other_poses: Mapping[str, tuple[Array, Array]] = field(default_factory=dict, metadata=PER_FRAME)
+    reference_2d: tuple[Array, Array] | None = field(default=None, metadata=PER_FRAME)
+    source_frames: Array | None = field(default=None, metadata=PER_INSTANCE)
 
     def __post_init__(self) -> None:
         shape = np.shape(self.clips.init_pose)
@@ -75,6 +78,22 @@ class Dataset:
                     f"other_poses of {name} have shape {np.shape(pose)} and their mask {np.shape(mask)}, expected {shape} "
                     f"and {shape[:2]}, those of the clips"
                 )
+
+    def select(self, instances: Sequence[int] | Array | None = None, frames: selecting.Frames = None) -> Dataset:
+        """The dataset of some instances and some of their frames, padded to the longest of them.
+
+        Args:
+          instances: numbers in [0, N), in any order and as often as wanted; None = all.
+          frames: None = all; a number = the first so many of each instance; a slice = those of each instance; or, for each
+            instance taken, the numbers of its frames, rows of any lengths or an array (M, F), where -1 is an empty slot.
+
+        Frame rates stay as they are: who leaves out frames between others says the new rate.
+
+        Raises:
+          ValueError: an instance would be left without a frame, or with an empty slot before one; or `frames` has another
+            number of rows than instances are taken.
+        """
+        return selecting.take(self, selecting.choose(self.clips.frame_mask, instances, frames))
 
 
 def visible_box_size(keypoints: Array, confidence: Array) -> Array:

@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from experiments.data import select
+
 Array = np.ndarray
 PICTURES = (".png", ".jpg", ".jpeg")
+ASSUMED_FPS = 30.0
+"""Frames per second of what does not tell: of single pictures, of files without a rate, of films without usable times."""
 
 
 class BrokenClipError(ValueError):
@@ -29,6 +33,11 @@ class Video:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Video) and self.path == other.path and np.array_equal(self.frames, other.frames)
 
+    def select(self, frames: Array | range) -> Video:
+        """Some of the instance's frames, by their numbers; those that it does not have are left out."""
+        known = [frame for frame in frames if 0 <= frame < len(self.frames)]
+        return dataclasses.replace(self, frames=self.frames[known])
+
 
 @dataclasses.dataclass(frozen=True)
 class Footage:
@@ -46,8 +55,13 @@ class Footage:
 
     def cut(self, count: int) -> Footage:
         """The first `count` frames."""
-        video = self.video and dataclasses.replace(self.video, frames=self.video.frames[:count])
-        return dataclasses.replace(self, num_frames=count, paths=self.paths and self.paths[:count], video=video)
+        paths, video = (select.own_frames(own, range(count)) for own in (self.paths, self.video))
+        return dataclasses.replace(self, num_frames=count, paths=paths, video=video)
+
+
+def stems(paths: tuple[str | None, ...] | None) -> list[str | None] | None:
+    """The names of pictures without their endings; None where a picture, or all of them, are missing."""
+    return [Path(path).stem if path else None for path in paths] if paths else None
 
 
 def read(place: Path) -> Footage:
@@ -63,36 +77,46 @@ def read(place: Path) -> Footage:
     raise BrokenClipError(f"there is no {place}, neither a folder of pictures nor a film")
 
 
-def _in_order(folder: Path) -> tuple[Path | None, ...]:
+def in_order(folder: Path, count: int | None = None, endings: tuple[str, ...] = PICTURES) -> tuple[Path | None, ...]:
     """The pictures of a folder by the frames that they are, None where one of the numbers is missing.
 
-    Names that are numbers count from the least one; other names are in alphabetical order.
+    Names that are numbers count from the least one, or, of a known number of frames that they do not span exactly, from 0 or
+    1; other names are in alphabetical order.
+
+    Args:
+      folder: of the pictures.
+      count: of frames, where it is known: as many are returned. None = as many as there are numbers from first to last.
+      endings: of the names of pictures, in small letters.
     """
     found = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith(".")
+        path for path in folder.glob("*") if path.suffix.lower() in endings and not path.name.startswith(".")
     )
-    if not found or not all(path.stem.isdecimal() for path in found):
-        return tuple(found)
-    by_number = {int(path.stem): path for path in found}
-    first, last = min(by_number), max(by_number)
-    # Numbers with more gaps than pictures are names, not frames.
-    if last - first + 1 > 2 * len(by_number):
-        return tuple(by_number[number] for number in sorted(by_number))
-    return tuple(by_number.get(number) for number in range(first, last + 1))
+    by_number = {int(path.stem): path for path in found if path.stem.isdecimal()}
+    if found and len(by_number) == len(found):
+        first, span = min(by_number), max(by_number) - min(by_number) + 1
+        if count is not None and span != count and first < count:
+            found = [by_number.get(number) for number in range(min(first, 1), min(first, 1) + count)]
+        # Numbers with more gaps than pictures are names, not frames.
+        elif span <= 2 * len(by_number):
+            found = [by_number.get(number) for number in range(first, first + span)]
+        else:
+            found = [by_number[number] for number in sorted(by_number)]
+    return tuple(found) if count is None else (*found, *[None] * count)[:count]
 
 
 def _pictures(folder: Path) -> Footage:
-    frames = _in_order(folder)
+    frames = in_order(folder)
     if not frames:
         raise BrokenClipError(f"{folder} holds no pictures ({', '.join(PICTURES)})")
     for path in frames:
-        size = path and _size(path)
+        size = path and picture_size(path)
         if size:
             return Footage(len(frames), size, tuple(str(path) if path else None for path in frames))
     raise BrokenClipError(f"none of the pictures in {folder} can be read")
 
 
-def _size(path: Path) -> tuple[int, int] | None:
+def picture_size(path: str | Path) -> tuple[int, int] | None:
+    """Width and height of a picture; None where it cannot be read."""
     try:
         with Image.open(path) as picture:
             return picture.size

@@ -1,10 +1,15 @@
-"""Which clips of a folder `--ids` asks for."""
+"""Which clips of a folder are meant: the folder of `--data_dir`, and the names of `--ids`."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from experiments.base.text import listed, natural
 from experiments.data.dataset import DatasetError
+
+
+def no_folder(root: Path, wanted: str) -> str:
+    """The sentence for a `--data_dir` that is no folder; `wanted` says which folder to give."""
+    return f"--data_dir={root} is {'a file' if root.exists() else 'nothing'}, not a folder; give {wanted}"
 
 
 def choose_ids(names: Iterable[str], action: str, ids: str | None, place: Path) -> list[str]:

@@ -20,20 +20,23 @@ from experiments.base.text import listed, natural
 from experiments.data import neutral_file
 from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, DatasetError, HeadPoint, Instance, Video, pad, stack, visible_box_size
-from experiments.data.ids import choose_ids
+from experiments.data.footage import ASSUMED_FPS
+from experiments.data.ids import choose_ids, no_folder
 from experiments.data.neutral_file import FileError
 from nemo_jax.clips import GroundTruth
 
 Array = np.ndarray
 Arrays = Mapping[str, Array]
-FPS = 30.0  # of files that do not say theirs
 NUM_BETAS = 10  # of files whose truth has no shape
+_OF_TRUTH = ("pose", "translation", "joints", "betas")
 
 
 def recognises(data_dir: str | Path) -> bool:
     """Whether the folder looks like the format: `.npz` files in it or in its subfolders."""
     root = Path(data_dir)
-    return bool(_instances(root)) or any(_instances(folder) for folder in root.iterdir() if folder.is_dir())
+    return bool(neutral_file.files(root)) or any(
+        neutral_file.files(folder) for folder in root.iterdir() if folder.is_dir()
+    )
 
 
 def actions(data_dir: str | Path) -> list[str]:
@@ -41,7 +44,7 @@ def actions(data_dir: str | Path) -> list[str]:
     root = Path(data_dir)
     found = set()
     for folder in (root, *sorted(p for p in root.iterdir() if p.is_dir())):
-        for path in _instances(folder):
+        for path in neutral_file.files(folder):
             # Files that cannot be read are named when their action is.
             with contextlib.suppress(FileError):
                 found.add(neutral_file.text(neutral_file.read(path, ("action",)), "action", folder.name))
@@ -65,7 +68,7 @@ def write(dataset: Dataset, folder: str | Path, replace: bool = False) -> list[P
             raise DatasetError(f"{name!r} cannot name a file; rename the action or the instance")
     home = Path(folder) / dataset.action
     paths = [home / f"{name}.npz" for name in dataset.names]
-    strangers = [path for path in _instances(home) if path not in paths]
+    strangers = [path for path in neutral_file.files(home) if path not in paths]
     if strangers and not replace:
         found = listed([path.name for path in strangers])
         raise DatasetError(
@@ -86,49 +89,46 @@ def write(dataset: Dataset, folder: str | Path, replace: bool = False) -> list[P
 
 def _arrays(dataset: Dataset, n: int, path: Path) -> dict[str, Any]:
     """What is known of instance `n`, without padding, by the keys of the format."""
-    clips = dataset.clips
-    frames = int(np.asarray(clips.frame_mask[n]).sum())
-
-    def own(padded: Any) -> Array:
-        return np.asarray(padded)[n, :frames]
-
+    alone = dataset.select([n])
+    clips = alone.clips
     arrays: dict[str, Any] = {
-        "name": np.array(dataset.names[n]),
-        "action": np.array(dataset.action),
+        "name": np.array(alone.names[0]),
+        "action": np.array(alone.action),
         "order": n,
-        "keypoints": own(clips.keypoints),
-        "confidence": own(clips.confidence),
-        "image_size": np.asarray(clips.image_size)[n],
-        "fps": np.asarray(clips.fps)[n],
-        "focal_length": np.asarray(clips.focal_length)[n],
-        "box_size": own(dataset.box_size),
-        "annotated": np.array(dataset.annotated, int),
-        "head_point": np.array(dataset.head_point),
-        "synthetic": np.array(dataset.synthetic),
-        "notes": np.array(dataset.notes, str),
+        "keypoints": clips.keypoints[0],
+        "confidence": clips.confidence[0],
+        "image_size": clips.image_size[0],
+        "fps": clips.fps[0],
+        "focal_length": clips.focal_length[0],
+        "box_size": alone.box_size[0],
+        "annotated": np.array(alone.annotated, int),
+        "head_point": np.array(alone.head_point),
+        "synthetic": np.array(alone.synthetic),
+        "notes": np.array(alone.notes, str),
     }
-    if np.any(own(clips.init_mask)) or np.any(own(clips.init_pose)):
-        arrays |= {"init_pose": own(clips.init_pose), "init_mask": own(clips.init_mask)}
-    if dataset.reference_2d is not None:
-        arrays |= zip(("reference_keypoints", "reference_confidence"), map(own, dataset.reference_2d), strict=True)
-    if dataset.view is not None:
-        arrays["view"] = np.array(dataset.view[n])
-    if dataset.source_frames is not None:
-        arrays["source_frames"] = np.asarray(dataset.source_frames)[n]
-    if dataset.other_poses:
-        arrays["other_names"] = np.array(tuple(dataset.other_poses), str)
-        arrays["other_poses"] = np.stack([own(pose) for pose, _ in dataset.other_poses.values()])
-        arrays["other_masks"] = np.stack([own(mask) for _, mask in dataset.other_poses.values()])
-    return arrays | _pictures_of(dataset, n, path) | _truth_of(dataset, n, own)
+    if np.any(clips.init_mask) or np.any(clips.init_pose):
+        arrays |= {"init_pose": clips.init_pose[0], "init_mask": clips.init_mask[0]}
+    if alone.reference_2d is not None:
+        keypoints, confidence = alone.reference_2d
+        arrays |= {"reference_keypoints": keypoints[0], "reference_confidence": confidence[0]}
+    if alone.view is not None:
+        arrays["view"] = np.array(alone.view[0])
+    if alone.source_frames is not None:
+        arrays["source_frames"] = alone.source_frames[0]
+    if alone.other_poses:
+        arrays["other_names"] = np.array(tuple(alone.other_poses), str)
+        arrays["other_poses"] = np.stack([pose[0] for pose, _ in alone.other_poses.values()])
+        arrays["other_masks"] = np.stack([mask[0] for _, mask in alone.other_poses.values()])
+    return arrays | _pictures_of(alone, path) | _truth_of(alone)
 
 
-def _truth_of(dataset: Dataset, n: int, own: Any) -> dict[str, Any]:
+def _truth_of(alone: Dataset) -> dict[str, Any]:
+    """What is true of the only instance of a dataset."""
     arrays: dict[str, Any] = {}
-    if dataset.truth is not None:
-        arrays |= {f"truth_{name}": own(getattr(dataset.truth, name)) for name in ("pose", "translation", "joints")}
-        arrays["truth_betas"] = np.asarray(dataset.truth.betas)[n]
-    if dataset.cameras is not None:
-        camera = dataset.cameras[n]
+    if alone.truth is not None:
+        arrays |= {f"truth_{name}": getattr(alone.truth, name)[0] for name in _OF_TRUTH}
+    if alone.cameras is not None:
+        camera = alone.cameras[0]
         arrays |= {
             "world_from_camera": camera.world_from_camera,
             "camera_position": camera.position,
@@ -138,14 +138,17 @@ def _truth_of(dataset: Dataset, n: int, own: Any) -> dict[str, Any]:
     return arrays
 
 
-def _pictures_of(dataset: Dataset, n: int, path: Path) -> dict[str, Any]:
-    """Paths relative to the file, so that a folder of files and pictures can be moved; "" and no paths stand for None."""
+def _pictures_of(alone: Dataset, path: Path) -> dict[str, Any]:
+    """Where the pictures of the only instance of a dataset are.
+
+    Paths are relative to the file, so that a folder of files and pictures can be moved; "" and no paths stand for None.
+    """
     arrays: dict[str, Any] = {}
-    if dataset.frame_paths is not None:
-        pictures = dataset.frame_paths[n] or ()
+    if alone.frame_paths is not None:
+        pictures = alone.frame_paths[0] or ()
         arrays["frame_paths"] = np.array([_relative(p, path.parent) if p else "" for p in pictures], str)
-    if dataset.videos is not None:
-        video = dataset.videos[n]
+    if alone.videos is not None:
+        video = alone.videos[0]
         arrays["video_path"] = np.array(_relative(video.path, path.parent) if video else "")
         if video:
             arrays["video_frames"] = np.asarray(video.frames)
@@ -165,11 +168,11 @@ def load(data_dir: str | Path, action: str, max_instances: int | None = None, *,
       DatasetError: no such folder, no files, none of the action, none that can be used.
     """
     root = Path(data_dir)
-    folder = root / action if _instances(root / action) else root
+    folder = root / action if neutral_file.files(root / action) else root
     found: list[tuple[Path, dict[str, Array]]] = []
     broken: dict[str, list[str]] = {}  # reason -> files
     others = set()
-    for path in _instances(folder):
+    for path in neutral_file.files(folder):
         try:
             arrays = neutral_file.read(path)
             files_action = neutral_file.text(arrays, "action", action)
@@ -243,7 +246,7 @@ def _instance(row: Arrays) -> Instance:
         init_pose=row.get("init_pose"),
         init_mask=row.get("init_mask"),
         focal_length=float(row.get("focal_length", np.nan)),
-        fps=float(row.get("fps", FPS)),
+        fps=float(row.get("fps", ASSUMED_FPS)),
     )
 
 
@@ -252,11 +255,9 @@ def _box_size(row: Arrays) -> Array:
 
 
 def _truth(rows: list[dict[str, Array]]) -> GroundTruth:
-    timed: dict[str, Any] = {
-        name: pad([row[f"truth_{name}"] for row in rows]) for name in ("pose", "translation", "joints")
-    }
-    betas: Any = pad([row.get("truth_betas", np.zeros(NUM_BETAS)) for row in rows])
-    return GroundTruth(**timed, betas=betas)
+    none = {"truth_betas": np.zeros(NUM_BETAS)}
+    fields: dict[str, Any] = {name: pad([(none | row)[f"truth_{name}"] for row in rows]) for name in _OF_TRUTH}
+    return GroundTruth(**fields)
 
 
 def _camera(row: Arrays) -> Camera:
@@ -339,23 +340,29 @@ def _agreeing(
 
 def _doubts(row: Arrays) -> list[str]:
     """What looks like keypoints in other units or an image size the wrong way round."""
-    seen = row["keypoints"][row["confidence"] > 0]
     width, height = row["image_size"]
-    if np.abs(seen).max() <= 2 < min(width, height):
-        return [
-            "its keypoints all lie within 2 pixels of the corner; are they shares of the image? Pixels are expected."
-        ]
-    outside = float(np.mean(np.any((seen < 0) | (seen > row["image_size"]), axis=-1)))
-    if outside > 0.5:
-        return [f"{outside:.0%} of its seen keypoints lie outside the image of width {width:g} and height {height:g}."]
-    return []
+    doubts = []
+    for kind in ("", "reference_"):
+        seen = row[f"{kind}keypoints"][row[f"{kind}confidence"] > 0] if f"{kind}keypoints" in row else np.zeros((0, 2))
+        if not len(seen):
+            continue
+        what = f"{kind.replace('_', ' ')}keypoints"
+        outside = float(np.mean(np.any((seen < 0) | (seen > row["image_size"]), axis=-1)))
+        if np.abs(seen).max() <= 2 < min(width, height):
+            doubts.append(
+                f"its {what} all lie within 2 pixels of the corner; are they shares of the image? Pixels are expected."
+            )
+        elif outside > 0.5:
+            doubts.append(
+                f"{outside:.0%} of its seen {what} lie outside the image of width {width:g} and height {height:g}."
+            )
+    return doubts
 
 
 def _why_nothing(root: Path, action: str, broken: list[str], others: set[str]) -> str:
     if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
-        return f"--data_dir={root} is {found}, not a folder; give the folder that holds the instances"
-    others |= {folder.name for folder in root.iterdir() if folder.is_dir() and _instances(folder)}
+        return no_folder(root, "the folder that holds the instances")
+    others |= {folder.name for folder in root.iterdir() if folder.is_dir() and neutral_file.files(folder)}
     if broken:
         return f"--action={action} has no usable instance: {listed(broken)}"
     if others:
@@ -365,11 +372,6 @@ def _why_nothing(root: Path, action: str, broken: list[str], others: set[str]) -
 
 def _reasons(broken: dict[str, list[str]]) -> list[str]:
     return [f"{listed(files)} ({reason})" for reason, files in broken.items()]
-
-
-def _instances(folder: Path) -> list[Path]:
-    """The files of a folder, by name; not hidden ones, such as one that was being written when a run was killed."""
-    return sorted(path for path in folder.glob("*.npz") if path.is_file() and not path.name.startswith("."))
 
 
 def _is_file_name(name: str) -> bool:

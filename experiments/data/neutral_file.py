@@ -15,6 +15,8 @@ import numpy as np
 
 from body_models import joints as jn
 from experiments.base.text import listed
+from experiments.data import ranges
+from experiments.data.camera import is_rotation
 from experiments.data.dataset import HeadPoint
 
 Array = np.ndarray
@@ -69,6 +71,23 @@ KEYS = {
     "camera_focal": Entry("numbers"),
     "camera_image_size": Entry("whole numbers", (2,)),
 }
+_RANGES = {
+    "image_size": ranges.SIDE,
+    "camera_image_size": ranges.LENGTH,
+    "fps": ranges.RATE,
+    "focal_length": ranges.FOCAL,
+    "camera_focal": ranges.FOCAL,
+    "camera_position": ranges.POSITION,
+    "box_size": ranges.LENGTH,
+    "source_frames": ranges.FRAMES,
+    "video_frames": ranges.FRAMES,
+    "init_pose": ranges.ANGLE,
+    "other_poses": ranges.ANGLE,
+    "truth_pose": ranges.ANGLE,
+    "truth_translation": ranges.POSITION,
+    "truth_joints": ranges.POSITION,
+    "truth_betas": ranges.BETAS,
+}
 REQUIRED = ("keypoints", "confidence", "image_size")
 # Keys that say something only together; those in the second list may be left out even so.
 _TOGETHER = (
@@ -85,6 +104,11 @@ _MOST_BYTES = 4 << 30
 
 class FileError(ValueError):
     """A file that cannot be used; the message says why and does not name the file."""
+
+
+def files(folder: Path) -> list[Path]:
+    """The `.npz` files of a folder, by name; not hidden ones, such as one that was being written when a run was killed."""
+    return sorted(path for path in folder.glob("*.npz") if path.is_file() and not path.name.startswith("."))
 
 
 def read(path: Path, wanted: Collection[str] | None = None) -> dict[str, Array]:
@@ -150,7 +174,7 @@ def check(arrays: Mapping[str, Array]) -> dict[str, Array]:
         _clear(checked, "reference_keypoints", arrays["reference_confidence"] == 0)
     for poses, mask in (("init_pose", "init_mask"), ("other_poses", "other_masks")):
         if mask in arrays:
-            _check_choices(mask, arrays[mask])
+            ranges.choice(mask, arrays[mask], FileError)
             _clear(checked, poses, arrays[mask] == 0)
     for key, array in checked.items():
         if KEYS[key].kind == "numbers":
@@ -226,12 +250,6 @@ def _check_finite(key: str, array: Array) -> None:
         raise FileError(f"{key} has {int(bad.sum())} values that are NaN or too large{at}, expected numbers{instead}")
 
 
-def _check_choices(key: str, array: Array) -> None:
-    odd = array[(array != 0) & (array != 1)]
-    if odd.size:
-        raise FileError(f"{key} holds {odd.ravel()[0]}, expected 0 or 1")
-
-
 def _check_values(arrays: Mapping[str, Array], frames: int) -> None:
     def least(key: str, low: float, above: bool = False) -> None:
         if key in arrays:
@@ -253,6 +271,9 @@ def _check_values(arrays: Mapping[str, Array], frames: int) -> None:
     least("box_size", 0)
     least("source_frames", 1)
     least("video_frames", -1)
+    for key, known in _RANGES.items():
+        if key in arrays:
+            known.check(key, arrays[key], FileError)
     shown = arrays.get("video_frames", np.zeros(0, int))
     shown = shown[shown >= 0]
     if np.any(shown[1:] < shown[:-1]):
@@ -275,9 +296,7 @@ def _check_values(arrays: Mapping[str, Array], frames: int) -> None:
 
 def _check_camera(arrays: Mapping[str, Array]) -> None:
     rotation = arrays.get("world_from_camera")
-    if rotation is not None and (
-        np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation.astype(float)) < 0
-    ):
+    if rotation is not None and not is_rotation(rotation):
         raise FileError(
             "world_from_camera is not a rotation: its columns must be right-handed, of length 1, perpendicular"
         )

@@ -1,23 +1,21 @@
-"""Frame slots added to what is predicted and scored, so that clips of other lengths find the compiled programs again.
+"""Padding to one of a few lengths, so that clips of different lengths share the programs compiled for these lengths.
 
-Padding is zeros behind the frames that exist, whose masks are 0 there; it changes no number.
+Padding is zeros behind the frames that exist, and the frame mask is 0 there; it changes no result.
 """
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
+from experiments.data import select
 from experiments.data.dataset import Dataset
-from nemo_jax import parallel
-from nemo_jax.clips import TIMED, Clips
-
-_OF_TRUTH = ("pose", "translation", "joints")
+from nemo_jax import stacking
+from nemo_jax.clips import Clips
 
 
 def slots(num_frames: int) -> int:
-    """Frames up to which so many are padded: one of a few numbers."""
-    return parallel.bucket(num_frames)
+    """The length, one of a few, to which clips of so many frames are padded."""
+    return stacking.bucket(num_frames)
 
 
 def array(values: Any, frames: int) -> np.ndarray:
@@ -27,27 +25,21 @@ def array(values: Any, frames: int) -> np.ndarray:
 
 
 def clips(given: Clips) -> Clips:
-    """Clips with all their slots, on the host."""
-    frames = slots(given.num_frames)
-    return dataclasses.replace(given, **grown(given, TIMED, frames))
+    """Clips padded to that length, as NumPy arrays."""
+    return select.take(given, select.choose(given.frame_mask, None, _slots(given)))
 
 
-def dataset(given: Dataset) -> Dataset:
-    """A dataset whose arrays have all their slots; pictures and films are those that there are."""
-    frames = slots(given.clips.num_frames)
-    truth, reference = given.truth, given.reference_2d
-    return dataclasses.replace(
-        given,
-        clips=clips(given.clips),
-        box_size=array(given.box_size, frames),
-        truth=None if truth is None else dataclasses.replace(truth, **grown(truth, _OF_TRUTH, frames)),
-        other_poses={
-            name: (array(pose, frames), array(mask, frames)) for name, (pose, mask) in given.other_poses.items()
-        },
-        reference_2d=None if reference is None else (array(reference[0], frames), array(reference[1], frames)),
-    )
+def dataset(given: Dataset, frames: int | None = None) -> Dataset:
+    """A dataset whose arrays are padded to `frames`, None = that length; lists of pictures and frames of films are not."""
+    return given.select(frames=_slots(given.clips, frames))
 
 
 def grown(given: Any, names: tuple[str, ...], frames: int) -> dict[str, Any]:
     """Fields (N, T, ...) by these names, as (N, frames, ...)."""
     return {name: array(getattr(given, name), frames) for name in names}
+
+
+def _slots(given: Clips, length: int | None = None) -> np.ndarray:
+    """For each instance, the frames that there are and then empty slots, (N, length)."""
+    frames = np.arange(slots(given.num_frames) if length is None else length)
+    return np.tile(np.where(frames < given.num_frames, frames, -1), (given.num_instances, 1))

@@ -14,6 +14,7 @@ import numpy as np
 
 from body_models import joints as jn
 from body_models import smpl
+from experiments.data.footage import ASSUMED_FPS
 from nemo_jax import ik, rotations
 from nemo_jax.priors import published_limits
 
@@ -91,7 +92,7 @@ _WINDOW, _OVERLAP = 128, 32
 _SEEN_LANDMARKS, _SEEN_VISIBILITY = 6, 0.5
 
 
-def initial_pose(body: smpl.SMPL, world: Array, visibility: Array, fps: float = 30.0) -> tuple[Array, Array]:
+def initial_pose(body: smpl.SMPL, world: Array, visibility: Array, fps: float = ASSUMED_FPS) -> tuple[Array, Array]:
     """SMPL poses of ONE video's person.
 
     Args:

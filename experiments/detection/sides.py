@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from body_models import joints as jn
 from experiments.detection.landmarks import LANDMARKS
 
 Array = np.ndarray
 
-_TWIN = {"left": "right", "right": "left"}
 # The landmark on the other side of each, itself for the nose.
-MIRROR = np.array([LANDMARKS.index("_".join(_TWIN.get(word, word) for word in name.split("_"))) for name in LANDMARKS])
+MIRROR = jn.mirror_order(LANDMARKS)
 # What changes sides together: everything, or the legs below the hips.
 _WHOLE, _LEGS = np.arange(33), np.arange(25, 33)
 # What tells: shoulders to wrists, hips to ankles.
@@ -40,7 +40,7 @@ def exchanged(landmarks: Array, seen: Array) -> Array:
     for group in (_WHOLE, _LEGS):
         telling = np.intersect1d(_BODY, group)
         swap = _names(points[:, telling] / size, points[:, MIRROR[telling]] / size)
-        points[np.ix_(swap, group)] = points[np.ix_(swap, MIRROR[group])]
+        points[swap] = points[swap][:, jn.mirror_order(LANDMARKS, group)]
         result[np.ix_(frames[swap], group)] ^= True
     return result
 

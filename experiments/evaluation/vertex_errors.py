@@ -1,28 +1,27 @@
 """Distances between the meshes of a fit, or of another method's poses, and those of the ground truth.
 
-Meshes are two hundred times as large as skeletons, so a few frames are skinned at a time.
+Meshes are two hundred times as large as skeletons, so a few frames are skinned at a time. Pure functions of arrays, of I
+instances, whatever fits they belong to.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from body_models import smpl
-from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import FittedMotion
 from nemo_jax import metrics, rotations
 
 Array = jax.Array
-_CHUNK = 32  # frames whose vertices are in memory at a time
+# Frames whose vertices are in memory at a time.
+_CHUNK = {"cpu": 32}
+_CHUNK_OF_ACCELERATORS = 256
 
 
 class Posed(NamedTuple):
-    """A body: rotations (24, 3, 3), translation (3,), betas (S,)."""
+    """A body: rotations (24, 3, 3), or axis-angle (24, 3) where it says so; translation (3,); betas (S,)."""
 
     rotations: Any
     translation: Any
@@ -30,43 +29,36 @@ class Posed(NamedTuple):
 
 
 def of_frames(
-    dataset: Dataset, fitted: FittedMotion, poses: np.ndarray, body: smpl.SMPL
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    body: smpl.SMPL, poses: Array, fit: Posed, true: Posed, mask: Array, joints: Array, true_joints: Array
+) -> tuple[Array, Array, Array]:
     """Mean vertex distances of every frame in mm, and G-MPJPE.
 
     Args:
-      dataset: with ground truth. fitted: the fit. body: both are of.
-      poses: (M, N, T, 24, 3) axis-angle, of other methods.
+      body: both are of.
+      poses: (I, T, M, 24, 3) axis-angle, of M other methods.
+      fit: leading (I, T), betas (I, S). true: the same, its rotations as axis-angle.
+      mask: (I, T), 1 where the frame exists.
+      joints, true_joints: (I, T, 15, 3) metres, of the fit and the truth as they are.
 
     Returns:
-      Distances (M + 1, N, T) of bodies posed without shape, root orientation and translation, the fit last; distances
-      (N, T) of the fit as it is, with its own shape, after the rigid motion of its clip that brings it nearest to the
-      truth, as `metrics.global_errors` defines it; and G-MPJPE (N,) after the same motion. Zeros in the padding.
+      Distances (M + 1, I, T) of bodies posed without shape, root orientation and translation, the fit last; distances
+      (I, T) of the fit as it is, with its own shape, after the rigid motion of its clip that brings it nearest to the
+      truth, as `metrics.global_errors` defines it; and G-MPJPE (I,) after the same motion. Zeros in the padding.
     """
-    truth, seen = dataset.truth, fitted.prediction
-    assert truth is not None
-    mask = np.asarray(dataset.clips.frame_mask)
-    fit = Posed(seen.rotations, seen.translation, _per_frame(_betas(fitted.params.betas, body), mask))
-    true = Posed(truth.pose, truth.translation, _per_frame(_betas(truth.betas, body), mask))
+    per_frame = lambda values: jnp.broadcast_to(values[:, None], (*mask.shape, *values.shape[1:]))
+    fit = fit._replace(betas=per_frame(_fitted_to(fit.betas, body)))
+    true = true._replace(betas=per_frame(_fitted_to(true.betas, body)))
     # Points near the means; every frame's moments are about the same ones.
     origins = [_weighted_mean(posed.translation, mask) for posed in (fit, true)]
-    around = [_per_frame(origin, mask) for origin in origins]
 
-    bare, sums = _over_frames(_bare_errors, body, mask, np.moveaxis(poses, 0, 2), fit, true, *around)
-    sums = jax.tree.map(lambda x: x.sum(1, dtype=np.float64).astype(np.float32), sums)
-    move = jax.device_get(_rigid_transforms(sums, *origins))
-    moved = _over_frames(_moved_error, body, mask, fit, true, *(_per_frame(part, mask) for part in move))
-    joints = (np.asarray(x)[:, :, : metrics.PAPER_JOINTS] for x in (seen.keypoints, truth.joints))
-    return np.moveaxis(bare, -1, 0), moved, np.asarray(_moved_joint_errors(*joints, *move, mask))
-
-
-_rigid_transforms = jax.jit(jax.vmap(metrics.rigid_transform))
-
-
-@jax.jit
-@jax.vmap
-def _moved_joint_errors(joints: Array, true: Array, rotation: Array, translation: Array, mask: Array) -> Array:
-    return metrics.mpjpe(metrics.move(joints, rotation, translation), true, mask)
+    bare, sums = _over_frames(_bare_errors, body, mask, poses, fit, true, *map(per_frame, origins))
+    sums = jax.tree.map(lambda leaf: leaf.sum(1), sums)
+    move = jax.vmap(metrics.rigid_transform)(sums, *origins)
+    moved = _over_frames(_moved_error, body, mask, fit, true, *map(per_frame, move))
+    global_error = lambda own, target, rotation, translation, exists: metrics.mpjpe(
+        metrics.move(own, rotation, translation), target, exists
+    )
+    return jnp.moveaxis(bare, -1, 0), moved, jax.vmap(global_error)(joints, true_joints, *move, mask)
 
 
 # Of ONE frame.
@@ -107,52 +99,43 @@ def _with_matrices(true: Posed) -> Posed:
     return true._replace(rotations=rotations.axis_angle_to_matrix(true.rotations))
 
 
-def _over_frames(function: Callable[..., Any], body: smpl.SMPL, mask: np.ndarray, *arrays: Any) -> Any:
-    """`function(body, *frame)` of every existing frame of arrays (N, T, ...); leaves (N, T, ...), zeros in the padding."""
-    rows = np.flatnonzero(mask > 0)
-    # As many slots as there would be without padding, so that one program serves all; only chunks with frames are run.
-    slots = -(-mask.size // _CHUNK) * _CHUNK
-    filled = np.resize(rows, slots) if len(rows) else np.zeros(slots, int)
-    flat = jax.tree.map(lambda x: np.asarray(x, np.float32).reshape(-1, *x.shape[2:])[filled], arrays)
-
-    def back(values: np.ndarray) -> np.ndarray:
-        out = np.zeros((mask.size, *values.shape[1:]), values.dtype)
-        out[rows] = values[: len(rows)]
-        return out.reshape(*mask.shape, *values.shape[1:])
-
-    chunks = -(-len(rows) // _CHUNK)
-    return jax.tree.map(back, jax.device_get(_chunked(function, body, flat, chunks)))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _chunked(function: Callable[..., Any], body: smpl.SMPL, flat: Any, chunks: Array) -> Any:
-    """`function` of the first so many chunks of frames (F, ...); zeros behind them."""
+def _over_frames(function: Callable[..., Any], body: smpl.SMPL, mask: Array, *arrays: Any) -> Any:
+    """`function(body, *frame)` of every existing frame of arrays (I, T, ...); leaves (I, T, ...), zeros in the padding."""
+    chunk = _CHUNK.get(jax.default_backend(), _CHUNK_OF_ACCELERATORS)
+    slots = -(-mask.size // chunk) * chunk
+    exists = mask.ravel() > 0
+    # Frames that exist first, so that chunks of padding alone are not run.
+    rows = jnp.nonzero(exists, size=slots, fill_value=0)[0]
+    flat = jax.tree.map(lambda leaf: leaf.reshape(mask.size, *leaf.shape[2:]), arrays)
 
     def run(number: Array) -> Any:
-        part = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, number * _CHUNK, _CHUNK), flat)
+        chosen = jax.lax.dynamic_slice_in_dim(rows, number * chunk, chunk)
+        part = jax.tree.map(lambda leaf: leaf[chosen], flat)
         return jax.vmap(lambda frame: function(body, *frame))(part)
 
     def step(number: Array, out: Any) -> Any:
-        put = lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, number * _CHUNK, 0)
+        put = lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, number * chunk, 0)
         return jax.tree.map(put, out, run(number))
 
     with jax.default_matmul_precision("float32"):
-        slots = len(jax.tree.leaves(flat)[0])
         shapes = jax.eval_shape(run, jnp.int32(0))
         out = jax.tree.map(lambda leaf: jnp.zeros((slots, *leaf.shape[1:]), leaf.dtype), shapes)
-        return jax.lax.fori_loop(0, chunks, step, out)
+        out = jax.lax.fori_loop(0, -(-exists.sum() // chunk), step, out)
+    place = jnp.maximum(jnp.cumsum(exists) - 1, 0)
+
+    def back(values: Array) -> Array:
+        found = jnp.where(exists.reshape(-1, *[1] * (values.ndim - 1)), values[place], 0)
+        return found.reshape(*mask.shape, *values.shape[1:])
+
+    return jax.tree.map(back, out)
 
 
-def _weighted_mean(values: Any, mask: np.ndarray) -> np.ndarray:
-    return (np.asarray(values) * mask[..., None]).sum(1) / np.maximum(mask.sum(-1), 1)[:, None]
+def _weighted_mean(values: Array, mask: Array) -> Array:
+    """Means (I, ...) of values (I, T, ...) over the frames that exist."""
+    return (values * mask[..., None]).sum(1) / jnp.maximum(mask.sum(-1), 1)[:, None]
 
 
-def _per_frame(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(N, ...) as (N, T, ...)."""
-    return np.broadcast_to(values[:, None], (*mask.shape, *values.shape[1:]))
-
-
-def _betas(betas: Any, body: smpl.SMPL) -> np.ndarray:
-    """Shapes (N, S) with as many directions as the body has."""
-    betas = np.asarray(betas, np.float32)[:, : body.num_betas]
-    return np.pad(betas, ((0, 0), (0, body.num_betas - betas.shape[1])))
+def _fitted_to(betas: Array, body: smpl.SMPL) -> Array:
+    """Shapes (I, S) with as many directions as the body has."""
+    betas = betas[:, : body.num_betas]
+    return jnp.pad(betas, ((0, 0), (0, body.num_betas - betas.shape[1])))

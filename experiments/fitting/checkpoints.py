@@ -1,12 +1,16 @@
 """Checkpoints of a fit: written whole or not at all, the last two kept, tied to the settings and data they belong to.
 
 A checkpoint holds the position, the stage's carry (parameters, optimiser state, targets, candidates), the random key, the
-losses so far and the seconds spent, as Orbax writes them: under a temporary name, renamed when complete.
+losses so far and the seconds spent, as Orbax writes them: under a temporary name, renamed when complete. It carries digests
+of its own contents, and a file beside it, written last, has those of all its files, which are checked before anything else
+reads them. A checkpoint that does not match is passed over.
 """
 
 import dataclasses
 import hashlib
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +19,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from experiments.base.errors import UserError
-from experiments.fitting.compiled_programs import History, Job, Position
+from experiments.base.files import replacing
+from experiments.fitting.compiled_programs import History, Position, Shapes, shapes_of_one, stages_of
+from nemo_jax.stacking import Job
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
+SEAL = "checksums.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,39 +40,55 @@ class Snapshot:
 
 
 class Checkpoints:
-    """The checkpoints in one folder; a context, at whose end all that was saved is on disk.
+    """The checkpoints of one fit in one folder; a context, at whose end all that was saved is on disk and sealed.
 
     Args:
       folder: made when the first is written.
-      job: what is fitted; gives the shapes to read.
+      job: what is fitted, one fit; gives the shapes to read.
       identity: what the fit depends on, by name; see `identity_of`.
+      shapes: abstract values of a job.
+
+    `damaged` lists the numbers of steps whose checkpoints `latest` has passed over.
     """
 
-    def __init__(self, folder: Path, job: Job, identity: dict[str, str]):
+    def __init__(
+        self, folder: Path, job: Job, identity: dict[str, str], shapes: Callable[[Job], Shapes] = shapes_of_one
+    ):
         self._folder, self._job, self._identity = folder.absolute(), job, identity
-        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, cleanup_tmp_directories=True)
-        try:
-            self._manager = ocp.CheckpointManager(self._folder, options=options)
-        except OSError as error:
-            raise UserError(
-                f"{folder} cannot be written: {error.strerror or error}; choose another --output_dir"
-            ) from error
+        self._shapes_of = shapes
+        self._open: ocp.CheckpointManager | None = None
+        self._unsealed: int | None = None
+        self.damaged: list[int] = []
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *_: object) -> None:
         # After an error too: what was saved before it counts, and a writer must not outlive the program.
-        self._manager.close()
+        self.close()
+
+    def close(self) -> None:
+        """Waits until all is written. Raises UserError: it cannot be."""
+        try:
+            self._seal()
+        finally:
+            if self._open is not None:
+                self._open.close()
+                self._open = None
 
     def clear(self) -> None:
         """Deletes all of them."""
-        self._manager.close()
-        shutil.rmtree(self._folder)
-        self.__init__(self._folder, self._job, self._identity)
+        self.close()
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
 
     def save(self, snapshot: Snapshot) -> None:
-        """Writes in the background; the arrays are copied before this returns."""
+        """Writes in the background; the arrays are copied before this returns.
+
+        Raises:
+          UserError: this one, or the one before, cannot be written.
+        """
+        self._seal()
         arrays = {
             "carry": jax.tree.map(np.array, _named(snapshot.carry)),
             "key": np.array(jax.random.key_data(snapshot.key)),
@@ -81,9 +104,16 @@ class Checkpoints:
                 for stage, terms in snapshot.history.items()
             },
             "identity": self._identity,
+            "arrays": digest(arrays),
         }
+        about["about"] = _digest_of(about)
         arguments = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), about=ocp.args.JsonSave(about))
-        self._manager.save(self._number(snapshot.position), args=arguments)
+        number = self._number(snapshot.position)
+        try:
+            self._manager.save(number, args=arguments)
+        except _WRITING as error:
+            raise self._cannot_write(error) from error
+        self._unsealed = number
 
     def latest(self) -> Snapshot | None:
         """The newest that can be read, or None.
@@ -91,15 +121,19 @@ class Checkpoints:
         Raises:
           UserError: it belongs to a fit with other settings or data, or none of those there can be read.
         """
+        if not self._folder.is_dir():
+            return None
+        self._seal()
         numbers = sorted(self._manager.all_steps(), reverse=True)
+        self.damaged = []
         for number in numbers:
-            about = self._about(number)
-            if about is None:
-                continue
-            self._check_identity(about["identity"])
-            snapshot = self._read(number, about)
-            if snapshot is not None:
-                return snapshot
+            about = self._about(number) if self._is_whole(number) else None
+            if about is not None:
+                self._check_identity(about["identity"])
+                snapshot = self._read(number, about)
+                if snapshot is not None:
+                    return snapshot
+            self.damaged.append(number)
         if numbers:
             raise UserError(
                 f"{self._folder} holds no checkpoint that this version can read; add --resume=false to start over, or "
@@ -107,16 +141,60 @@ class Checkpoints:
             )
         return None
 
+    @property
+    def _manager(self) -> ocp.CheckpointManager:
+        if self._open is None:
+            options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, cleanup_tmp_directories=True)
+            try:
+                self._open = ocp.CheckpointManager(self._folder, options=options)
+            except OSError as error:
+                raise self._cannot_write(error) from error
+        return self._open
+
+    def _cannot_write(self, error: Exception) -> UserError:
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0][:200]
+        return UserError(
+            f"{self._folder} cannot be written ({reason}); make room or choose another --output_dir, the same command then "
+            "continues from the checkpoint before"
+        )
+
+    def _seal(self) -> None:
+        """Waits for the last checkpoint and writes the digests of its files."""
+        if self._unsealed is None:
+            return
+        number, self._unsealed = self._unsealed, None
+        folder = self._folder / str(number)
+        try:
+            self._manager.wait_until_finished()
+            with replacing(folder / SEAL) as temporary:
+                temporary.write_text(json.dumps(_digests(folder)))
+        except _WRITING as error:
+            raise self._cannot_write(error) from error
+
+    def _is_whole(self, number: int) -> bool:
+        """Whether its files are as they were written; one that was cut off before the list of them is as good as its own
+        digests."""
+        folder = self._folder / str(number)
+        try:
+            return not (folder / SEAL).exists() or json.loads((folder / SEAL).read_text()) == _digests(folder)
+        except (OSError, ValueError, RecursionError):
+            return False
+
     def _number(self, position: Position) -> int:
         """Steps done in all stages."""
-        return sum(stage.steps for stage in self._job.stages[: position.stage]) + position.step
+        return sum(stage.steps for stage in stages_of(self._job)[: position.stage]) + position.step
 
     def _about(self, number: int) -> dict[str, Any] | None:
+        """What a checkpoint says of itself; None where no fit of this kind would say it."""
         try:
             about = self._manager.restore(number, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
-        except (OSError, ValueError, KeyError, TypeError):  # damaged: the one before it is still there
+            if about["format"] != FORMAT or about["about"] != _digest_of(about):
+                return None
+            # Another fit's stages are not this one's: its identity says what differs.
+            same = about["identity"] == self._identity
+            return about if not same or self._number(Position(about["stage"], about["step"])) == number else None
+        except _READING:  # damaged: the one before it is still there
             return None
-        return about if isinstance(about, dict) and about.get("format") == FORMAT else None
 
     def _check_identity(self, found: dict[str, str]) -> None:
         for name in sorted({*found, *self._identity}):
@@ -129,21 +207,24 @@ class Checkpoints:
                 )
 
     def _read(self, number: int, about: dict[str, Any]) -> Snapshot | None:
-        position = Position(about["stage"], about["step"])
-        shapes = self._job.carry_at(position)
         key = jax.random.key_data(self._job.key)
-        wanted = {
-            "carry": {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in _named(shapes).items()},
-            "key": np.empty(key.shape, key.dtype),
-            "history": {
-                stage: {term: np.empty(length, np.float32) for term, length in terms.items()}
-                for stage, terms in about["losses"].items()
-            },
-        }
         try:
+            position = Position(about["stage"], about["step"])
+            shapes = self._shapes_of(self._job).carry_at(position)
+            wanted = {
+                "carry": {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in _named(shapes).items()},
+                "key": np.empty(key.shape, key.dtype),
+                "history": {
+                    stage: {term: np.empty(length, np.float32) for term, length in terms.items()}
+                    for stage, terms in about["losses"].items()
+                },
+            }
             arguments = ocp.args.Composite(arrays=ocp.args.StandardRestore(wanted))
             arrays = self._manager.restore(number, args=arguments)["arrays"]
-        except (OSError, ValueError, KeyError, TypeError):
+            seconds = {name: float(value) for name, value in about["seconds"].items()}
+            if digest(arrays) != about["arrays"]:
+                return None
+        except _READING:
             return None
         leaves = [arrays["carry"][name] for name in _named(shapes)]
         return Snapshot(
@@ -155,24 +236,50 @@ class Checkpoints:
                 stage: {term: np.array(arrays["history"][stage][term]) for term in terms}
                 for stage, terms in wanted["history"].items()
             },
-            seconds=about["seconds"],
+            seconds=seconds,
         )
+
+
+# What Orbax raises where a checkpoint cannot be read, and where one cannot be written.
+_READING = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, MemoryError, OverflowError)
+_WRITING = (OSError, ValueError, RuntimeError)
+
+
+def _digest_of(about: dict[str, Any]) -> str:
+    """SHA-256 of what a checkpoint says of itself, but of this digest."""
+    rest = {name: value for name, value in about.items() if name != "about"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a checkpoint but its seal, by its path in the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(SEAL))
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 # How a difference is told whose values, digests, say nothing.
 _OTHER = {"clips": "of other clips", "body model": "of another body model", "priors": "with other priors"}
 
 
-def identity_of(job: Job, settings: dict[str, Any], names: tuple[str, ...]) -> dict[str, str]:
-    """What makes two fits the same: the settings, each field of the configuration, digests of clips, body and priors."""
+def identity_of(
+    job: Job, settings: dict[str, Any], names: tuple[str, ...], shared: dict[str, str] | None = None
+) -> dict[str, str]:
+    """What makes two fits the same: the settings, each field of the configuration, digests of clips, body and priors.
+
+    `shared` are `shared_digests` of this job, where the caller has them already.
+    """
     fields = {f"fit.{name}": str(value) for name, value in dataclasses.asdict(job.config).items()}
     return {
         **{name: str(value) for name, value in settings.items()},
         **fields,
         "clips": digest((job.clips, names)),
-        "body model": digest(job.body),
-        "priors": digest(job.priors),
+        **(shared_digests(job) if shared is None else shared),
     }
+
+
+def shared_digests(job: Job) -> dict[str, str]:
+    """Digests of what fits with other clips share."""
+    return {"body model": digest(job.body), "priors": digest(job.priors)}
 
 
 def digest(tree: Any) -> str:

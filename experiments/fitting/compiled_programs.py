@@ -1,7 +1,8 @@
-"""The fit in pieces: each stage compiled ahead of time and run chunk by chunk, so that a caller can report and save.
+"""A fit's programs, compiled ahead of time and run chunk by chunk, so that a caller can report and save.
 
-A chunk is one compiled scan over a fixed number of steps. Chunks start at multiples of their length, whoever starts them,
-so an interrupted fit that goes on from a chunk's end runs the very programs that an uninterrupted one would have run.
+Everything here is of M fits at once (`nemo_jax.parallel`), one fit being M = 1. A chunk is one compiled scan over a fixed
+number of steps. Chunks start at multiples of their length, whoever starts them, so an interrupted fit that goes on from a
+chunk's end runs the very programs that an uninterrupted one would have run.
 """
 
 import copy
@@ -10,7 +11,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -18,17 +19,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from body_models import smpl
 from experiments.base import devices
-from nemo_jax import stages
-from nemo_jax.clips import Clips
-from nemo_jax.config import FitConfig
-from nemo_jax.priors import Priors
-from nemo_jax.stages import FitState, Problem, Stage
+from nemo_jax import parallel, stacking, stages
+from nemo_jax.stacking import Job, Padding
+from nemo_jax.stages import Stage
 
-Array = jax.Array
 History = dict[str, dict[str, np.ndarray]]
 _CHUNKS_PER_STAGE = 20
+# Fits of one program on one device, where nothing else limits them: more do not make it faster.
+_ENOUGH = {"cpu": 4, "gpu": 32, "tpu": 32}
+_MEMORY_SHARE = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,72 +47,14 @@ class Shapes(NamedTuple):
     carries: tuple[Any, ...]
     last: Any
 
-
-@dataclasses.dataclass(frozen=True)
-class Functions:
-    """The parts of a fit, jitted: `stages.start`; of a stage its begin, its end, and (problem, carry, step numbers) ->
-    carry, losses. The steps are given their carry for good: what they return is written over it."""
-
-    start: Callable[..., Any]
-    begin: Callable[[Stage], Any]
-    end: Callable[[Stage], Any]
-    steps: Callable[[Stage], Any]
-
-
-def of_one(stage: Stage):
-    """The steps of a stage of one fit."""
-
-    def chunk(problem: Problem, carry: Any, steps: Array) -> tuple[Any, dict[str, Array]]:
-        return stages.run_steps(problem, stage, carry, steps)
-
-    return chunk
-
-
-ONE_FIT = Functions(
-    start=jax.jit(stages.start),
-    begin=lambda stage: jax.jit(stage.begin),
-    end=lambda stage: jax.jit(stage.end),
-    steps=lambda stage: jax.jit(of_one(stage), donate_argnums=1),
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What is to be fitted: the arguments of `fit`, or, with functions of their own, those of several fits at once."""
-
-    key: Array
-    clips: Clips
-    body: smpl.SMPL
-    priors: Priors
-    config: FitConfig
-    functions: Functions = ONE_FIT
-
-    @property
-    def arguments(self) -> tuple[Array, Clips, smpl.SMPL, Priors, FitConfig]:
-        return self.key, self.clips, self.body, self.priors, self.config
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        return stages.stages(self.config)
-
-    @functools.cached_property
-    def shapes(self) -> Shapes:
-        problem, state = jax.eval_shape(self.functions.start, *self.arguments)
-        states, carries = [], []
-        for stage in self.stages:
-            states.append(state)
-            carries.append(jax.eval_shape(self.functions.begin(stage), problem, state))
-            state = jax.eval_shape(self.functions.end(stage), problem, carries[-1])
-        return Shapes(problem, tuple(states), tuple(carries), state)
-
     def carry_at(self, position: Position) -> Any:
         """Abstract carry of a fit that stands at `position`."""
-        return (*self.shapes.carries, self.shapes.last)[position.stage]
+        return (*self.carries, self.last)[position.stage]
 
 
 class Chunk(NamedTuple):
-    """After a chunk of `stage`: the losses (length,) of each term from step number `first` on, (M, length) where M fits run
-    at once, and where the fit stands now, with its carry there, which the next chunk overwrites."""
+    """What a chunk of `stage` leaves: the losses (M, length) of each term from step number `first` on, and where the fits
+    stand now, with their carry there, which the next chunk overwrites."""
 
     stage: Stage
     first: int
@@ -124,6 +66,74 @@ class Chunk(NamedTuple):
     def length(self) -> int:
         return next(iter(self.losses.values())).shape[-1]
 
+    @property
+    def ends_stage(self) -> bool:
+        return self.first + self.length == self.stage.steps
+
+
+def stages_of(job: Job) -> tuple[Stage, ...]:
+    """The stages of a job, in order."""
+    return stages.stages(job.config)
+
+
+def end_of(job: Job) -> Position:
+    """Where a fit stands when it is finished."""
+    return Position(len(stages_of(job)))
+
+
+def shapes_of_one(job: Job) -> Shapes:
+    """Abstract values of one fit that is not stacked."""
+    return _shapes(job, stages.start, lambda stage: stage.begin, lambda stage: stage.end)
+
+
+class ShapesOfMany:
+    """`shapes_of_one` of many jobs that differ in little but the length of their clips.
+
+    Tracing a fit takes a second. The sizes of all arrays follow the number of frames linearly; where three lengths that were
+    traced agree with that, the others are computed.
+    """
+
+    def __init__(self) -> None:
+        self._traced: dict[Any, dict[int, Shapes]] = {}
+        self._linear: dict[Any, bool] = {}
+
+    def __call__(self, job: Job) -> Shapes:
+        frames = job.clips.num_frames
+        static = jax.tree.structure(job.config), jax.tree.structure(job.priors)
+        key = (*static, job.clips.num_instances, job.body.num_betas)
+        known = self._traced.setdefault(key, {})
+        if frames not in known:
+            if self._linear.get(key):
+                return _between(known, frames)
+            traced = shapes_of_one(job)
+            if len(known) == 2:
+                self._linear[key] = _between(known, frames) == traced
+            known[frames] = traced
+        return known[frames]
+
+
+def _between(known: dict[int, Shapes], frames: int) -> Shapes:
+    """Shapes for a number of frames, from those for two others."""
+    (first, a), (second, b) = list(known.items())[:2]
+
+    def leaf(one: Any, other: Any) -> jax.ShapeDtypeStruct:
+        sizes = (
+            m + (n - m) * (frames - first) // (second - first) for m, n in zip(one.shape, other.shape, strict=True)
+        )
+        return jax.ShapeDtypeStruct(tuple(sizes), one.dtype)
+
+    return jax.tree.map(leaf, a, b)
+
+
+def _shapes(job: Job, start: Any, begin: Callable[[Stage], Any], end: Callable[[Stage], Any]) -> Shapes:
+    problem, state = jax.eval_shape(start, *job.arguments)
+    states, carries = [], []
+    for stage in stages_of(job):
+        states.append(state)
+        carries.append(jax.eval_shape(begin(stage), problem, state))
+        state = jax.eval_shape(end(stage), problem, carries[-1])
+    return Shapes(problem, tuple(states), tuple(carries), state)
+
 
 def chunk_length(steps: int, parts: int = _CHUNKS_PER_STAGE) -> int:
     """Steps of a chunk: near steps / parts, and a divisor of `steps` if one is near, so that no remainder is compiled."""
@@ -133,19 +143,31 @@ def chunk_length(steps: int, parts: int = _CHUNKS_PER_STAGE) -> int:
 
 
 class CompiledFit:
-    """A job's programs from a position on; `seconds` is what compiling them took."""
+    """The programs of a stacked job from a position on; `seconds` is what compiling them took.
 
-    def __init__(self, job: Job, position: Position):
+    Args:
+      job: of M fits. position: where all of them stand.
+      used: the devices to spread them over, whose number divides M; None = the first one.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        position: Position,
+        used: Sequence[Any] | None = None,
+    ):
         begun = time.perf_counter()
         self.job = job
-        shapes, functions = job.shapes, job.functions
+        functions = parallel.functions(tuple(jax.local_devices()[:1] if used is None else used))
+        self.shapes = _shapes(job, functions.start, functions.begin, functions.end)
         lowered: dict[Any, Any] = {"start": functions.start.lower(*job.arguments)}
-        for number, (stage, state, carry) in enumerate(zip(job.stages, shapes.states, shapes.carries, strict=True)):
+        each = zip(stages_of(job), self.shapes.states, self.shapes.carries, strict=True)
+        for number, (stage, state, carry) in enumerate(each):
             if number >= position.stage:
-                lowered[number, "begin"] = functions.begin(stage).lower(shapes.problem, state)
-                lowered[number, "end"] = functions.end(stage).lower(shapes.problem, carry)
+                lowered[number, "begin"] = functions.begin(stage).lower(self.shapes.problem, state)
+                lowered[number, "end"] = functions.end(stage).lower(self.shapes.problem, carry)
                 for length in _lengths(stage):
-                    lowered[number, length] = functions.steps(stage).lower(shapes.problem, carry, _index(length))
+                    lowered[number, length] = functions.steps(stage).lower(self.shapes.problem, carry, _index(length))
         options = devices.compiler_options()
         # Compiling leaves Python, so that threads share the cores.
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -159,7 +181,7 @@ class CompiledFit:
         other.job = job
         return other
 
-    @property
+    @functools.cached_property
     def memory(self) -> int:
         """Bytes that the hungriest of the programs needs on one device; 0 where the device does not tell."""
         analyses = [program.memory_analysis() for program in self._programs.values()]
@@ -171,20 +193,20 @@ class CompiledFit:
 
         return max(needed(each) if each else 0 for each in analyses)
 
-    def start(self) -> tuple[Problem, FitState]:
-        """The problem and the first state."""
+    def start(self) -> tuple[stages.Problem, stages.FitState]:
+        """The problems and the first states, leading M."""
         return self._programs["start"](*self.job.arguments)
 
-    def run(self, problem: Problem, position: Position, carry: Any) -> Iterator[Chunk]:
-        """Runs on from a position to the end, one chunk at a time; the last one stands at the end, with the final state.
+    def run(self, problem: stages.Problem, position: Position, carry: Any) -> Iterator[Chunk]:
+        """Runs on from a position to the end, one chunk at a time; the last one stands at the end, with the final states.
 
         `carry` is the stage's own; at step 0 of a stage, the state before it. It is used up, and so is each chunk's when
         the next chunk is asked for: who needs one for longer copies it.
         """
-        stages = self.job.stages
+        listed = stages_of(self.job)
         number, step = position.stage, position.step
-        while number < len(stages):
-            stage = stages[number]
+        while number < len(listed):
+            stage = listed[number]
             if step == 0:
                 carry = self._programs[number, "begin"](problem, carry)
             while step < stage.steps:
@@ -194,12 +216,52 @@ class CompiledFit:
                 losses = {term: np.asarray(values) for term, values in losses.items()}
                 first, step = step, step + length
                 here = Position(number, step)
-                if here == Position(len(stages) - 1, stages[-1].steps):
-                    carry, here = self._programs[number, "end"](problem, carry), Position(len(stages))
+                if here == Position(len(listed) - 1, listed[-1].steps):
+                    carry, here = self._programs[number, "end"](problem, carry), Position(len(listed))
                 yield Chunk(stage, first, losses, here, carry)
-            if number < len(stages) - 1:
+            if number < len(listed) - 1:
                 carry = self._programs[number, "end"](problem, carry)
             number, step = number + 1, 0
+
+
+def compile_together(jobs: Sequence[Job], position: Position, most: int | None) -> tuple[CompiledFit, int, Padding]:
+    """Programs for jobs of one kind, which may take several turns.
+
+    Args:
+      jobs: those to run. position: where they all stand.
+      most: fits of one program at most; None = as many as are worth while and fit into the devices' memory.
+
+    Returns:
+      The programs, the fits that they run at once, and the padding of clips.
+    """
+    # More devices than fits would compute fits twice.
+    used, padding = jax.local_devices()[: len(jobs)], stacking.padding_of(jobs)
+    size = size_of_a_turn(len(jobs), most)
+    while True:
+        programs = CompiledFit(stacking.stack(jobs[:size], size, padding), position, used)
+        if most is not None or size <= len(used) or programs.memory <= _memory():
+            return programs, size, padding
+        size = fits_of_a_turn(len(jobs), size // 2, len(used))
+
+
+def size_of_a_turn(count: int, most: int | None) -> int:
+    """Fits that run at once where the memory takes them; arguments as of `compile_together`."""
+    num_devices = min(count, len(jax.local_devices()))
+    limit = num_devices * _ENOUGH.get(jax.default_backend(), 1) if most is None else most
+    return fits_of_a_turn(count, limit, num_devices)
+
+
+def fits_of_a_turn(count: int, limit: int, num_devices: int) -> int:
+    """Fits of one turn: a multiple of the devices, near count / turns for the least number of turns."""
+    per_turn = max(num_devices, limit // num_devices * num_devices)
+    turns = math.ceil(count / per_turn)
+    return min(per_turn, num_devices * math.ceil(count / turns / num_devices))
+
+
+def _memory() -> float:
+    """Bytes that programs may take on a device; infinite where it does not tell."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return _MEMORY_SHARE * stats["bytes_limit"] if "bytes_limit" in stats else math.inf
 
 
 def _lengths(stage: Stage) -> tuple[int, ...]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.base import flags
 from experiments.base.errors import UserError
-from experiments.fitting.settings import ALL, DECIDED, SEED_LIMIT, Settings, check_fit
+from experiments.fitting.settings import ALL, DECIDED, MOST_FITS, SEED_LIMIT, Settings, check_fit
 from experiments.loaders import registry
+from nemo_jax import options
 from nemo_jax.config import FitConfig
-
-_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +53,11 @@ def plan(settings: Settings) -> list[Planned]:
     combinations = _combinations(settings)
     actions = _actions(settings)
     seeds = range(settings.seed, settings.seed + settings.num_seeds)
+    count = len(actions) * len(seeds) * len(combinations)
+    if count > MOST_FITS:
+        raise UserError(
+            f"--num_seeds={settings.num_seeds} and --sweep= ask for {count} fits, {MOST_FITS} are the most; ask for fewer"
+        )
     alone = dataclasses.replace(
         settings,
         num_seeds=1,
@@ -118,18 +123,22 @@ def _sweep(text: str) -> tuple[str, list[Any]]:
         near = difflib.get_close_matches(field, known, 1)
         hint = f"did you mean fit.{near[0]}" if near else "see --help for all of them"
         raise UserError(f"--sweep={text}: {field} is not a field of the fit; {hint}")
-    values = [
-        _value(text, part.strip(), type(getattr(FitConfig(), field))) for part in listed.split(",") if part.strip()
-    ]
+    values = [_value(text, field, part.strip()) for part in listed.split(",") if part.strip()]
     twice = [value for position, value in enumerate(values) if value in values[:position]]
     if twice:
         raise UserError(f"--sweep={text} has {twice[0]} twice; give each value once")
     return field, values
 
 
-def _value(text: str, part: str, kind: type) -> Any:
-    expected: Any = {bool: "true or false", int: "a whole number", float: "a number"}
+def _value(text: str, field: str, part: str) -> Any:
+    known = options.of(FitConfig)[field]
     try:
-        return _TRUTH[part.lower()] if kind is bool else kind(part)
-    except (ValueError, KeyError):
-        raise UserError(f"--sweep={text}: {part} is not understood; expected {expected[kind]}") from None
+        value = flags.parse(known, part)
+    except ValueError:
+        expected = options.expected(known)
+        raise UserError(
+            f"--sweep={options.shown(text)}: {options.shown(part)} is not understood; expected {expected}"
+        ) from None
+    if found := options.problem(known, value):
+        raise UserError(f"--sweep={options.shown(text)}: --fit.{field}={options.shown(value)} {found}")
+    return value

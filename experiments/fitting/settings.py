@@ -1,45 +1,22 @@
-"""What one run was asked to do, and the checks of it that need no data."""
+"""What one run was asked to do, with the help texts and ranges of its flags, and the checks of it that need no data."""
 
 import dataclasses
-import difflib
-import math
 import re
-import typing
 from pathlib import Path
-from typing import Any, Literal
 
+from experiments.base import flags, shared_options
 from experiments.base.devices import Accelerator
 from experiments.base.errors import UserError
+from experiments.base.shared_options import SEED_LIMIT, path
+from nemo_jax import options
 from nemo_jax.config import FitConfig
-from nemo_jax.field import KERNELS
-from nemo_jax.losses import KEYPOINT_LOSSES
+from nemo_jax.options import REQUIRED, option
 
-SEED_LIMIT = 2**32
+__all__ = ["ALL", "DECIDED", "SEED_LIMIT", "Settings", "check", "check_fit", "size_of"]
 ALL = "all"  # as an action: every one of the folder
-DECIDED = ("lift",)  # fields of the fit that the clips decide (see `nemo_jax.fit.for_clips`)
-# Fields that may be zero or negative; every other number of a configuration must be positive.
-_FREE = ("log_scale",)
-_MAY_BE_ZERO_PREFIXES = (
-    "handedness_margin",
-    "weight_",
-    "lr_",
-    "code_noise",
-    "code_std",
-    "focal_fixed",
-    "near",
-    "person_size",
-    "confidence_",
-)
-_AT_LEAST = {
-    "lift_frames": 2,
-    "lift_trust": 0,
-    "camera_steps": 0,
-    "warmup_steps": 0,
-    "camera_yaws": 0,
-    "lift_steps": 0,
-}
-# Fields where -1 stands for something: their least other value, and what -1 means.
-_MINUS_ONE = {"batch_size": (1, "all frames"), "joint_steps": (0, "50 for each clip and at least 1000")}
+# Fields of the fit that the clips decide (see `nemo_jax.fit.for_clips`).
+DECIDED = tuple(name for name, known in options.of(FitConfig).items() if known.decided)
+MOST_FITS = 100_000
 
 _LICENSED = {
     "body_model": ("the SMPL model file", "https://smpl.is.tue.mpg.de"),
@@ -50,47 +27,106 @@ _LICENSED = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Everything the command line says.
+    """Everything the command line says; each field is a flag.
 
     action: of several fits, their actions with commas between them, or `all`. holdout: None = 0.1 for annotations without
-    ground truth, else 0. fits_per_batch: None = as many as the device takes. The last three: how processes of several
-    machines find each other, see `experiments.fitting.processes`.
+    ground truth, else 0. fits_per_batch: None = as many as the device takes. coordinator_address, num_processes and
+    process_id: how processes of several machines find each other, see `experiments.fitting.processes`.
     """
 
-    action: str
-    accelerator: Accelerator = "auto"
-    videos: str | None = None
-    data_dir: str | None = None
-    dataset: str | None = None
-    ids: str | None = None
-    person: str | None = None
-    pose_model: str | None = None
-    openpose: str | None = None
-    init: tuple[str, ...] = ()
-    image_size: str | None = None
-    fps: float | None = None
-    focal_length: float | None = None
-    body_model: str | None = None
-    vposer: str | None = None
-    gmm: str | None = None
-    preset: str = "default"
-    seed: int = 0
-    output_dir: str | None = None
-    max_instances: int | None = None
-    resume: bool = True
-    overlay: bool = True
-    compare: bool = False
-    figures: bool = True
-    viewer: bool = True
-    report: bool = True
-    holdout: float | None = None
-    num_seeds: int = 1
-    sweep: tuple[str, ...] = ()
-    fits_per_batch: int | None = None
-    coordinator_address: str | None = None
-    num_processes: int | None = None
-    process_id: int | None = None
-    fit: FitConfig = dataclasses.field(default_factory=FitConfig)
+    action: str = option(
+        REQUIRED,
+        "What the clips show, such as baseball_pitch. Required. Several are fitted at once: a,b,c, or all of a folder.",
+        required=("name what the clips show", "baseball_pitch"),
+        group="Data",
+    )
+    accelerator: Accelerator = option("auto", "Device to run on; auto takes the best there is.", group="Fit")
+    videos: str | None = path(
+        None,
+        "Films of the action, such as 'clips/*.mp4' or a folder; one person is found in each.",
+        group="Data",
+    )
+    data_dir: str | None = path(
+        None, "Folder of the clips. Without it or --videos, the synthetic baseball_pitch is made."
+    )
+    dataset: str | None = option(None, "Format of the folder; guessed when not given.")
+    ids: str | None = option(
+        None, "Which clips of a folder, by name, such as 0001,0002; all = those outside the paper's lists too."
+    )
+    person: str | None = option(
+        None,
+        "Who is followed where several are seen: largest (taken when not given), N for the Nth from the left, x,y for a "
+        "pixel of the first frame, or one of these for each clip, such as 'a=2,b=largest'.",
+    )
+    pose_model: str | None = path(
+        None, "MediaPipe pose model (.task) for --videos. Without it, the one that its package carries."
+    )
+    openpose: str | None = path(
+        None, "Folder of OpenPose's JSON files, a folder for each clip; replaces their 2D keypoints."
+    )
+    init: tuple[str, ...] = path(
+        (),
+        "3D poses of another method, a file or a folder with one for each clip. May be given several times: the first "
+        "starts the fit, each is scored beside it.",
+    )
+    image_size: str | None = option(None, "Width and height such as 1920x1080, where neither films nor pictures tell.")
+    fps: float | None = shared_options.fps("Frames per second, where the clips do not tell.")
+    focal_length: float | None = option(
+        None,
+        "Focal length of every clip in pixels, where the clips do not tell. Not given: guessed.",
+        above=0,
+        most=1e6,
+    )
+    body_model: str | None = shared_options.body_model(group="Fit")
+    vposer: str | None = path(None, "Folder of the VPoser V02_05 snapshot, a pose prior. Without it, none.")
+    gmm: str | None = path(None, "SMPLify's pose mixture, gmm_08.pkl. Without it, none.")
+    preset: str = option("default", "Named configuration to start from.")
+    seed: int = shared_options.seed("Seed of all randomness, the synthetic clips' included.")
+    output_dir: str | None = path(None, "Folder of the results. Not given: results/<action>.", group="Results")
+    max_instances: int | None = shared_options.max_instances("Use at most so many clips.", group="Data")
+    resume: bool = option(
+        True,
+        "Continue an interrupted fit in the output folder; --resume=false starts over.",
+        group="Results",
+    )
+    overview: bool = option(
+        True, "Write overview.png, phases.png and losses.png; of several fits only if asked for, like all below."
+    )
+    overlay: bool = option(True, "Write films of the fitted body over the clips; of several fits only if asked for.")
+    compare: bool = option(False, "Draw the initial estimate beside the fit in those films.")
+    figures: bool = option(True, "Write figures for a paper, PNG and PDF; the same.")
+    viewer: bool = option(True, "Write viewer.html, the motion in 3D; the same.")
+    report: bool = option(True, "Write report.html, the run on a page; the same.")
+    holdout: float | None = option(
+        None,
+        "Share of the visible keypoints to hide from the fit and score it on. Not given: 0.1 for annotations without "
+        "ground truth, else 0.",
+        least=0,
+        below=1,
+        group="Data",
+    )
+    num_seeds: int = option(1, "Fit with so many seeds, from --seed on.", least=1, most=MOST_FITS, group="Many fits")
+    sweep: tuple[str, ...] = option(
+        (),
+        "A field of the fit and its values, such as 'fit.lr_field=1e-4,3e-4'. May be given several times: all "
+        "combinations are fitted.",
+    )
+    fits_per_batch: int | None = option(
+        None,
+        "Fits in one program. Not given: as many as the memory of the devices takes.",
+        least=1,
+        most=MOST_FITS,
+    )
+    coordinator_address: str | None = option(
+        None,
+        "Host and port of the first of several processes; found by itself on SLURM, Cloud TPU, GKE and MPI.",
+        group="Several machines",
+    )
+    num_processes: int | None = option(
+        None, "How many processes share the fits; 1 = look for no others.", least=1, most=MOST_FITS
+    )
+    process_id: int | None = option(None, "Which of them this is, from 0.", least=0, most=MOST_FITS - 1)
+    fit: FitConfig = option(FitConfig, "Fields of the fit, as --fit.<field>=<value>, on top of the preset:")
 
     @property
     def many(self) -> bool:
@@ -105,25 +141,11 @@ class Settings:
 def check(settings: Settings) -> None:
     """Raises UserError: a value that no run could use."""
     for action in settings.action.split(","):
-        if not action.strip() or "/" in action or action in (".", ".."):
-            raise UserError(f"--action={settings.action} is not a name; give one such as baseball_pitch")
-    for flag, least in (("num_seeds", 1), ("fits_per_batch", 1), ("num_processes", 1), ("process_id", 0)):
-        value = getattr(settings, flag)
-        if value is not None and value < least:
-            raise UserError(f"--{flag}={value} is out of range; give {least} or more")
-    if not 0 <= settings.seed < SEED_LIMIT:
-        raise UserError(f"--seed={settings.seed} is out of range; give a number from 0 to {SEED_LIMIT - 1}")
-    for flag in ("fps", "focal_length"):
-        value = getattr(settings, flag)
-        if value is not None and not 0 < value < math.inf:
-            raise UserError(f"--{flag}={value} is out of range; give a number above 0")
+        if found := shared_options.name_problem(action.strip(), "baseball_pitch"):
+            raise UserError(f"--action={options.shown(settings.action)} {found}")
+    flags.check(settings)
     if settings.videos and settings.data_dir:
         raise UserError(f"--videos={settings.videos} and --data_dir={settings.data_dir} are both given; leave one out")
-    if settings.holdout is not None and not 0 <= settings.holdout < 1:
-        raise UserError(
-            f"--holdout={settings.holdout} is not a share; give a number from 0 up to, but not including, 1"
-        )
-    check_fit(settings.fit)
     if settings.fit.prior_set == "published":
         for flag, (name, source) in _LICENSED.items():
             if getattr(settings, flag) is None:
@@ -133,46 +155,21 @@ def check(settings: Settings) -> None:
                 )
     if settings.image_size is not None:
         size_of(settings.image_size)
+    # People and pixels of a picture: `isdecimal` and `\d` of those who read them take other scripts' digits too.
+    if settings.person and any(c.isdecimal() and not c.isascii() for c in re.sub(r"[^,]*=", "", settings.person)):
+        raise UserError(f"--person={options.shown(settings.person)} is not understood; expected digits from 0 to 9")
 
 
 def size_of(text: str) -> tuple[int, int]:
     """Width and height of `--image_size`. Raises UserError: it is not of the form 1920x1080."""
-    match = re.fullmatch(r"([1-9]\d*)[xX]([1-9]\d*)", text)
+    match = re.fullmatch(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})", text)
     if not match:
-        raise UserError(f"--image_size={text} is not understood; expected width x height in pixels, such as 1920x1080")
+        raise UserError(
+            f"--image_size={options.shown(text)} is not understood; expected width x height in pixels, such as 1920x1080"
+        )
     return int(match[1]), int(match[2])
 
 
 def check_fit(config: FitConfig) -> None:
     """Raises UserError: a configuration value that no fit could use, named as its flag."""
-    choices = {"kernel": tuple(KERNELS), "keypoint_loss": KEYPOINT_LOSSES}
-    for name, hint in typing.get_type_hints(FitConfig).items():
-        value = getattr(config, name)
-        if typing.get_origin(hint) is Literal:
-            choices[name] = typing.get_args(hint)
-        if name in choices:
-            if value not in choices[name]:
-                listed, near = ", ".join(choices[name]), _near(value, choices[name])
-                raise UserError(f"--fit.{name}={value} is not one of {listed}{near}")
-        elif not isinstance(value, bool):
-            _check_number(name, value)
-
-
-def _check_number(name: str, value: float) -> None:
-    if not math.isfinite(value):
-        raise UserError(f"--fit.{name}={value} is not finite; give a number")
-    if name in _MINUS_ONE:
-        least, meaning = _MINUS_ONE[name]
-        if value != -1 and value < least:
-            raise UserError(f"--fit.{name}={value} is out of range; give {least} or more, or -1 for {meaning}")
-        return
-    may_be_zero = name in _AT_LEAST or name.startswith(_MAY_BE_ZERO_PREFIXES)
-    least: Any = _AT_LEAST.get(name, 0 if may_be_zero else 1 if isinstance(value, int) else None)
-    if name not in _FREE and (value < least if least is not None else value <= 0):
-        expected = f"{least} or more" if least is not None else "a number above 0"
-        raise UserError(f"--fit.{name}={value} is out of range; give {expected}")
-
-
-def _near(value: str, choices: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(str(value), choices, 1)
-    return f"; did you mean {near[0]}" if near else ""
+    flags.check(config, "fit.")

@@ -7,7 +7,6 @@ run once; each round then unrolls the joint stage and walks back through its eve
 hyperparameters move in their logarithms.
 """
 
-import argparse
 import dataclasses
 import math
 import time
@@ -37,6 +36,7 @@ from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.fit import for_clips
 from nemo_jax.model import Params
+from nemo_jax.options import option
 from nemo_jax.priors import Priors, published_limits
 from nemo_jax.stages import FitState, Problem
 
@@ -55,6 +55,27 @@ TUNED = (
     "lr_betas",
 )
 _SHARE = 0.1  # of the visible detections, hidden twice
+
+
+USAGE = """\
+Tunes loss weights and learning rates by the gradient of the error on keypoints that the fit has
+not seen.
+
+  python -m experiments.gradients.hypergradients
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class HypergradientSettings(inputs.SharedSettings):
+    """Everything the command line says; each field is a flag."""
+
+    steps: int = option(200, "Steps of the joint stage, its schedule included.", least=1, most=100_000)
+    rounds: int = option(8, "Steps of the descent on the hyperparameters.", least=1, most=100_000)
+    rate: float = option(0.2, "Rate of that descent, by Adam, in logarithms.", above=0, most=10)
+    batch_size: int = option(128, "Frames of a step.", least=1, most=100_000)
+    hyper: tuple[str, ...] = option(
+        TUNED, f"Fields of FitConfig to tune, with commas between them. Not given: {', '.join(TUNED)}.", separated=True
+    )
 
 
 class Hidden(NamedTuple):
@@ -99,22 +120,11 @@ def main() -> None:
         inputs.save(draw(rounds, args.hyper, args.steps), args.output_dir / "hypergradients.png", console)
 
 
-def parse() -> argparse.Namespace:
-    parser = inputs.parser(__doc__)
-    parser.add_argument("--steps", type=int, default=200, help="steps of the joint stage, its schedule included")
-    parser.add_argument("--rounds", type=int, default=8, help="steps of the descent on the hyperparameters")
-    parser.add_argument("--rate", type=float, default=0.2, help="of that descent, by Adam, in logarithms")
-    parser.add_argument("--batch_size", type=int, default=128, help="frames a step")
-    parser.add_argument("--hyper", default=",".join(TUNED), help="fields of FitConfig, separated by commas")
-    args = parser.parse_args()
-    for name in ("steps", "rounds", "batch_size"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name}={getattr(args, name)} is out of range; give 1 or more")
-    args.hyper = tuple(name.strip() for name in args.hyper.split(",") if name.strip())
-    return args
+def parse() -> HypergradientSettings:
+    return inputs.parse(HypergradientSettings, USAGE)
 
 
-def read(args: argparse.Namespace) -> tuple[Dataset, smpl.SMPL, FitConfig]:
+def read(args: HypergradientSettings) -> tuple[Dataset, smpl.SMPL, FitConfig]:
     """Clips, body and the configuration that is tuned: those of a run, or the synthetic pitch and the default preset.
 
     Raises:

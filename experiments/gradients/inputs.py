@@ -1,39 +1,42 @@
 """What the examples start from: a finished run, or a fit of the synthetic pitch, as arrays; and how they report."""
 
-import argparse
 import dataclasses
 import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+from absl import flags as absl_flags
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 from body_models import joints as jn
-from experiments.base import devices
+from experiments.base import devices, flags, shared_options, stopping
 from experiments.base.errors import UserError
 from experiments.data.dataset import Dataset, DatasetError
-from experiments.fitting import runner
+from experiments.fitting import inputs as fit_inputs
+from experiments.fitting.run import run as run_fits
 from experiments.fitting.settings import Settings
 from experiments.loaders import synthetic
 from experiments.results import reading
 from experiments.show.figures import run_pictures
-from experiments.show.presentation import PARTS
+from experiments.show.presentation import PARTS, write_all
 from nemo_jax import clips as clips_lib
 from nemo_jax import laplace, model, residuals, stages
 from nemo_jax.clips import Clips
 from nemo_jax.laplace import Given, Tangents
 from nemo_jax.objective import Batch
+from nemo_jax.options import option
 from nemo_jax.priors import Priors, published_limits
 
 Array = jax.Array
+T = TypeVar("T")
 OUTPUT = Path("results/gradients")
 
 
@@ -106,29 +109,28 @@ def _phases(given: Given) -> Array:
     return warp(given.params, given.config, jnp.arange(given.clips.num_instances), raw)
 
 
-def parser(description: str | None, spread: float = 1.0) -> argparse.ArgumentParser:
-    """The flags that all examples share; spread: the default of its flag."""
-    made = argparse.ArgumentParser(
-        description=(description or "").split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+@dataclasses.dataclass(frozen=True)
+class SharedSettings:
+    """The flags that all examples have."""
+
+    results: str | None = shared_options.path(None, "Output folder of a finished run. Not given: the synthetic pitch.")
+    output_dir: Path = shared_options.path(OUTPUT, "Folder of the pictures.")
+    spread: float = option(1.0, "Prior and damping; see nemo_jax.laplace.", above=0, most=1e6)
+    directions: int = option(
+        24, "Directions of the features that the heads see; see nemo_jax.laplace.", least=1, most=4096
     )
-    made.add_argument("--results", help="output folder of a finished run; not given: the synthetic pitch")
-    made.add_argument("--output_dir", type=Path, default=OUTPUT, help="folder of the pictures")
-    made.add_argument("--spread", type=float, default=spread, help="prior and damping, see nemo_jax.laplace")
-    made.add_argument("--directions", type=int, default=24, help="of the features that the heads see, see the same")
-    made.add_argument("--seed", type=int, default=0, help="of everything random")
-    return made
+    seed: int = shared_options.seed("Seed of everything random.")
 
 
-def check(args: argparse.Namespace) -> None:
-    """Raises UserError: a shared flag has a value that no posterior could use."""
-    if not 0 < args.spread < float("inf"):
-        raise UserError(f"--spread={args.spread} is out of range; give a number above 0")
-    if args.directions < 1:
-        raise UserError(f"--directions={args.directions} is out of range; give 1 or more")
+def parse(settings: type[T], usage: str) -> T:
+    """Settings of this program's command line; see `flags.read`."""
+    return flags.read(settings, usage, sys.argv, absl_flags.FlagValues()).settings
 
 
 def command(main: Callable[[], None]) -> None:
-    """Runs an example; what a user can mend becomes one sentence and exit code 2."""
+    """Runs an example; what a user can mend becomes one sentence and exit code 2, Ctrl-C one and 130."""
+    stopping.end_on_signals()
+    stopping.say(stopping.STARTS_OVER)
     try:
         devices.choose("auto")
         devices.keep_compiled()
@@ -152,7 +154,7 @@ def load(results: str | None, output: Path, console: Console, seed: int = 0) -> 
             settings = Settings(action=synthetic.ACTION, output_dir=str(folder), seed=seed)
             # Its numbers are wanted, not its pictures.
             settings = dataclasses.replace(settings, **dict.fromkeys(PARTS, False))
-            runner.run(settings, console)
+            run_fits(settings, write_all, console)
     else:
         folder = Path(results)
     return from_run(reading.load(folder))
@@ -172,7 +174,7 @@ def from_run(run: reading.Run) -> tuple[Dataset, Given]:
     head = run.dataset.head_point
     body = run.body
     if head != "nose":
-        body = runner.body_with(head, run.settings.get("body_model"))
+        body = fit_inputs.body_with(head, run.settings.get("body_model"))
     clips = jax.tree.map(jnp.asarray, run.dataset.clips)
     key = jax.random.key(int(run.settings.get("seed", 0)))
     problem, state = jax.jit(stages.start)(key, clips, body, Priors(joint_limits=published_limits()), run.config)

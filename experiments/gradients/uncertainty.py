@@ -7,7 +7,7 @@ Draws deviations of the field's heads and of every camera, shape and code from t
 the middle of the hips, split into the part along the joint's ray and the parts across.
 """
 
-import argparse
+import dataclasses
 import time
 from typing import NamedTuple
 
@@ -19,16 +19,38 @@ import scipy.linalg
 from rich.console import Console
 
 from body_models import joints as jn
-from experiments.base.errors import UserError
 from experiments.data.dataset import Dataset
 from experiments.gradients import inputs, uncertainty_plot
 from experiments.gradients.inputs import Posterior
 from experiments.show.style import RC
 from nemo_jax import laplace
 from nemo_jax.laplace import Given, Tangents
+from nemo_jax.options import option
 
 Array = jax.Array
 SHOWN = ("right_wrist", "left_knee")
+
+
+USAGE = """\
+How sure a fit is of every joint at every phase: bands, and, where the truth is known, how often
+it lies in them.
+
+  python -m experiments.gradients.uncertainty
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class UncertaintySettings(inputs.SharedSettings):
+    """Everything the command line says; each field is a flag."""
+
+    samples: int = option(200, "Draws from the posterior.", least=2, most=100_000)
+    joints: tuple[str, ...] = option(
+        SHOWN,
+        f"Keypoints of BODY_25 to draw, with commas between them. Not given: {','.join(SHOWN)}.",
+        choices=jn.BODY_25_NAMES,
+        separated=True,
+        check=lambda names: None if names else "names none; give keypoints of BODY_25 such as right_wrist",
+    )
 
 
 class Uncertainty(NamedTuple):
@@ -76,21 +98,8 @@ def main() -> None:
         inputs.save(picture, args.output_dir / "uncertainty.png", console)
 
 
-def parse() -> argparse.Namespace:
-    parser = inputs.parser(__doc__)
-    parser.add_argument("--samples", type=int, default=200, help="draws from the posterior")
-    parser.add_argument("--joints", default=",".join(SHOWN), help="keypoints of BODY_25 to draw, separated by commas")
-    args = parser.parse_args()
-    args.joints = tuple(name.strip() for name in args.joints.split(",") if name.strip())
-    for joint in args.joints:
-        if joint not in jn.BODY_25_NAMES:
-            raise UserError(f"--joints={joint} is not one of {', '.join(jn.BODY_25_NAMES)}")
-    if not args.joints:
-        raise UserError("--joints= names none; give keypoints of BODY_25 such as right_wrist")
-    if args.samples < 2:
-        raise UserError(f"--samples={args.samples} is out of range; give 2 or more")
-    inputs.check(args)
-    return args
+def parse() -> UncertaintySettings:
+    return inputs.parse(UncertaintySettings, USAGE)
 
 
 def uncertainty(posterior: Posterior, seed: int, samples: int) -> Uncertainty:

@@ -1,1 +1,1 @@
-"""Everything on disk becomes a `Dataset` here, one file a format; `registry.load` finds which."""
+"""Everything on disk becomes a `Dataset` here, one module a format; `registry.load` chooses the module."""

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.base.text import listed
-from experiments.data.camera import Camera
+from experiments.data import ranges
+from experiments.data.camera import Camera, is_rotation
 from experiments.data.dataset import Dataset, DatasetError
-from experiments.data.footage import BrokenClipError
-from experiments.data.ids import choose_ids
+from experiments.data.ids import choose_ids, no_folder
 from experiments.detection import tracking
 from experiments.loaders import layouts
 from experiments.loaders.layouts import Recording
@@ -69,20 +69,12 @@ def load(
     folder, names = _find(root, action)
     names = choose_ids(names, action, ids, folder)
     tracking.check_names(person, names)
-    found, cameras, broken = [], [], []
-    for name in names:
-        if max_instances is not None and len(found) >= max_instances:
-            break
-        try:
-            clip, camera = _read(folder, name, person, fps)
-        except BrokenClipError as error:
-            broken.append(f"{name} ({error})")
-            continue
-        found.append(clip)
-        cameras.append(camera)
+    found, failed = layouts.usable(names, lambda name: _read(folder, name, person, fps), max_instances)
+    broken = [f"{name} ({reason})" for name, reason in failed]
     if not found:
         raise DatasetError(f"--action={action} has no usable clip in {folder}: {listed(broken)}")
-    return layouts.assemble(found, action, broken, cameras=tuple(cameras) if all(cameras) else None)
+    clips, cameras = zip(*found, strict=True)
+    return layouts.assemble(clips, action, broken, cameras=cameras if all(cameras) else None)
 
 
 def _read(folder: Path, name: str, person: str, fps: float | None) -> tuple[Recording, Camera | None]:
@@ -111,10 +103,13 @@ def _camera(file: Path, image_size: tuple[int, int]) -> Camera:
             raise ValueError(f"{key} of {file} has shape {value.shape}, expected {shape} finite numbers")
         numbers[key] = value.reshape(shape).astype(float)
     matrix, rotation = numbers["intrinsicMat"], numbers["rotation"]
-    if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
+    if not is_rotation(rotation):
         raise ValueError(f"rotation of {file} is no rotation")
     if min(matrix[0, 0], matrix[1, 1]) <= 0:
         raise ValueError(f"intrinsicMat of {file} has the focal lengths {matrix[0, 0]:g} and {matrix[1, 1]:g}")
+    ranges.FOCAL.check(f"intrinsicMat of {file}", matrix[[0, 1], [0, 1]], ValueError)
+    ranges.PIXELS.check(f"intrinsicMat of {file}", matrix[:2, 2], ValueError)
+    ranges.POSITION.check(f"translation of {file}", numbers["translation"] / 1000, ValueError)
     scale = _scale(held.get("imageSize"), image_size)
     return Camera(
         world_from_camera=rotation.T,
@@ -148,8 +143,7 @@ def _clip_names(folder: Path) -> list[str]:
 def _find(root: Path, action: str) -> tuple[Path, list[str]]:
     """The folder that holds clips of the action, and their names. Raises DatasetError: there is none."""
     if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
-        raise DatasetError(f"--data_dir={root} is {found}, not a folder; give the folder that holds {action}.0.frames")
+        raise DatasetError(no_folder(root, f"the folder that holds {action}.0.frames"))
     others = set()
     for folder in _places(root):
         names = _clip_names(folder)

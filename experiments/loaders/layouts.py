@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from experiments import poses
 from experiments.base.text import listed
-from experiments.data import footage
+from experiments.data import footage, select
 from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack, visible_box_size
-from experiments.data.footage import BrokenClipError, Footage
+from experiments.data.footage import ASSUMED_FPS, BrokenClipError, Footage
 from experiments.detection import tracking
 from experiments.loaders import openpose
+from nemo_jax.clips import Clips
 
 Array = np.ndarray
-FPS = 30.0  # what the published evaluation takes for every video
+Item = TypeVar("Item")
+Read = TypeVar("Read")
 _ENOUGH = 0.8  # share of frames with an initial pose from which on nothing is said
 
 
@@ -37,12 +39,36 @@ class Recording:
 
     def cut(self, count: int, note: str) -> Recording:
         """The first `count` frames, and one more note."""
-        timed = ("keypoints", "confidence", "init_pose", "init_mask")
-        arrays = {name: getattr(self.instance, name) for name in timed}
-        arrays = {name: None if array is None else array[:count] for name, array in arrays.items()}
-        return Recording(
-            self.name, dataclasses.replace(self.instance, **arrays), self.footage.cut(count), (*self.notes, note)
-        )
+        instance = select.first(self.instance, count, Clips)
+        return Recording(self.name, instance, self.footage.cut(count), (*self.notes, note))
+
+
+def usable(
+    items: Iterable[Item], read: Callable[[Item], Read], most: int | None, error: type[ValueError] = BrokenClipError
+) -> tuple[list[Read], list[tuple[Item, ValueError]]]:
+    """What `read` makes of the first `most` items that can be used, and those before the last of them that cannot, and why.
+
+    Args:
+      items: names or files of clips, in order.
+      read: reads one; raises `error` where it cannot be used.
+      most: how many to use; None = all.
+      error: whose message says why.
+    """
+    found, broken = [], []
+    for item in items:
+        if most is not None and len(found) >= most:
+            break
+        try:
+            found.append(read(item))
+        except error as reason:
+            broken.append((item, reason))
+    return found, broken
+
+
+def only_clip(action: str, count: int) -> list[str]:
+    """The note that is due where a single clip is used."""
+    note = f"Only one clip of {action}: its motion is fitted from a single view, with nothing to share."
+    return [note] if count == 1 else []
 
 
 def read_clip(
@@ -57,7 +83,7 @@ def read_clip(
       vibe: VIBE's file or folder; where it is missing, cannot be read or saw nobody, the clip has no initial poses, and a
         note.
       person: `--person`, who is followed where OpenPose saw several.
-      fps: where nothing tells; None = 30.
+      fps: where nothing tells; None = 30, which the published evaluation takes for every video.
 
     Raises:
       BrokenClipError: no frames, no JSON files, nobody in them. UserError: `person` fits nobody.
@@ -76,7 +102,7 @@ def read_clip(
         image_size=shown.image_size,
         init_pose=pose,
         init_mask=mask,
-        fps=shown.fps or fps or FPS,
+        fps=shown.fps or fps or ASSUMED_FPS,
     )
     return Recording(name, instance, shown, tuple(notes))
 
@@ -89,7 +115,7 @@ def read_openpose(name: str, folder: Path, shown: Footage, person: str) -> tuple
     """
     if not folder.is_dir():
         raise BrokenClipError(f"there is no folder {folder} of OpenPose's JSON files")
-    names = [Path(path).stem if path else None for path in shown.paths] if shown.paths else None
+    names = footage.stems(shown.paths)
     choice = tracking.choice_for(person, name)
     try:
         return openpose.read_folder(folder, shown.num_frames, choice, image_size=shown.image_size, frame_names=names)
@@ -125,8 +151,7 @@ def assemble(
     notes = [*notes, *(note for clip in clips for note in clip.notes)]
     if broken:
         notes.append(f"Left out, because unusable: {listed(broken)}.")
-    if len(clips) == 1:
-        notes.append(f"Only one clip of {action}: its motion is fitted from a single view, with nothing to share.")
+    notes += only_clip(action, len(clips))
     stacked = stack([clip.instance for clip in clips])
     paths = tuple(clip.footage.paths for clip in clips)
     films = tuple(clip.footage.video for clip in clips)

@@ -39,9 +39,10 @@ import numpy as np
 from body_models import joints as jn
 from body_models import smpl
 from experiments.base.text import listed
+from experiments.data import ranges
 from experiments.data.dataset import Dataset, DatasetError, pad
 from experiments.data.footage import BrokenClipError
-from experiments.data.ids import choose_ids
+from experiments.data.ids import choose_ids, no_folder
 from experiments.detection import tracking
 from experiments.loaders import layouts, nemo_truth
 from experiments.loaders.layouts import Recording
@@ -93,22 +94,18 @@ def load(
         raise DatasetError(_no_action(Path(data_dir), base, action))
     names = choose_ids(_names(base, folder, action), action, ids, folder)
     tracking.check_names(person, names)
-    found, mocaps, broken = [], [], []
     has_truth = any(_truth_file(base, name).exists() for name in names)
-    for name in names:
-        if max_instances is not None and len(found) >= max_instances:
-            break
-        try:
-            mocap = nemo_truth.read_mocap(_truth_file(base, name)) if has_truth else None
-            clip, mocap = _same_length(_read_clip(base, folder, name, person, fps), mocap)
-        except BrokenClipError as error:
-            broken.append(f"{name} ({error})")
-            continue
-        found.append(clip)
-        mocaps.append(mocap)
-    if not found:
+
+    def read(name: str) -> tuple[Recording, Any]:
+        mocap = nemo_truth.read_mocap(_truth_file(base, name)) if has_truth else None
+        return _same_length(_read_clip(base, folder, name, person, fps), mocap)
+
+    pairs, failed = layouts.usable(names, read, max_instances)
+    broken = [f"{name} ({reason})" for name, reason in failed]
+    if not pairs:
         why = listed(broken) or "it is empty"
         raise DatasetError(f"--action={action} has no usable instance in {folder}: {why}")
+    found, mocaps = (list(part) for part in zip(*pairs, strict=True))
     if not has_truth:
         note = f"There is no motion capture of {action} in {base / 'mocap'}, so nothing is scored in 3D."
         return layouts.assemble(found, action, broken, [note])
@@ -126,6 +123,9 @@ def _truth(
         notes.append(
             "The true shapes are SMPL's and say nothing of this body; the true joints are those of its mean shape."
         )
+    for clip, mocap in zip(clips, mocaps, strict=True):
+        if odd := ranges.too_fast(mocap.translation, clip.instance.fps):
+            notes.append(f"{clip.name}: its motion capture {odd}.")
     to_y_up = nemo_truth.upright(np.concatenate([mocap.pose[:, 0] for mocap in mocaps]))
     mocaps = [nemo_truth.turn(mocap, to_y_up, body) for mocap in mocaps]
     joints = [observations.body_keypoints(body, m.pose, m.betas) + m.translation[:, None] for m in mocaps]
@@ -166,8 +166,7 @@ def _actions(base: Path) -> list[str]:
 
 def _no_action(root: Path, base: Path, action: str) -> str:
     if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
-        return f"--data_dir={root} is {found}, not a folder; give the one that holds exps/{PREFIX}{action}"
+        return no_folder(root, f"the one that holds exps/{PREFIX}{action}")
     if not _actions(base):
         return f"--data_dir={root} holds no exps/{PREFIX}{action}; give the folder `data` of NeMo-MoCap"
     return f"--action={action} is not in {base / 'exps'}, which holds {', '.join(_actions(base))}; name one of these"

@@ -14,10 +14,13 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
+from experiments.data import ranges, select
 from experiments.data.camera import Camera
 from experiments.data.footage import BrokenClipError
 from experiments.poses import pickles
+from experiments.simulation import amass
 from nemo_jax import rotations
+from nemo_jax.clips import GroundTruth
 
 Array = np.ndarray
 NUM_KEYPOINTS = 15  # of BODY_25, from the first, that the published evaluation compares
@@ -46,7 +49,7 @@ class MoCap:
 
     def cut(self, count: int) -> MoCap:
         """The first `count` frames."""
-        return dataclasses.replace(self, pose=self.pose[:count], translation=self.translation[:count])
+        return select.first(self, count, GroundTruth)
 
 
 def read_mocap(file: Path) -> MoCap:
@@ -68,6 +71,12 @@ def read_mocap(file: Path) -> MoCap:
         raise BrokenClipError(f"trans of {file} has shape {translation.shape}, expected {(frames, 3)}")
     if betas.size < _NUM_BETAS:
         raise BrokenClipError(f"betas of {file} are {betas.size} numbers, expected {_NUM_BETAS} or more")
+    for key, values, known in (
+        ("fullpose", pose[:, :_NUM_POSE], ranges.ANGLE),
+        ("trans", translation, ranges.POSITION),
+        ("betas", betas.ravel()[:_NUM_BETAS], ranges.BETAS),
+    ):
+        known.check(f"{key} of {file}", values, BrokenClipError)
     full = np.zeros((frames, 3 * jn.NUM_JOINTS))
     full[:, :_NUM_POSE] = pose[:, :_NUM_POSE]
     return MoCap(full.reshape(frames, jn.NUM_JOINTS, 3), translation, betas.ravel()[:_NUM_BETAS])
@@ -86,12 +95,9 @@ def upright(roots: Array) -> Array:
 
 def turn(mocap: MoCap, rotation: Array, body: smpl.SMPL) -> MoCap:
     """The motion in a world turned by `rotation`. A body turns about its resting pelvis, wherever that is."""
-    shape = np.zeros(body.num_betas, np.float32)
-    shape[:_NUM_BETAS] = mocap.betas[: body.num_betas]
-    pelvis = np.asarray(smpl.rest_joints(body, jnp.asarray(shape)), float)[0]
-    pose = mocap.pose.copy()
-    pose[:, 0] = (Rotation.from_matrix(rotation) * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
-    return dataclasses.replace(mocap, pose=pose, translation=(mocap.translation + pelvis) @ rotation.T - pelvis)
+    pelvis = amass.rest_pelvis(body, mocap.betas[: body.num_betas])
+    pose, translation = amass.turn(mocap.pose, mocap.translation, pelvis, Rotation.from_matrix(rotation))
+    return dataclasses.replace(mocap, pose=pose, translation=translation)
 
 
 def true_keypoints(folder: Path, frames: int) -> tuple[Array, str | None]:
@@ -170,6 +176,8 @@ def _read_extrinsics(file: Path) -> tuple[Array, Array, float]:
         raise BrokenClipError(
             f"{file} holds the focal length {focal[0]} and the camera {camera}, expected finite numbers"
         )
+    ranges.FOCAL.check(f"the focal length of {file}", focal, BrokenClipError)
+    ranges.POSITION.check(f"the translation of {file}", camera[:3], BrokenClipError)
     # As columns; a degenerate pair has no rotation.
     if np.linalg.matrix_rank(camera[3:].reshape(3, 2)) < 2:
         raise BrokenClipError(f"{file} holds a camera without a rotation")
@@ -181,7 +189,9 @@ def _read_keypoints(file: Path) -> Array:
     value = np.asarray(_load(file))
     if value.dtype.kind not in "fiu" or value.ndim < 2 or value.shape[-1] != 2 or value.shape[-2] < NUM_KEYPOINTS:
         raise BrokenClipError(f"{file} holds an array of shape {value.shape}, expected (1, 49, 2) pixels")
-    return value.reshape(-1, *value.shape[-2:])[0, :NUM_KEYPOINTS]
+    keypoints = value.reshape(-1, *value.shape[-2:])[0, :NUM_KEYPOINTS]
+    ranges.PIXELS.check(str(file), keypoints, BrokenClipError)
+    return keypoints
 
 
 def _load(file: Path) -> Any:

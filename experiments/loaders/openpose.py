@@ -25,8 +25,8 @@ import numpy as np
 from body_models import joints as jn
 from experiments.base.errors import UserError
 from experiments.base.text import listed
+from experiments.data import footage
 from experiments.data.dataset import Dataset, DatasetError, Video, visible_box_size
-from experiments.data.select import subset
 from experiments.detection import tracking
 from experiments.loaders import openpose_files as files
 from experiments.loaders.openpose_files import PeopleInFrame
@@ -167,7 +167,7 @@ def apply(dataset: Dataset, folder: str | Path, person: str = tracking.LARGEST) 
         head_point="nose",
         notes=tuple(notes),
     )
-    return dataset if len(used) == len(dataset.names) else subset(dataset, used)
+    return dataset if len(used) == len(dataset.names) else dataset.select(used)
 
 
 def clip_name(name: str) -> str:
@@ -214,7 +214,7 @@ def _of_instance(
     count = int(np.asarray(dataset.clips.frame_mask[n]).sum())
     video = dataset.videos[n] if dataset.videos else None
     paths = dataset.frame_paths[n] if dataset.frame_paths else None
-    names = [Path(path).stem if path else None for path in paths] if paths else None
+    names = footage.stems(paths)
     shown = np.arange(count) if video is None else video.frames
     if video is not None and not np.array_equal(shown, np.arange(count)):
         # The clip's frames are some of the film's, and OpenPose saw the film.

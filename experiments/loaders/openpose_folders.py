@@ -16,12 +16,11 @@ from pathlib import Path
 from experiments.base.text import listed, natural
 from experiments.data import footage
 from experiments.data.dataset import Dataset, DatasetError, Instance
-from experiments.data.footage import BrokenClipError, Footage
+from experiments.data.footage import ASSUMED_FPS, BrokenClipError, Footage
 from experiments.data.ids import choose_ids
 from experiments.detection import tracking
 from experiments.loaders import film_paths, layouts, openpose, openpose_files
 
-FPS = 30.0  # where nothing tells
 _PICTURES = (".frames", "_frames", "")  # behind a clip's name: the folder of its pictures
 
 
@@ -73,26 +72,25 @@ def load(
     names = choose_ids([name for name, _, _ in places], action, ids, base)
     tracking.check_names(person, names)
     places = [place for place in places if place[0] in names]
-    clips, guessed = [], []
-    unusable: dict[str, list[str]] = {}  # names by what is wrong with them
-    for name, place, prefix in places:
-        if max_instances is not None and len(clips) >= max_instances:
-            break
+
+    def read(place: tuple[str, Path, str | None]) -> layouts.Recording:
         try:
-            shown = _footage(base, name, place)
-            clips.append(_clip(name, place, prefix, shown, image_size, fps, tracking.choice_for(person, name)))
-        except (BrokenClipError, DatasetError) as error:
-            unusable.setdefault(str(error), []).append(name)
-            continue
-        if not (fps or (shown and shown.fps)):
-            guessed.append(name)
+            return _clip(*place, _footage(base, *place[:2]), image_size, fps, tracking.choice_for(person, place[0]))
+        except DatasetError as error:
+            raise BrokenClipError(str(error)) from error
+
+    clips, failed = layouts.usable(places, read, max_instances)
+    unusable: dict[str, list[str]] = {}  # names by what is wrong with them
+    for (name, _, _), reason in failed:
+        unusable.setdefault(str(reason), []).append(name)
     broken = [f"{listed(names)} ({reason})" for reason, names in unusable.items()]
     if not clips:
         raise DatasetError(f"no clip in {base} can be used: {listed(broken)}")
     notes = []
+    guessed = [clip.name for clip in clips if not (fps or clip.footage.fps)]
     if guessed:
         notes.append(
-            f"Nothing tells the frame rate of {listed(guessed)}; {FPS:g} frames per second are taken, --fps gives "
+            f"Nothing tells the frame rate of {listed(guessed)}; {ASSUMED_FPS:g} frames per second are taken, --fps gives "
             "another."
         )
     return layouts.assemble(clips, action, broken, notes)
@@ -139,10 +137,10 @@ def _clip(
     size = shown.image_size if shown else image_size
     if size is None:
         raise BrokenClipError("no film or pictures beside it tell the size of its image; give --image_size=1920x1080")
-    names = [Path(path).stem if path else None for path in shown.paths] if shown and shown.paths else None
+    names = footage.stems(shown.paths) if shown else None
     keypoints, confidence, notes = openpose.read_folder(
         place, shown.num_frames if shown else None, person, image_size=size, frame_names=names, prefix=prefix
     )
-    rate = (shown.fps if shown else None) or fps or FPS
+    rate = (shown.fps if shown else None) or fps or ASSUMED_FPS
     instance = Instance(keypoints=keypoints, confidence=confidence, image_size=size, fps=rate)
     return layouts.Recording(name, instance, shown or Footage(len(keypoints), size), tuple(notes))

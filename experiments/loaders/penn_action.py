@@ -34,9 +34,10 @@ import scipy.io
 
 from body_models import joints as jn
 from experiments.base.text import listed
+from experiments.data import footage, ranges
 from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack, visible_box_size
-from experiments.data.footage import BrokenClipError, Footage
-from experiments.data.ids import choose_ids
+from experiments.data.footage import ASSUMED_FPS, BrokenClipError, Footage
+from experiments.data.ids import choose_ids, no_folder
 from experiments.detection import tracking
 from experiments.loaders import layouts, openpose, penn_ids
 
@@ -49,7 +50,7 @@ BODY_25_OF_PENN = (0, 2, 5, 3, 6, 4, 7, 9, 12, 10, 13, 11, 14)
 # Points halfway between two joints, for drawing. They add nothing to what the two say, and the body's own neck and
 # pelvis lie centimetres above them, so they have confidence 0.
 MIDPOINTS = {1: (2, 5), 8: (9, 12)}
-FPS = 30.0
+_ENDINGS = (".jpg",)  # of its pictures
 _NUM_PENN_JOINTS = len(BODY_25_OF_PENN)
 
 
@@ -64,11 +65,15 @@ class _Label:
     confidence: Array  # (F, 25)
     image_size: tuple[float, float]
     box_size: Array  # (F,)
-    bad_coordinates: int  # visible joints without finite coordinates
+    doubts: tuple[str, ...]  # sentences about what is odd in the file
 
 
 class _BrokenLabelError(ValueError):
     """A label file that cannot be used; the message says why."""
+
+
+class _InvisibleError(_BrokenLabelError):
+    """A label file in which no joint is visible."""
 
 
 def recognises(data_dir: str | Path) -> bool:
@@ -110,16 +115,9 @@ def load(
     paths, present, broken = _of_action(labels, wanted)
     paths, notes = _chosen(paths, labels, action, ids)
     tracking.check_names(person, [path.stem for path in paths])
-    found, invisible = [], []
-    for path in paths:
-        if max_instances is not None and len(found) >= max_instances:
-            break
-        try:
-            label = _read(path)
-        except _BrokenLabelError as error:
-            broken.append(f"{path.name} ({error})")
-            continue
-        (found if label.confidence.any() else invisible).append(label)
+    found, failed = layouts.usable(paths, _read, max_instances, _BrokenLabelError)
+    invisible = [path.stem for path, reason in failed if isinstance(reason, _InvisibleError)]
+    broken += [f"{path.name} ({reason})" for path, reason in failed if path.stem not in invisible]
     if not found:
         raise DatasetError(_why_nothing(labels, action, present, broken, invisible))
 
@@ -128,19 +126,12 @@ def load(
     if broken:
         notes.append(f"Left out, because unreadable: {listed(broken)}.")
     if invisible:
-        names = listed([label.name for label in invisible])
-        notes.append(f"Left out, because no joint is visible in them: {names}.")
-    for label in found:
-        if label.bad_coordinates:
-            notes.append(
-                f"{label.name}.mat has {label.bad_coordinates} visible joints without finite coordinates; "
-                "they count as not seen."
-            )
+        notes.append(f"Left out, because no joint is visible in them: {listed(invisible)}.")
+    notes += [doubt for label in found for doubt in label.doubts]
     instances, detected, more = _instances(found, shown, home, person)
     notes += more
     clips = stack(instances)
-    if len(found) == 1:
-        notes.append(f"Only one clip of {action}: its motion is fitted from a single view, with nothing to share.")
+    notes += layouts.only_clip(action, len(found))
     return Dataset(
         clips=clips,
         names=tuple(label.name for label in found),
@@ -208,7 +199,7 @@ def _instances(
                 notes += more
             except BrokenClipError as error:
                 unposed.append(f"{label.name} ({error})")
-        instances.append(Instance(keypoints, confidence, label.image_size, pose, mask, fps=FPS))
+        instances.append(Instance(keypoints, confidence, label.image_size, pose, mask, fps=ASSUMED_FPS))
     detected = len(found) - len(undetected) if has_json else 0
     if detected:
         notes.append(
@@ -227,10 +218,7 @@ def _label_files(folder: Path) -> list[Path]:
 
 def _label_folder(root: Path) -> Path:
     if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
-        raise DatasetError(
-            f"--data_dir={root} is {found}, not a folder; give the folder that holds labels/0001.mat and so on"
-        )
+        raise DatasetError(no_folder(root, "the folder that holds labels/0001.mat and so on"))
     labels = root / "labels" if (root / "labels").is_dir() else root
     if not _label_files(labels):
         raise DatasetError(
@@ -239,10 +227,9 @@ def _label_folder(root: Path) -> Path:
     return labels
 
 
-def _why_nothing(labels: Path, action: str, present: set[str], broken: list[str], invisible: list[_Label]) -> str:
+def _why_nothing(labels: Path, action: str, present: set[str], broken: list[str], invisible: list[str]) -> str:
     if invisible:
-        names = listed([label.name for label in invisible])
-        return f"no joint is visible in any clip of {action} in {labels} ({names}); nothing can be fitted"
+        return f"no joint is visible in any clip of {action} in {labels} ({listed(invisible)}); nothing can be fitted"
     if not present:
         return f"none of the label files in {labels} can be read: {listed(broken)}"
     unreadable = f" (unreadable: {listed(broken)})" if broken else ""
@@ -289,19 +276,30 @@ def _read(path: Path) -> _Label:
             raise _BrokenLabelError(
                 f"x is {x.shape} and {name} {value.shape}, expected (frames, {_NUM_PENN_JOINTS}) for both"
             )
+    ranges.choice("visibility", visibility, _BrokenLabelError)
     dimensions = _numbers(mat, "dimensions").ravel()
     if len(dimensions) < 2 or not np.all(np.isfinite(dimensions[:2]) & (dimensions[:2] > 0)):
         raise _BrokenLabelError(f"dimensions are {dimensions.tolist()}, expected height and width")
+    ranges.SIDE.check("dimensions", dimensions[:2], _BrokenLabelError)
 
     points = np.stack([x, y], -1)
     marked = visibility > 0
     finite = np.isfinite(points).all(-1)
     seen = marked & finite
+    if not seen.any():
+        raise _InvisibleError("no joint is visible in it")
     keypoints = np.zeros((len(x), jn.NUM_KEYPOINTS, 2))
     confidence = np.zeros((len(x), jn.NUM_KEYPOINTS))
     keypoints[:, BODY_25_OF_PENN] = np.where(seen[..., None], points, 0.0)
     confidence[:, BODY_25_OF_PENN] = seen
-    box_size = _box_size(mat, keypoints, confidence)
+    image_size = (float(dimensions[1]), float(dimensions[0]))
+    inside = ((points[seen] >= 0) & (points[seen] <= image_size)).all(-1)
+    if not inside.any():
+        raise _BrokenLabelError(
+            f"none of its visible joints lies in the image of width {image_size[0]:g} and height {image_size[1]:g} that its "
+            "dimensions tell"
+        )
+    box_size, unfit = _box_size(mat, keypoints, confidence, image_size)
     for joint, (a, b) in MIDPOINTS.items():
         both = (confidence[:, a] > 0) & (confidence[:, b] > 0)
         keypoints[both, joint] = (keypoints[both, a] + keypoints[both, b]) / 2
@@ -311,36 +309,84 @@ def _read(path: Path) -> _Label:
         view=_text(mat, "pose"),
         keypoints=keypoints,
         confidence=confidence,
-        image_size=(float(dimensions[1]), float(dimensions[0])),
+        image_size=image_size,
         box_size=box_size,
-        bad_coordinates=int((marked & ~finite).sum()),
+        doubts=_doubts(path, dimensions, len(x), int((marked & ~finite).sum()), int((~inside).sum()), unfit),
     )
 
 
-def _box_size(mat: dict[str, Array], keypoints: Array, confidence: Array) -> Array:
-    """Diagonal (F,) of the person's box. Frames without one take the box of their visible joints."""
+def _doubts(path: Path, dimensions: Array, frames: int, nowhere: int, outside: int, unfit: int) -> tuple[str, ...]:
+    """Sentences about what no sound file has.
+
+    Args:
+      path: of the file.
+      dimensions: height, width and, in sound files, the number of frames.
+      frames: how many there are.
+      nowhere: visible joints without finite coordinates. outside: visible joints outside the image.
+      unfit: frames whose box is none, or not of the person.
+    """
+    doubts = []
+    if nowhere:
+        doubts.append(f"{path.name} has {nowhere} visible joints without finite coordinates; they count as not seen.")
+    if outside:
+        height, width = dimensions[:2]
+        doubts.append(
+            f"{path.name} has {outside} visible joints outside the image of width {width:g} and height {height:g} that its "
+            "dimensions tell; one of the two is wrong."
+        )
+    if len(dimensions) > 2 and dimensions[2] != frames:
+        doubts.append(f"{path.name} has {frames} frames, but its dimensions tell {dimensions[2]:g}.")
+    if unfit:
+        doubts.append(
+            f"{path.name} has {unfit} frames whose bbox is none of the person's; that of the visible joints is taken."
+        )
+    return tuple(doubts)
+
+
+def _box_size(
+    mat: dict[str, Array], keypoints: Array, confidence: Array, image_size: tuple[float, float]
+) -> tuple[Array, int]:
+    """Diagonal (F,) of the person's box, and how many boxes are wrong: inside out, far outside the image, or beside the
+    person. Their frames, and those without a box, take the box of their visible joints.
+    """
     size = visible_box_size(keypoints, confidence).astype(np.float64)
-    if "bbox" in mat:
-        box = _numbers(mat, "bbox")
-        if box.ndim == 2 and box.shape[1] == 4:
-            box = box[: len(size)]
-            extent = box[:, 2:] - box[:, :2]
-            sound = np.isfinite(extent).all(-1) & (extent > 0).all(-1)
-            size[: len(box)][sound] = np.linalg.norm(extent[sound], axis=-1)
-    return size
+    box = _numbers(mat, "bbox") if "bbox" in mat else np.zeros((0, 4))
+    if box.ndim != 2 or box.shape[1] != 4:
+        return size, 0
+    box = box[: len(size)]
+    low, high = box[:, :2], box[:, 2:]
+    seen = confidence[: len(box), :, None] > 0
+    points = keypoints[: len(box)]
+    beside = (np.where(seen, points, np.inf).min(1) > high) | (np.where(seen, points, -np.inf).max(1) < low)
+    far = (low < -np.array(image_size)) | (high > 2 * np.array(image_size))
+    # A frame without visible joints has a box of zeros or the like.
+    given = np.isfinite(box).all(-1)
+    with np.errstate(invalid="ignore"):
+        wrong = given & ((high <= low) | far | beside).any(-1)
+    sound = given & ~wrong
+    size[: len(box)][sound] = np.linalg.norm((high - low)[sound], axis=-1)
+    return size, int((wrong & seen[..., 0].any(-1)).sum())
 
 
 def _pictures(found: list[_Label], frames: Path) -> tuple[list[Footage], list[str]]:
     """Pictures of each clip, and notes on those whose number of pictures is not their number of frames."""
     shown, notes = [], []
     for label in found:
-        pictures = sorted(str(path) for path in (frames / label.name).glob("*.jpg"))
-        count = len(label.keypoints)
-        if pictures and len(pictures) != count:
+        place, count = frames / label.name, len(label.keypoints)
+        number = len([path for path in place.glob("*") if path.suffix.lower() in _ENDINGS])
+        pictures = tuple(str(path) if path else None for path in footage.in_order(place, count, _ENDINGS))
+        bare = pictures.count(None)
+        if number and (bare or number != count):
             notes.append(
-                f"{frames / label.name} has {len(pictures)} pictures for {count} annotated frames; they are paired in order."
+                f"{place} has {number} pictures for {count} annotated frames; they are paired by their numbers, and "
+                f"{bare} of the frames have none."
             )
-        row = (*pictures, *[None] * count)[:count]
         width, height = label.image_size
-        shown.append(Footage(count, (int(width), int(height)), row if pictures else None))
+        size = next((size for path in pictures if path and (size := footage.picture_size(path))), None)
+        if size and size != (width, height):
+            notes.append(
+                f"The pictures in {place} have width {size[0]} and height {size[1]}, but the dimensions of {label.name}.mat "
+                f"tell {width:g} and {height:g}."
+            )
+        shown.append(Footage(count, (int(width), int(height)), pictures if number else None))
     return shown, notes

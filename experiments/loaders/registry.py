@@ -1,4 +1,4 @@
-"""Everything on disk becomes `Clips` here, one file per format."""
+"""Which loader reads a folder: the formats by name, and how a folder's format is recognised."""
 
 from __future__ import annotations
 

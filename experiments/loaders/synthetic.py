@@ -29,7 +29,7 @@ class StyleModel:
     """How one thrower differs from another. Angles are sd per rotation-vector component, radians."""
 
     frames_range: tuple[int, int] = (70, 130)  # length of a clip
-    fps: float = 30.0
+    fps: float = simulate.MODELLED_FPS
     timing_knots: int = 9  # stretches of the action that each take their own time
     timing_sd: float = 0.25  # sd of the logarithm of a stretch's duration
     root_sd: tuple[float, float] = (0.05, 0.03)  # (constant over the clip, smooth over phase)

@@ -12,6 +12,7 @@ from experiments.base.text import duration
 from experiments.fitting.settings import Settings
 from experiments.results.reading import Run
 from experiments.show import figures, report
+from experiments.show.figures import run_pictures
 from experiments.show.render import overlay
 from experiments.show.viewer import page
 
@@ -20,13 +21,15 @@ PARTS = {"overlay": "overlay", "figures": "figures", "viewer": "viewer.html", "r
 
 
 def write_all(
-    settings: Settings,
     run: Run,
+    settings: Settings,
     each: Mapping[str, Mapping[str, float]],
     notes: Sequence[str],
+    hidden: np.ndarray | None,
+    history: Mapping[str, Mapping[str, np.ndarray]],
     console: Console,
 ) -> None:
-    """Writes the parts that the settings ask for and deletes what an older fit left of the others.
+    """Writes the run's pictures and the parts that the settings ask for, and deletes what an older fit left of the others.
 
     Args:
       run: the fit, as a later command would read it from its folder.
@@ -34,6 +37,10 @@ def write_all(
     """
     output, dataset, fitted, body = settings.output, run.dataset, run.fitted, run.body
     threshold = float(np.asarray(run.config.confidence_threshold))
+    if settings.overview:
+        run_pictures.write_all(output, dataset, fitted, history, hidden, threshold)
+    else:
+        run_pictures.delete_all(output)
     parts: dict[str, Callable[[], Any]] = {
         "overlay": lambda: overlay.write_all(output, dataset, fitted, body, console, settings.compare),
         "figures": lambda: figures.write_all(output, dataset, fitted, body, run.config, threshold),

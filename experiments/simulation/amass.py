@@ -18,7 +18,7 @@ from body_models import joints as jn
 from body_models import smpl
 from experiments.base.errors import UserError
 from experiments.base.text import listed
-from experiments.data import neutral_file
+from experiments.data import neutral_file, ranges
 from experiments.data.neutral_file import FileError
 from experiments.simulation.observations import Motion
 
@@ -47,15 +47,15 @@ def find(motion: str | Path, action: str) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise UserError(f"--motion={motion}: there is no such file or folder; give one with .npz files of motion")
-    own = _files(root / action)
-    files = _files(root)
+    own = neutral_file.files(root / action)
+    files = neutral_file.files(root)
     numbered = [p for p in files if re.fullmatch(rf"{re.escape(action)}([._ -]?\d.*)?", p.stem)]
     containing = [p for p in files if action.lower() in p.stem.lower()]
     found = own or numbered or containing
     if found:
         return found
     here = {re.sub(r"[._ -]?\d+$", "", p.stem): None for p in files}
-    here |= {folder.name: None for folder in sorted(root.iterdir()) if folder.is_dir() and _files(folder)}
+    here |= {folder.name: None for folder in sorted(root.iterdir()) if folder.is_dir() and neutral_file.files(folder)}
     if not here:
         raise UserError(f"--motion={motion} holds no .npz files; expected {action}.0.npz or {action}/<any>.npz in it")
     raise UserError(
@@ -93,6 +93,9 @@ def read(path: Path, body: smpl.SMPL) -> tuple[Motion, list[str]]:
         raise FileError(f"trans has shape {translation.shape}, expected ({len(poses)}, 3) for {len(poses)} poses")
     if rate.size != 1 or rate.item() <= 0:
         raise FileError(f"{rates[0]} is {rate.tolist()}, expected one number of frames per second")
+    kinds = {"poses": ranges.ANGLE, "trans": ranges.POSITION, "betas": ranges.BETAS, rates[0]: ranges.RATE}
+    for key, values in {"poses": poses, "trans": translation, "betas": betas, rates[0]: rate}.items():
+        kinds[key].check(key, values, FileError)
     up = str(arrays.get("up_axis", "z"))
     if up not in ("y", "z"):
         raise FileError(f"up_axis is {up!r}, expected y or z")
@@ -104,8 +107,10 @@ def read(path: Path, body: smpl.SMPL) -> tuple[Motion, list[str]]:
                 "--body_model= takes an SMPL file"
             )
         betas = np.zeros(body.num_betas)
+    if odd := ranges.too_fast(translation, rate.item()):
+        notes.append(f"The motion of {path} {odd}")
     if up == "z":
-        pose, translation = y_up(pose, translation, rest_pelvis(body, betas))
+        pose, translation = turn(pose, translation, rest_pelvis(body, betas), Y_UP_FROM_Z_UP)
     return Motion(pose=pose, translation=translation, betas=betas, fps=float(rate.item())), notes
 
 
@@ -125,23 +130,24 @@ def rest_pelvis(body: smpl.SMPL, betas: Array) -> Array:
     return np.asarray(smpl.rest_joints(body, shape)[0], float)  # pyright: ignore[reportArgumentType]
 
 
-def y_up(pose: Array, translation: Array, pelvis: Array) -> tuple[Array, Array]:
-    """Turns a motion from a world with z up to one with y up: every point of the body is turned about the world's origin.
+def turn(pose: Array, translation: Array, pelvis: Array, rotation: Rotation) -> tuple[Array, Array]:
+    """Turns a motion into another world: every point of the body is turned about the world's origin.
 
     The root turns the body about the resting pelvis p, not about the origin: a point x stands at p + R (x - p) + t. With the
     turn A that is p + A R (x - p) + (A t + A p - p), so the translation takes up what the pelvis lies off the origin.
 
     Args:
-      pose: (T, 24, 3) axis-angle, root in the world with z up.
+      pose: (T, 24, 3) axis-angle, root in the world.
       translation: (T, 3) metres.
       pelvis: (3,) of the resting body, metres.
+      rotation: from the motion's world to the other, such as `Y_UP_FROM_Z_UP`.
 
     Returns:
-      The same in the world with y up.
+      Pose and translation in the other world.
     """
     turned = pose.copy()
-    turned[:, 0] = (Y_UP_FROM_Z_UP * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
-    return turned, Y_UP_FROM_Z_UP.apply(translation + pelvis) - pelvis
+    turned[:, 0] = (rotation * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
+    return turned, rotation.apply(translation + pelvis) - pelvis
 
 
 def resample(motion: Motion, fps: float) -> Motion:
@@ -158,10 +164,6 @@ def resample(motion: Motion, fps: float) -> Motion:
     pose = (start * Rotation.from_rotvec(step)).as_rotvec().reshape(count, jn.NUM_JOINTS, 3)
     translation = motion.translation[low] + part[:, None] * (motion.translation[high] - motion.translation[low])
     return dataclasses.replace(motion, pose=pose, translation=translation, fps=fps)
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.npz") if path.is_file() and not path.name.startswith("."))
 
 
 def _numbers(arrays: dict[str, Array], key: str, rank: int | None) -> Array:

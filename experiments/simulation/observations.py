@@ -1,13 +1,14 @@
 """Motion -> observations: what a camera, a keypoint detector and a mesh recovery method would say of a known motion.
 
 Every constant of the model is a field of `ObservationModel`. The world is y up, the camera x right, y down, z into the
-scene; a rotation named `world_from_camera` maps camera vectors to the world. NumPy float64 but for the body, which is
-the project's own.
+scene; a rotation named `world_from_camera` maps camera vectors to the world. Everything is NumPy float64; the body
+alone is evaluated by JAX, in float32.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,53 +20,80 @@ from body_models import joints as jn
 from body_models import smpl
 from experiments.data.camera import Camera
 from nemo_jax.instances import Instance
+from nemo_jax.options import option
 
 Array = np.ndarray
+MODELLED_FPS = 30.0  # what the constants of `ObservationModel`, many of them per frame, are meant for
+
+
+def _range(default: tuple[float, float], text: str, **known: Any) -> Any:
+    """An option of two numbers between which one is drawn."""
+    wrong = lambda ends: None if ends[0] <= ends[1] else "is out of range; give the least and then the greatest"
+    return option(default, text, check=wrong, **known)
 
 
 @dataclasses.dataclass(frozen=True)
 class ObservationModel:
     """How a motion is seen. Ranges are (least, greatest), drawn uniformly per video."""
 
-    # --- the camera, one static camera a video ---
-    image_size: tuple[int, int] = (1920, 1080)  # width, height, pixels
-    focal_range: tuple[float, float] = (1300.0, 1700.0)  # pixels
-    focal_known: bool = True  # whether the clip says its focal length; off = NaN
-    distance_range: tuple[float, float] = (4.5, 7.0)  # metres, on the ground, from the middle of the motion
-    azimuth_range: tuple[float, float] = (0.0, 360.0)  # degrees about the vertical; 0 looks from +z
-    height_range: tuple[float, float] = (0.9, 1.8)  # metres above the lowest point of the motion
-    aim_sd: float = 0.08  # metres, how far the optical axis misses the middle of the motion
-    roll_sd: float = 1.0  # degrees
-    # --- the keypoint detector ---
-    noise_px: float = 5.0  # sd per coordinate of a joint at rest, pixels
-    noise_motion: float = 0.12  # added sd, as a share of the joint's own motion since the last frame
-    confidence_px: float = 30.0  # confidence is exp(-sd / confidence_px), times a factor ...
-    confidence_spread: float = 0.1  # ... drawn from U(1 - spread, 1)
-    lost_fraction: float = 0.08  # of (frame, joint) pairs, not detected
-    lost_burst: float = 5.0  # mean length of such a gap, frames
-    swapped_fraction: float = 0.02  # of frames, left leg taken for the right one
-    swapped_burst: float = 2.0  # mean length of a swap, frames
-    # --- the initial 3D pose; angles are sd per rotation-vector component, radians ---
-    pull: float = 0.25  # share of the way from the truth to the clip's mean pose, body joints
-    pull_root: float = 0.0  # the same for the root, which such methods follow well
-    bias_sd: float = 0.12  # constant per video and joint
-    drift_sd: float = 0.12  # slow
-    drift_frames: float = 15.0  # sd of the kernel that makes it slow, frames
-    jitter_sd: float = 0.05  # independent per frame
-    missing_fraction: float = 0.04  # of frames without an estimate
-    missing_burst: float = 2.0  # mean length of such a gap, frames
+    image_size: tuple[int, int] = option(
+        (1920, 1080), "width, height, pixels", least=1, most=65_535, group="the camera, one static camera a video"
+    )
+    focal_range: tuple[float, float] = _range((1300.0, 1700.0), "pixels", above=0, most=1e6)
+    focal_known: bool = option(True, "whether the clip says its focal length; off = NaN")
+    distance_range: tuple[float, float] = _range(
+        (4.5, 7.0), "metres, on the ground, from the middle of the motion", above=0, most=1e6
+    )
+    azimuth_range: tuple[float, float] = _range(
+        (0.0, 360.0), "degrees about the vertical; 0 looks from +z", least=-1e6, most=1e6
+    )
+    height_range: tuple[float, float] = _range(
+        (0.9, 1.8), "metres above the lowest point of the motion", least=-1e6, most=1e6
+    )
+    aim_sd: float = option(0.08, "metres, how far the optical axis misses the middle of the motion", least=0, most=1e6)
+    roll_sd: float = option(1.0, "degrees", least=0, most=1e6)
+
+    noise_px: float = option(
+        5.0, "sd per coordinate of a joint at rest, pixels", least=0, most=1e6, group="the keypoint detector"
+    )
+    noise_motion: float = option(
+        0.12, "added sd, as a share of the joint's own motion since the last frame", least=0, most=1e6
+    )
+    confidence_px: float = option(30.0, "confidence is exp(-sd / confidence_px), times a factor ...", above=0, most=1e6)
+    confidence_spread: float = option(0.1, "... drawn from U(1 - spread, 1)", least=0, most=1)
+    lost_fraction: float = option(0.08, "of (frame, joint) pairs, not detected", least=0, below=1)
+    lost_burst: float = option(5.0, "mean length of such a gap, frames", least=1, most=1e6)
+    swapped_fraction: float = option(0.02, "of frames, left leg taken for the right one", least=0, below=1)
+    swapped_burst: float = option(2.0, "mean length of a swap, frames", least=1, most=1e6)
+
+    pull: float = option(
+        0.25,
+        "share of the way from the truth to the clip's mean pose, body joints",
+        least=0,
+        most=1,
+        group="the initial 3D pose; angles are sd per rotation-vector component, radians",
+    )
+    pull_root: float = option(0.0, "the same for the root, which such methods follow well", least=0, most=1)
+    bias_sd: float = option(0.12, "constant per video and joint", least=0, most=100)
+    drift_sd: float = option(0.12, "slow", least=0, most=100)
+    drift_frames: float = option(15.0, "sd of the kernel that makes it slow, frames", above=0, most=10_000)
+    jitter_sd: float = option(0.05, "independent per frame", least=0, most=100)
+    missing_fraction: float = option(0.04, "of frames without an estimate", least=0, below=1)
+    missing_burst: float = option(2.0, "mean length of such a gap, frames", least=1, most=1e6)
 
 
 @dataclasses.dataclass(frozen=True)
 class Motion:
-    """A motion of F frames: pose (F, 24, 3) axis-angle, root in the world; translation (F, 3) metres, added to the
-    body;
-    betas (S,); fps."""
+    """A motion of F frames.
+
+    pose (F, 24, 3): axis-angle, root in the world. translation (F, 3): metres, added to the body. betas (S,): shape
+    coefficients. fps: frames per second.
+    """
 
     pose: Array
     translation: Array
     betas: Array
-    fps: float = 30.0
+    fps: float = MODELLED_FPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,9 +177,8 @@ def detect(rng: np.random.Generator, clean: Array, model: ObservationModel) -> t
     lost = bursts(rng, frames, count, model.lost_fraction, model.lost_burst)
 
     swapped = bursts(rng, frames, 1, model.swapped_fraction, model.swapped_burst)[:, 0]
-    order = np.where(np.isin(np.arange(count), LEGS), jn.MIRROR_BODY_25, np.arange(count))
-    keypoints[swapped] = keypoints[swapped][:, order]
-    confidence[swapped] = confidence[swapped][:, order]
+    for detected in (keypoints, confidence):
+        detected[swapped] = detected[swapped][:, LEGS_EXCHANGED]
 
     with np.errstate(invalid="ignore"):
         inside = np.all((keypoints >= 0) & (keypoints < np.asarray(model.image_size)), axis=-1)
@@ -165,14 +192,13 @@ LEGS = tuple(
     for i, name in enumerate(jn.BODY_25_NAMES)
     if name.split("_")[-1] in ("hip", "knee", "ankle", "toe", "heel") and i != 8
 )
+LEGS_EXCHANGED = jn.mirror_order(jn.BODY_25_NAMES, LEGS)
 
 
 def estimate_pose(
     rng: np.random.Generator, pose: Array, camera: Camera, model: ObservationModel
 ) -> tuple[Array, Array]:
-    """What a mesh recovery method says of poses (F, 24, 3): init_pose (F, 24, 3), root in the camera, and init_mask
-    (F,).
-    """
+    """What a mesh recovery method says of poses (F, 24, 3): init_pose (F, 24, 3), root in the camera, init_mask (F,)."""
     frames = len(pose)
     true = pose.copy()
     root = Rotation.from_matrix(camera.world_from_camera.T) * Rotation.from_rotvec(pose[:, 0])
@@ -194,9 +220,10 @@ def estimate_pose(
 
 
 def bursts(rng: np.random.Generator, frames: int, count: int, fraction: float, mean_length: float) -> Array:
-    """Boolean (frames, count): `count` independent on-off Markov chains, on for `fraction` of the time on average, in
-    runs
-    whose mean length is `mean_length` frames."""
+    """Boolean (frames, count): `count` independent on-off Markov chains.
+
+    Each is on for `fraction` of the time on average, in runs whose mean length is `mean_length` frames.
+    """
     if not 0 <= fraction < 1 or mean_length < 1:
         raise ValueError(
             f"bursts need a fraction in [0, 1) and a mean length of 1 or more, not {fraction} and {mean_length}"

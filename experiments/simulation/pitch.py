@@ -11,6 +11,7 @@ in it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 
 import numpy as np
@@ -202,6 +203,7 @@ def _fraction(rotation: Rotation, fraction: float) -> Rotation:
     return Rotation.from_rotvec(fraction * rotation.as_rotvec())
 
 
+@functools.cache
 def _dense_quaternions() -> np.ndarray:
     """Quaternions (D, 24, 4) of the interpolated keys at D phases from 0 to 1."""
     quaternions = np.stack([key_rotations(key).as_quat() for key in KEYS])

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from experiments.data import neutral
-from experiments.fitting import runner
-from experiments.fitting.compiled_programs import Job
+from experiments.fitting import finishing
 from experiments.fitting.settings import Settings
 from experiments.loaders import synthetic
 from experiments.results import fitted_motion, reading, writing
@@ -21,6 +20,7 @@ from experiments.show.presentation import PARTS
 from nemo_jax import stages
 from nemo_jax.config import FitConfig
 from nemo_jax.priors import Priors, published_limits
+from nemo_jax.stacking import Job
 
 ROOT = Path(__file__).parents[2]
 TINY = {
@@ -63,7 +63,7 @@ def saved_run(tiny_dataset, tiny_fitted, tiny_config, tiny_body_file, tmp_path_f
     settings = Settings(action=tiny_dataset.action, body_model=str(tiny_body_file), fit=tiny_config)
     reading.write(folder, tiny_dataset, tiny_fitted.params)
     writing.write_motions(folder / "motion", tiny_dataset, tiny_fitted, str(tiny_body_file))
-    writing.write_config(folder / "config.json", settings, runner.versions())
+    writing.write_config(folder / "config.json", settings, finishing.versions())
     writing.write_json(folder / "instances.json", {name: {"pck_0.05/fit": 0.5} for name in tiny_dataset.names})
     writing.write_json(folder / "metrics.json", {"pck_0.05/fit": 0.5, "num_instances": len(tiny_dataset.names)})
     return folder

@@ -37,6 +37,17 @@ class Clip:
         return self.camera.project(self.joints)
 
 
+def assert_observed(dataset, n, clip):
+    """Instance n of a dataset is what was observed of a clip. Returns its number of frames."""
+    frames = len(clip.joints)
+    assert dataset.clips.frame_mask[n].sum() == frames
+    np.testing.assert_allclose(dataset.clips.keypoints[n, :frames], clip.observed.keypoints, atol=1e-3)
+    np.testing.assert_allclose(dataset.clips.confidence[n, :frames], clip.observed.confidence, atol=1e-6)
+    np.testing.assert_array_equal(dataset.clips.init_mask[n, :frames], clip.observed.init_mask)
+    np.testing.assert_allclose(dataset.clips.init_pose[n, :frames], clip.observed.init_pose, atol=1e-5)
+    return frames
+
+
 def clips(body, action="baseball_pitch", numbers=(0, 1, 10), seed=0):
     """Short pitches, all seen by one camera; hands at rest, mean shape."""
     camera = look_at([-0.2, 0.75, 0.45], distance=6.0, focal=600.0)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nemo_jax import camera_search, mirror, model, objective, parallel
+from nemo_jax import camera_search, mirror, model, objective, stacking
 from nemo_jax import clips as clips_lib
 from nemo_jax.fit import fit, for_clips
 from nemo_jax.priors import Priors, published_limits
@@ -35,7 +35,7 @@ def three():
 
 
 def padded(clips, instances=5, frames=12):
-    return parallel.pad_instances(parallel.pad_frames(clips, frames), instances)
+    return stacking.pad_instances(stacking.pad_frames(clips, frames), instances)
 
 
 def close(found, expected, rtol=2e-4):
@@ -60,9 +60,9 @@ def test_what_is_added():
     jax.tree.map(np.testing.assert_array_equal, cut(dataclasses.replace(more, real=None), clips), clips)
     # The largest image decides where published cameras start.
     np.testing.assert_array_equal(more.image_size.max(0), clips.image_size.max(0))
-    twice = parallel.pad_instances(parallel.pad_instances(parallel.pad_frames(clips, 12), 4), 5)
+    twice = stacking.pad_instances(stacking.pad_instances(stacking.pad_frames(clips, 12), 4), 5)
     jax.tree.map(np.testing.assert_array_equal, twice, more)
-    np.testing.assert_array_equal(parallel.pad_instances(clips, 3).real, [1, 1, 1])
+    np.testing.assert_array_equal(stacking.pad_instances(clips, 3).real, [1, 1, 1])
 
 
 def test_random_numbers_do_not_depend_on_the_padding():
@@ -124,7 +124,7 @@ def test_cameras_are_aligned_without_what_stands_in_padded_rows():
 @pytest.mark.parametrize("flags", [[0, 1, 0, 0], [0, 1, 1, 0]], ids=["the smaller group", "two of one size"])
 def test_hands(flags):
     clips = mirror.mirror_clips(one_handed(4, seed=0), jnp.array(flags))
-    few, many = hands(clips), hands(parallel.pad_instances(clips, 6))
+    few, many = hands(clips), hands(stacking.pad_instances(clips, 6))
     assert sum(few) == sum(flags)
     np.testing.assert_array_equal(many, [*few, 0, 0])
 
@@ -139,7 +139,7 @@ def test_a_fit():
     expected = run(jax.random.key(3), clips, helpers.body(), PRIORS, config)
     wide = run(jax.random.key(3), padded(clips, 4, 32), helpers.body(), PRIORS, config)
     assert helpers.all_finite(wide)
-    found = parallel.result_of(jax.tree.map(lambda leaf: leaf[None], wide), 0, clips)
+    found = stacking.result_of(jax.tree.map(lambda leaf: leaf[None], wide), 0, clips)
     assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, expected)
     close((found.params, found.targets), (expected.params, expected.targets))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), found.history, expected.history)

@@ -34,6 +34,14 @@ def write_all(
         save(draw_losses(history), folder / "losses.png")
 
 
+def delete_all(folder: Path) -> None:
+    """Deletes what `write_all` has written."""
+    for name in ("overview.png", "phases.png", "losses.png"):
+        (folder / name).unlink(missing_ok=True)
+    for page in (folder / "overview").glob("page_*.png"):
+        page.unlink()
+
+
 def save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
     with replacing(path) as temporary:

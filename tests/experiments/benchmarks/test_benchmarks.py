@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import accuracy, counts, fit, many, measure, problem, stages, vertices
-from experiments.evaluation import pose_errors
+from experiments.evaluation import scores
 from experiments.results.fitted_motion import predict
 from nemo_jax import model
 from nemo_jax.stages import start
@@ -89,7 +89,7 @@ def test_errors_are_those_of_a_run(tiny_case, tiny_dataset):
     params = jax.tree.map(lambda leaf: leaf[None], state.params)
     fitted = predict(state.params, one.assets, body, case.config, case.clips)
     errors = accuracy._errors(params, given, body, case)
-    expected = pose_errors.in_3d(tiny_dataset, fitted, body)["mpjpe_mm/fit"].mean()
+    expected = scores.evaluate(tiny_dataset, fitted, body, None, 0.5)[0]["mpjpe_mm/fit"]
     np.testing.assert_allclose(errors, [expected], rtol=1e-5)
 
 

@@ -14,6 +14,7 @@ from experiments.base.errors import UserError
 from experiments.commands import export as export_command
 from experiments.export import animation
 from experiments.results import reading
+from nemo_jax import options
 
 SUFFIXES = {"amass": "npz", "bvh": "bvh", "glb": "glb", "fbx-ready": "glb", "trc": "trc", "csv": "csv"}
 
@@ -56,10 +57,10 @@ def test_help_lists_every_flag_and_format(capsys):
         (["--results=r", "--format=GLTF"], "'GLTF', which is none; did you mean glb|give some of amass,bvh"),
         (["--results=r", "--format=,"], "--format= has no name in it"),
         (["--results=r", "--fps=0"], "--fps=0.0 is out of range; give a number above 0 and up to 1000"),
-        (["--results=r", "--fps=nan"], "--fps=nan is out of range"),
+        (["--results=r", "--fps=nan"], "--fps=nan is not understood; expected a number above 0"),
         (["--results=r", "--fps=25"], "--fps=25 is too low for amass, .* give --fps=30 or leave amass out"),
         (["--results=r", "--format=glb", "--up=z"], "--up=z is not for glb: glTF has y up"),
-        (["--results=r", "--up=x"], "--up=x is not understood; expected one of y, z"),
+        (["--results=r", "--up=x"], "--up=x is not one of y, z"),
         (["--results=r", "--formt=glb"], "--formt is not a flag; did you mean --format"),
         (["--results=r", "glb"], "'glb' is not understood"),
     ],
@@ -180,4 +181,4 @@ def test_the_page_lists_every_format_and_its_python_is_python():
         assert f"{form.up} up" in row
     for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         compile(block, "export.md", "exec")
-    assert set(re.findall(r"`--(\w+)=", page)) <= {*export_command.GROUPS["Export"], "body_model"}
+    assert set(re.findall(r"`--(\w+)=", page)) <= {*options.of(export_command.ExportSettings), "body_model"}

@@ -16,9 +16,9 @@ from experiments.base.errors import UserError
 from experiments.commands import simulate
 from experiments.data import neutral
 from experiments.data.dataset import DatasetError
-from experiments.fitting import runner
+from experiments.fitting.run import run as fit
 from experiments.fitting.settings import Settings
-from experiments.show.presentation import PARTS
+from experiments.show.presentation import PARTS, write_all
 from experiments.simulation import amass
 from experiments.simulation.observations import ObservationModel
 from nemo_jax.config import FitConfig
@@ -131,20 +131,23 @@ def test_help_lists_every_flag(capsys):
         (["--action=a", "--motoin=m"], "--motoin is not a flag; did you mean --motion"),
         (["--action=a", "--motion=m", "--observe.noise_pix=3"], "--observe.noise_pix is not a flag; did you mean"),
         (["--action=a", "--motion=m", "m2"], "'m2' is not understood"),
-        (["--action=a", "--motion=m", "--seed=-1"], "--seed=-1 is out of range; give a number from 0"),
+        (["--action=a", "--motion=m", "--seed=-1"], "--seed=-1 is out of range; give a whole number from 0"),
         (["--action=a", "--motion=m", "--seed=x"], "--seed=x is not understood; expected a whole number"),
-        (["--action=a", "--motion=m", "--views=0"], "--views=0 is out of range; give 1 or more"),
+        (["--action=a", "--motion=m", "--views=0"], "--views=0 is out of range; give a whole number from 1 to"),
         (["--action=a", "--motion=m", "--max_instances=0"], "--max_instances=0 is out of range"),
-        (["--action=a", "--motion=m", "--fps=nan"], "--fps=nan is out of range; give a number above 0"),
+        (["--action=a", "--motion=m", "--fps=nan"], "--fps=nan is not understood; expected a number above 0"),
         (
             ["--action=a", "--motion=m", "--observe.pull=1.5"],
             "--observe.pull=1.5 is out of range; give a number from 0 to 1",
         ),
         (
             ["--action=a", "--motion=m", "--observe.noise_px=-1"],
-            "--observe.noise_px=-1.0 is out of range; give 0 or more",
+            "--observe.noise_px=-1.0 is out of range; give a number from 0 to",
         ),
-        (["--action=a", "--motion=m", "--observe.noise_px=inf"], "numbers that are finite"),
+        (
+            ["--action=a", "--motion=m", "--observe.noise_px=inf"],
+            "noise_px=inf is not understood; expected a number from 0",
+        ),
         (["--action=a", "--motion=m", "--observe.drift_frames=0"], "give a number above 0"),
         (
             ["--action=a", "--motion=m", "--observe.focal_range=9,8"],
@@ -154,11 +157,14 @@ def test_help_lists_every_flag(capsys):
             ["--action=a", "--motion=m", "--observe.focal_range=9"],
             "focal_range=9 is not understood; expected two numbers",
         ),
-        (["--action=a", "--motion=m", "--observe.distance_range=0,8"], "give numbers above 0"),
-        (["--action=a", "--motion=m", "--observe.image_size=0x480"], "a width and a height of 1 or more"),
+        (["--action=a", "--motion=m", "--observe.distance_range=0,8"], "give two numbers above 0"),
+        (["--action=a", "--motion=m", "--observe.image_size=0x480"], "give two whole numbers from 1 to 65535"),
         (["--action=a", "--motion=m", "--observe.lost_fraction=1"], "from 0 up to, but not including, 1"),
         (["--action=a", "--motion=m", "--observe.lost_fraction=0.9"], "lost_burst=5.0 .* 9 or more, as a share of 0.9"),
-        (["--action=a", "--motion=m", "--observe.lost_burst=0.5"], "lost_burst=0.5 is out of range; give 1 or more"),
+        (
+            ["--action=a", "--motion=m", "--observe.lost_burst=0.5"],
+            "lost_burst=0.5 is out of range; give a number from 1",
+        ),
     ],
 )
 def test_bad_flags_are_one_sentence(arguments, message):
@@ -313,14 +319,15 @@ def test_a_recorded_action_is_fitted(tmp_path, monkeypatch):
     settings = simulate.SimulateSettings("punch_left", str(MOCAP), output_dir=str(tmp_path / "clips"))
     simulate.run(settings)
     steps = {"warmup_steps": 100, "camera_steps": 50, "joint_steps": 300, "hidden": 128, "batch_size": 128}
-    metrics = runner.run(
+    metrics = fit(
         Settings(
             action="punch_left",
             data_dir=str(tmp_path / "clips"),
             output_dir=str(tmp_path / "results"),
             **dict.fromkeys(PARTS, False),
             fit=dataclasses.replace(FitConfig(), **steps),
-        )
+        ),
+        write_all,
     )
     assert metrics["num_instances"] == 5
     assert metrics["synthetic"]

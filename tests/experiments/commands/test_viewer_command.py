@@ -72,7 +72,7 @@ def test_help(capsys):
         parse("--help")
     text = capsys.readouterr().out
     assert end.value.code == 0
-    for word in ("viewer.html", "--results=string", "--port=int", "(default 8080)", "--open=bool"):
+    for word in ("viewer.html", "--results=string", "--port=int", "(0 to 65535;", "default 8080)", "--open=bool"):
         assert word in text
 
 

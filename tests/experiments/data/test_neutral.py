@@ -97,7 +97,10 @@ def complete(folder, lengths=(3, 6, 5), seed=0):
         view=("left", "", *["front"] * (n - 2)),
         synthetic=True,
         other_poses={"4D-Humans": (timed(24, 3), masks()), "ä/b": (timed(24, 3), masks())},
-        reference_2d=(timed(25, 2), pad([rng.random((frames, 25)) for frames in lengths])),
+        reference_2d=(
+            pad([rng.uniform(0, 480, (frames, 25, 2)) for frames in lengths]),
+            pad([rng.random((frames, 25)) for frames in lengths]),
+        ),
         source_frames=np.arange(n) + 100,
     )
 
@@ -255,6 +258,12 @@ def test_only_what_all_have_is_used(tmp_path):
     assert alone.truth.joints[0, 3, 24].tolist() == [1, 1, 1]
 
 
+TRUTH = {
+    "truth_pose": np.zeros((4, 24, 3)),
+    "truth_translation": np.zeros((4, 3)),
+    "truth_joints": np.zeros((4, 25, 3)),
+}
+CAMERA = {"world_from_camera": np.eye(3), "camera_position": np.zeros(3), "camera_focal": 1000.0}
 BAD = {
     "no keypoints": ({"keypoints": None}, r"it has no keypoints; found confidence, image_size"),
     "typo": ({"focal_lenght": 3.0}, r"focal_lenght is not a key of the neutral format; did you mean focal_length"),
@@ -316,6 +325,18 @@ BAD = {
     "name": ({"name": "../x"}, r"name is '\.\./x', expected one that can name a file"),
     "action": ({"action": 3}, r"action is an array of int64, expected text"),
     "synthetic": ({"synthetic": 1}, r"synthetic is an array of int64, expected true or false"),
+    "frame rate": ({"fps": 2910.0}, r"fps holds 2910, expected frames per second from 1 to 1000"),
+    "huge image": ({"image_size": [640e9, 480e9]}, r"image_size holds 6.4e\+11, expected pixels from 8 to 100000"),
+    "focal": ({"focal_length": 1200e9}, r"focal_length holds 1.2e\+12, expected pixels from 10 to 1e\+06"),
+    "box": ({"box_size": np.full(4, 3e11)}, r"box_size holds 3e\+11, expected pixels from 0 to 1e\+06"),
+    "angles": ({"init_pose": np.full((4, 24, 3), 2e9)}, r"init_pose holds 2e\+09, expected radians from -100 to 100"),
+    "betas": ({**TRUTH, "truth_betas": [1e9] * 10}, r"truth_betas holds 1e\+09, expected shape coefficients from -20 to 20"),
+    "far": ({**TRUTH, "truth_translation": np.full((4, 3), 1500.0)}, r"truth_translation holds 1500, expected metres from"),
+    "joints far": ({**TRUTH, "truth_joints": np.full((4, 25, 3), -1e9)}, r"truth_joints holds -1e\+09, expected metres"),
+    "turned": ({**TRUTH, "truth_pose": np.full((4, 24, 3), 1e9)}, r"truth_pose holds 1e\+09, expected radians"),
+    "camera far": ({**CAMERA, "camera_position": [0, 0, 5e9]}, r"camera_position holds 5e\+09, expected metres"),
+    "camera focal": ({**CAMERA, "camera_focal": 1e-6}, r"camera_focal holds 1e-06, expected pixels from 10"),
+    "length": ({"source_frames": 10**12}, r"source_frames holds 1e\+12, expected frames"),
 }  # fmt: skip
 
 
@@ -381,9 +402,12 @@ def test_files_that_disagree(tmp_path):
 def test_other_units_are_doubted(tmp_path):
     save(tmp_path / "a.npz", **minimal(keypoints=np.random.default_rng(0).random((4, 25, 2))))
     save(tmp_path / "b.npz", **minimal(image_size=[48, 64]))
-    shares, swapped = neutral.load(tmp_path, "x").notes
-    assert "shares of the image" in shares
-    assert "outside the image of width 48 and height 64" in swapped
+    reference = {"reference_keypoints": np.full((4, 25, 2), 4e9), "reference_confidence": np.ones((4, 25))}
+    save(tmp_path / "c.npz", **minimal(), **reference)
+    shares, swapped, *others = neutral.load(tmp_path, "x").notes
+    assert "its keypoints all lie within 2 pixels of the corner; are they shares of the image" in shares
+    assert "of its seen keypoints lie outside the image of width 48 and height 64" in swapped
+    assert "100% of its seen reference keypoints lie outside the image of width 640" in " ".join(others)
 
 
 def test_sentences_about_folders(tmp_path):

@@ -1,6 +1,7 @@
 """Chunks and checkpoints: what is saved comes back bit for bit, belongs to one fit, and a damaged one is passed over."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -10,22 +11,23 @@ import pytest
 from experiments.base.errors import UserError
 from experiments.fitting import checkpoints
 from experiments.fitting.checkpoints import Checkpoints, Snapshot, identity_of
-from experiments.fitting.compiled_programs import CompiledFit, Position, chunk_length
-from nemo_jax import stages
+from experiments.fitting.compiled_programs import CompiledFit, Position, chunk_length, shapes_of_one, stages_of
+from nemo_jax import stacking, stages
 from nemo_jax.fit import fit
 
 
 @pytest.fixture(scope="module")
 def compiled(tiny_job):
-    return CompiledFit(tiny_job, Position())
+    return CompiledFit(stacking.stack([tiny_job], 1, stacking.padding_of([tiny_job])), Position())
 
 
 @pytest.fixture(scope="module")
 def chunks(compiled):
-    """Every chunk of the tiny fit, its carry copied before the next one overwrites it."""
+    """Every chunk of the tiny fit, without the axis of fits, its carry copied before the next one overwrites it."""
     problem, state = compiled.start()
+    first = lambda tree: jax.tree.map(lambda leaf: np.array(leaf[0]), tree)
     run = compiled.run(problem, Position(), state)
-    return [chunk._replace(carry=jax.tree.map(np.array, chunk.carry)) for chunk in run]
+    return [chunk._replace(losses=first(chunk.losses), carry=first(chunk.carry)) for chunk in run]
 
 
 @pytest.fixture
@@ -56,14 +58,14 @@ def test_chunks_cover_a_stage_in_about_twenty_parts(steps):
 
 def test_chunks_run_every_step_once(tiny_job, chunks):
     seen = [(c.stage.name, c.first + i) for c in chunks for i in range(len(next(iter(c.losses.values()))))]
-    assert seen == [(stage.name, step) for stage in tiny_job.stages for step in range(stage.steps)]
-    assert chunks[-1].position == Position(len(tiny_job.stages))
+    assert seen == [(stage.name, step) for stage in stages_of(tiny_job) for step in range(stage.steps)]
+    assert chunks[-1].position == Position(len(stages_of(tiny_job)))
     assert isinstance(chunks[-1].carry, stages.FitState)
 
 
 def test_chunks_overwrite_their_carry(tiny_job, compiled):
     """A stage's program puts every array of the carry it returns in the place of the one it was given."""
-    for number, (stage, carry) in enumerate(zip(tiny_job.stages, tiny_job.shapes.carries, strict=True)):
+    for number, (stage, carry) in enumerate(zip(stages_of(tiny_job), shapes_of_one(tiny_job).carries, strict=True)):
         program = compiled._programs[number, chunk_length(stage.steps)]
         held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(carry))
         assert program.memory_analysis().alias_size_in_bytes == held > 0
@@ -75,7 +77,7 @@ def test_a_run_gives_up_its_carry_and_nothing_else(tiny_job, compiled):
     first = next(run)
     next(run)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(first.carry))
-    others = [leaf for leaf in jax.tree.leaves((problem, tiny_job.arguments)) if isinstance(leaf, jax.Array)]
+    others = [leaf for leaf in jax.tree.leaves((problem, compiled.job.arguments)) if isinstance(leaf, jax.Array)]
     assert others and not any(leaf.is_deleted() for leaf in others)
 
 
@@ -108,9 +110,9 @@ def test_a_fit_goes_on_from_any_checkpoint_to_the_same_end(tmp_path, tiny_job, c
         with Checkpoints(folder, tiny_job, identity) as kept:
             kept.save(snapshot(tiny_job, chunks[number]))
         found = Checkpoints(folder, tiny_job, identity).latest()
-        rest = list(compiled.run(problem, found.position, found.carry))
+        rest = list(compiled.run(problem, found.position, jax.tree.map(lambda leaf: leaf[None], found.carry)))
         assert len(rest) == len(chunks) - number - 1
-        assert_same(rest[-1].carry, chunks[-1].carry)
+        assert_same(jax.tree.map(lambda leaf: np.asarray(leaf[0]), rest[-1].carry), chunks[-1].carry)
 
 
 def test_the_last_two_are_kept(tmp_path, tiny_job, chunks, identity):
@@ -149,6 +151,68 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, tiny_job, chunks, identit
         damage(folder)
     with pytest.raises(UserError, match="no checkpoint that this version can read"):
         Checkpoints(tmp_path / "c", tiny_job, identity).latest()
+
+
+def flipped(path, bit):
+    """The file with one bit flipped."""
+    content = bytearray(path.read_bytes())
+    content[bit // 8 % len(content)] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path, tiny_job, chunks, identity):
+    """In any file of a checkpoint, with the list of digests beside it or without."""
+    with Checkpoints(tmp_path / "c", tiny_job, identity) as kept:
+        for chunk in chunks[:2]:
+            kept.save(snapshot(tiny_job, chunk))
+    newest = max((tmp_path / "c").iterdir(), key=lambda path: int(path.name))
+    files = sorted(path for path in newest.rglob("*") if path.is_file())
+    assert {checkpoints.SEAL, "metadata"} <= {path.name for path in files}
+    seal = (newest / checkpoints.SEAL).read_bytes()
+    expected = snapshot(tiny_job, chunks[1])
+    for number, path in enumerate(files):
+        whole = path.read_bytes()
+        for sealed in (True, False):
+            flipped(path, 8 * (len(whole) // 2) + number)
+            if not sealed:
+                (newest / checkpoints.SEAL).unlink()
+            with Checkpoints(tmp_path / "c", tiny_job, identity) as kept:
+                found = kept.latest()
+            if found.position == expected.position:
+                # What this bit says is not a part of the fit.
+                assert not sealed or path.name == checkpoints.SEAL
+                assert_same(found.carry, expected.carry)
+                assert_same(found.history, expected.history)
+                assert found.seconds == expected.seconds
+            else:
+                assert found.position == chunks[0].position
+                assert kept.damaged == [int(newest.name)]
+            path.write_bytes(whole)
+            (newest / checkpoints.SEAL).write_bytes(seal)
+
+
+def test_what_a_checkpoint_says_of_itself_cannot_be_edited(tmp_path, tiny_job, chunks, identity):
+    with Checkpoints(tmp_path / "c", tiny_job, identity) as kept:
+        kept.save(snapshot(tiny_job, chunks[0]))
+    (about,) = (tmp_path / "c").glob("*/about/metadata")
+    content = json.loads(about.read_text())
+    losses = {"warmup": {"total": 10**12}}
+    for change in ({"step": 10**9}, {"stage": -1}, {"seconds": {}}, {"losses": losses}, {"identity": {}}):
+        about.write_text(json.dumps({**content, **change}))
+        for seal in (tmp_path / "c").glob(f"*/{checkpoints.SEAL}"):
+            seal.unlink()
+        with pytest.raises(UserError, match="no checkpoint that this version can read"):
+            Checkpoints(tmp_path / "c", tiny_job, identity).latest()
+
+
+def test_a_disk_that_is_full_is_said(tmp_path, tiny_job, chunks, identity, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with Checkpoints(tmp_path / "c", tiny_job, identity) as kept:
+        monkeypatch.setattr(type(kept._manager), "save", full)
+        with pytest.raises(UserError, match=r"No space left on device.*make room"):
+            kept.save(snapshot(tiny_job, chunks[0]))
 
 
 def test_an_unfinished_write_is_cleared_away(tmp_path, tiny_job, chunks, identity):

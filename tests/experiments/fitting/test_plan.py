@@ -71,6 +71,9 @@ def test_all_actions_of_a_folder(tmp_path, tiny_dataset):
     assert folders("--action=all") == ["results/baseball_pitch"]
 
 
+ODD = ("１", "1_000", "0x10", "nan", "inf", "٣")
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -78,6 +81,17 @@ def test_all_actions_of_a_folder(tmp_path, tiny_dataset):
         (["--sweep=lr_field"], ["expected a field and its values"]),
         (["--sweep=lr_field=1,x"], ["x is not understood", "a number"]),
         (["--sweep=hidden=1.5"], ["1.5", "a whole number"]),
+        *(
+            (["--sweep=fit.hidden=8," + odd], [odd, "is not understood", "a whole number from 1 to 16384"])
+            for odd in ODD
+        ),
+        *(
+            (["--sweep=lr_field=1e-3," + odd], [odd, "is not understood", "a number from 0 to 10"])
+            for odd in (*ODD, "1e400")
+        ),
+        (["--sweep=lr_field=1e-3,1e30"], ["--fit.lr_field=1e+30", "is out of range", "from 0 to 10"]),
+        (["--sweep=hidden=99999999999"], ["--fit.hidden=99999999999", "from 1 to 16384"]),
+        (["--num_seeds=100000", "--sweep=hidden=1,2"], ["200000 fits", "100000"]),
         (["--sweep=plateau=maybe"], ["maybe", "true or false"]),
         (["--sweep=kernel=gaussian,cubic"], ["--fit.kernel=cubic", "is not one of"]),
         (["--sweep=lift=true"], ["lift is not a field"]),
@@ -85,7 +99,7 @@ def test_all_actions_of_a_folder(tmp_path, tiny_dataset):
         (["--sweep=lr_field=1", "--sweep=fit.lr_field=2"], ["swept twice"]),
         (["--action=a,a"], ["names a twice"]),
         (["--action=a,"], ["is not a name"]),
-        (["--num_seeds=0"], ["--num_seeds=0", "1 or more"]),
+        (["--num_seeds=0"], ["--num_seeds=0", "from 1 to 100000"]),
         (["--num_seeds=2", f"--seed={2**32 - 1}"], ["goes beyond"]),
         (["--action=all", "--videos=x"], ["--action=all needs --data_dir"]),
         (["--action=a,b", "--videos=x"], ["--videos=x shows one"]),

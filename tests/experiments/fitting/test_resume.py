@@ -11,18 +11,21 @@ from absl import flags as absl_flags
 from rich.console import Console
 
 from experiments.commands import fit
-from experiments.fitting import runner
-from experiments.fitting.checkpoints import Checkpoints, identity_of
+from experiments.fitting import inputs
+from experiments.fitting import run as fitting
+from experiments.fitting.checkpoints import Checkpoints
+from experiments.show import presentation
 
 # Runs a fit like run.py, saving after every chunk, and dies of SIGKILL right after the chunk number of the first argument.
 SCRIPT = """
 import os, signal, sys
 from absl import flags as absl_flags
 from experiments.commands import fit as flags
-from experiments.fitting import compiled_programs as chunks, runner
+from experiments.fitting import compiled_programs, run as fitting
+from experiments.show import presentation
 
 last = int(sys.argv[1])
-run = chunks.CompiledFit.run
+run = compiled_programs.CompiledFit.run
 
 def run_and_die(self, problem, position, carry):
     for number, chunk in enumerate(run(self, problem, position, carry)):
@@ -30,18 +33,17 @@ def run_and_die(self, problem, position, carry):
         if number == last:
             os.kill(os.getpid(), signal.SIGKILL)
 
-chunks.CompiledFit.run = run_and_die
-runner.run(flags.parse(["run.py", *sys.argv[2:]], absl_flags.FlagValues()), checkpoint_seconds=0.0)
+compiled_programs.CompiledFit.run = run_and_die
+settings = flags.parse(["run.py", *sys.argv[2:]], absl_flags.FlagValues())
+fitting.run(settings, presentation.write_all, checkpoint_seconds=0.0)
 """
 
 
 def end_of(arguments):
     """Final checkpoint of a finished fit."""
     settings = fit.parse(["run.py", *arguments], absl_flags.FlagValues())
-    inputs = runner.load(settings)
-    identity = {"action": settings.action, "seed": settings.seed, "holdout": inputs.holdout}
-    identity = identity_of(inputs.job, identity, inputs.dataset.names)
-    return Checkpoints(settings.output / "checkpoints", inputs.job, identity).latest()
+    given = inputs.load(settings)
+    return Checkpoints(settings.output / "checkpoints", given.job, given.identity).latest()
 
 
 def arrays_of(folder):
@@ -56,7 +58,7 @@ def test_killed_and_run_again(run_py, serve_flags, tmp_path):
     def run_here(arguments):
         said = io.StringIO()
         settings = fit.parse(["run.py", *arguments], absl_flags.FlagValues())
-        runner.run(settings, Console(file=said), checkpoint_seconds=0.0)
+        fitting.run(settings, presentation.write_all, Console(file=said), checkpoint_seconds=0.0)
         return said.getvalue()
 
     whole = [*serve_flags, f"--output_dir={tmp_path / 'whole'}"]

@@ -1,5 +1,6 @@
 """The commands from flags to pictures on a tiny run, and one sentence for what a user can mend."""
 
+import dataclasses
 import json
 import shutil
 
@@ -68,9 +69,14 @@ def test_hypergradient_picture(tmp_path):
         (influence, "--phase=2", ["--phase=2", "0 to 1"]),
         (influence, "--spread=0", ["--spread=0", "above 0"]),
         (uncertainty, "--joints=wing", ["--joints=wing", "right_wrist"]),
-        (uncertainty, "--samples=1", ["--samples=1", "2 or more"]),
-        (uncertainty, "--directions=0", ["--directions=0", "1 or more"]),
-        (hypergradients, "--steps=0", ["--steps=0", "1 or more"]),
+        (uncertainty, "--samples=1", ["--samples=1", "from 2 to"]),
+        (uncertainty, "--directions=0", ["--directions=0", "from 1 to"]),
+        (uncertainty, "--joints=", ["--joints=", "names none"]),
+        (uncertainty, "--samples=１", ["--samples=１", "a whole number from 2"]),
+        (influence, "--spread=1e30", ["--spread=1e+30", "out of range"]),
+        (influence, "--jiont=nose", ["--jiont is not a flag", "did you mean --joint"]),
+        (hypergradients, "--seed=1_0", ["--seed=1_0", "a whole number"]),
+        (hypergradients, "--steps=0", ["--steps=0", "from 1 to"]),
     ],
 )
 def test_bad_flags(flags, module, flag, words):
@@ -81,10 +87,25 @@ def test_bad_flags(flags, module, flag, words):
         assert word in str(error.value)
 
 
+@pytest.mark.parametrize("module", [influence, uncertainty, hypergradients])
+def test_help_lists_the_shared_flags_and_its_own(flags, module, capsys):
+    flags("--help")
+    with pytest.raises(SystemExit) as end:
+        module.parse()
+    page = capsys.readouterr().out
+    assert end.value.code == 0
+    assert f"python -m experiments.gradients.{module.__name__.split('.')[-1]}" in page
+    settings = next(kind for name, kind in vars(module).items() if name.endswith("Settings"))
+    for field in dataclasses.fields(settings):
+        assert f"  --{field.name}=" in page
+    assert "(default results/gradients)" in page and max(map(len, page.splitlines())) <= 100
+
+
 def test_errors_are_one_sentence(monkeypatch, capsys):
     # Which would set up the whole process.
     monkeypatch.setattr(inputs.devices, "choose", lambda _: "")
     monkeypatch.setattr(inputs.devices, "keep_compiled", lambda: None)
+    monkeypatch.setattr(inputs.stopping, "end_on_signals", lambda: None)
 
     def fail():
         raise UserError("--results=nowhere: there is no such folder")

@@ -46,12 +46,7 @@ def test_what_the_files_say_arrives(tree, made):
     assert loaded.truth is None
     assert loaded.cameras is None
     for n, clip in enumerate(made):
-        frames = len(clip.joints)
-        assert loaded.clips.frame_mask[n].sum() == frames
-        np.testing.assert_allclose(loaded.clips.keypoints[n, :frames], clip.observed.keypoints, atol=1e-3)
-        np.testing.assert_allclose(loaded.clips.confidence[n, :frames], clip.observed.confidence, atol=1e-6)
-        np.testing.assert_array_equal(loaded.clips.init_mask[n, :frames], clip.observed.init_mask)
-        np.testing.assert_allclose(loaded.clips.init_pose[n, :frames], clip.observed.init_pose, atol=1e-5)
+        published_layouts.assert_observed(loaded, n, clip)
         assert loaded.frame_paths[n][0].endswith(f"{clip.name}.frames/000001.png")
     np.testing.assert_array_equal(loaded.clips.image_size, [[published_layouts.WIDTH, published_layouts.HEIGHT]] * 3)
     np.testing.assert_array_equal(loaded.clips.fps, 30)
@@ -113,6 +108,14 @@ def test_a_calibration_of_larger_pictures_is_scaled(own_tree, made):
         (lambda held: {**held, "translation": np.zeros(4)}, r"translation of .* has shape \(4,\), expected \(3,\)"),
         (lambda held: {**held, "translation": np.full(3, np.nan)}, "translation"),
         (lambda held: {**held, "intrinsicMat": np.zeros((3, 3))}, "has the focal lengths 0 and 0"),
+        (
+            lambda held: {**held, "intrinsicMat": held["intrinsicMat"] * 1e9},
+            r"intrinsicMat of .* holds 6e\+11, expected pixels from 10 to 1e\+06",
+        ),
+        (
+            lambda held: {**held, "translation": np.asarray(held["translation"]) * 1e9},
+            r"translation of .* holds .*e\+0\d, expected metres from -1000 to 1000",
+        ),
     ],
 )
 def test_another_camera_is_not_used(change, expected, own_tree, made):

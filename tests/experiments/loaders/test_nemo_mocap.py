@@ -16,9 +16,10 @@ from experiments.base.errors import UserError
 from experiments.data import neutral
 from experiments.data.dataset import DatasetError
 from experiments.data.footage import BrokenClipError
-from experiments.fitting import runner
+from experiments.fitting.run import run as fit
 from experiments.fitting.settings import Settings
 from experiments.loaders import nemo_mocap, nemo_truth
+from experiments.show import presentation
 from experiments.show.presentation import PARTS
 from experiments.simulation import observations
 from nemo_jax import clips as clips_lib
@@ -61,12 +62,7 @@ def test_what_the_files_say_arrives(loaded, made):
     assert loaded.names == ("baseball_pitch.0", "baseball_pitch.1", "baseball_pitch.10")
     assert notes_of(loaded) == []
     for n, clip in enumerate(made):
-        frames = len(clip.joints)
-        assert loaded.clips.frame_mask[n].sum() == frames
-        np.testing.assert_allclose(loaded.clips.keypoints[n, :frames], clip.observed.keypoints, atol=1e-3)
-        np.testing.assert_allclose(loaded.clips.confidence[n, :frames], clip.observed.confidence, atol=1e-6)
-        np.testing.assert_array_equal(loaded.clips.init_mask[n, :frames], clip.observed.init_mask)
-        np.testing.assert_allclose(loaded.clips.init_pose[n, :frames], clip.observed.init_pose, atol=1e-5)
+        frames = published_layouts.assert_observed(loaded, n, clip)
         assert [path.rpartition("/")[2] for path in loaded.frame_paths[n]] == [
             f"{frame:06d}.png" for frame in range(1, frames + 1)
         ]
@@ -154,7 +150,7 @@ def test_a_fit_equals_that_of_the_same_clips_in_the_neutral_format(tree, tiny_co
             **dict.fromkeys(PARTS, False),
             fit=tiny_config,
         )
-        every = runner.run(settings)
+        every = fit(settings, presentation.write_all)
         metrics[name] = {key: value for key, value in every.items() if not key.startswith("seconds/")}
     assert metrics["nemo_mocap"] == metrics["neutral"]
     assert metrics["neutral"]["mpjpe_mm/init"] > 0
@@ -289,6 +285,9 @@ def test_without_any_truth_there_is_still_something_to_fit(own_tree, tiny_body):
         (lambda held: {**held, "trans": held["trans"][:-1]}, "trans of .* has shape"),
         (lambda held: {**held, "trans": held["trans"] * np.nan}, "not finite"),
         (lambda held: {**held, "betas": held["betas"][:4]}, "betas of .* are 4 numbers, expected 10 or more"),
+        (lambda held: {**held, "fullpose": held["fullpose"] * 1e9}, r"fullpose of .* holds .*e\+0\d, expected radians"),
+        (lambda held: {**held, "trans": held["trans"] * 1e9}, r"trans of .* holds .*e\+0\d, expected metres from"),
+        (lambda held: {**held, "betas": held["betas"] + 1e9}, r"betas of .* holds 1e\+09, expected shape coefficients"),
         (lambda held: {**held, "betas": np.array(["fat"] * 10)}, "betas of .* is not numeric"),
         (lambda held: {key: held[key] for key in ("trans", "betas")}, "has no fullpose, but trans, betas"),
         (lambda held: [held], "holds a list, expected a dict"),
@@ -401,6 +400,22 @@ def test_a_hostile_2d_truth_and_camera(own_tree, tiny_body):
     assert note.startswith("The true camera is not known: ")
 
 
+def test_2d_truth_far_outside_is_not_used(own_tree, tiny_body):
+    file = own_tree / "exps" / "mymocap_baseball_pitch" / "baseball_pitch.1.mp4_gt_new" / "000001_keypoints.pkl"
+    joblib.dump(np.asarray(joblib.load(file)) * 1e9, file)
+    (note,) = broken(own_tree, tiny_body)
+    assert note.startswith("baseball_pitch.1: some of its 2D truth is not used: ")
+    assert "expected pixels from -1e+06 to 1e+06" in note
+
+
+def test_motion_capture_out_of_order_is_named(own_tree, tiny_body):
+    file = own_tree / "mocap" / "baseball_pitch.10.pkl"
+    held = joblib.load(file)
+    joblib.dump({**held, "trans": held["trans"] * np.resize([1.0, 200.0], (len(held["trans"]), 1))}, file)
+    (note,) = [note for note in nemo_mocap.load(own_tree, ACTION, body=tiny_body).notes if "metres per second" in note]
+    assert note.startswith("baseball_pitch.10: its motion capture moves by up to ")
+
+
 def camera_file(camera, focal):
     tensors, contents = [], {}
     for key, value in (("0", np.asarray(camera, np.float32)), ("1", np.asarray(focal, np.float32))):
@@ -419,6 +434,8 @@ def camera_file(camera, focal):
         (camera_file(np.ones(6), 900.0), "holds 6 and 1 values, expected 9 numbers and a focal length"),
         (camera_file(np.ones(9), -1.0), "holds the focal length -1.0"),
         (camera_file([0, 0, 5, 1, 0, 0, 1, 0, np.nan], 900.0), "expected finite numbers"),
+        (camera_file([0, 0, 5, 1, 0, 0, 1, 0, 0], 9e11), "opt_cam_IMG_6289.pt holds 9e+11, expected pixels from 10"),
+        (camera_file([0, 0, 5e9, 1, 0, 0, 1, 0, 0], 900.0), "opt_cam_IMG_6289.pt holds 5e+09, expected metres from"),
         (camera_file([0, 0, 5, 1, 1, 0, 0, 0, 0], 900.0), "holds a camera without a rotation"),
         (camera_file([0, 0, -50, 1, 0, 0, 1, 0, 0], 900.0), "has the person behind the camera"),
         (b"PK\x03\x04", "damaged or truncated archive"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.io
 from equal_datasets import assert_equal
+from PIL import Image
 
 from body_models import loaders, smpl
 from experiments.base.errors import UserError
@@ -29,11 +30,12 @@ def _label(frames=6, action="baseball_pitch", seed=0, **changes):
         "y": rng.uniform(10, 350, (frames, 13)),
         "visibility": np.ones((frames, 13), np.uint8),
         "dimensions": np.array([[360, 480, frames]], np.uint16),
-        "bbox": np.tile([100.0, 50.0, 130.0, 90.0], (frames, 1)),
+        "bbox": np.tile([100.0, 50.0, 130.0, 90.0], (frames, 1)),  # the head is in it
         "action": action,
         "pose": "back",
         "nframes": np.array([[frames]], np.uint8),
     }
+    fields["x"][:, HEAD], fields["y"][:, HEAD] = 115, 70
     return {**fields, **changes}
 
 
@@ -120,6 +122,40 @@ def test_pictures_are_paired_with_frames(tmp_path):
     assert "2 pictures for 3 annotated frames" in data.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ((1, 2, 4, 5), (1, 2, None, 4, 5)),  # one in the middle is missing
+        ((2, 3, 4, 5), (None, 2, 3, 4, 5)),  # the first is missing
+        ((1, 2), (1, 2, None, None, None)),
+        ((0, 1, 3, 4), (0, 1, None, 3, 4)),  # counted from 0
+        ((7, 8, 9, 10, 11), (7, 8, 9, 10, 11)),  # as many as there are frames, wherever they start
+        ((1, 2, 3, 5, 6, 7), (1, 2, 3, None, 5)),  # more than there are frames
+        ((70, 71), (70, 71, None, None, None)),  # numbers that say nothing of these frames
+    ],
+)
+def test_a_missing_picture_shifts_no_other(numbers, expected, tmp_path):
+    root = _write(tmp_path, v0001=_label(5))
+    (root / "frames" / "0001").mkdir(parents=True)
+    for number in numbers:
+        (root / "frames" / "0001" / f"{number:06}.jpg").touch()
+    data = penn_action.load(root, "baseball_pitch")
+    (paths,) = data.frame_paths
+    assert [path and int(Path(path).stem) for path in paths] == list(expected)
+    said = [note for note in data.notes if "pictures for 5 annotated frames" in note]
+    assert len(said) == (None in expected)
+    assert all(f"and {expected.count(None)} of the frames have none" in note for note in said)
+
+
+def test_pictures_with_other_names_are_in_order(tmp_path):
+    root = _write(tmp_path, v0001=_label(3))
+    (root / "frames" / "0001").mkdir(parents=True)
+    for name in ("b.jpg", "a10.jpg", "c.JPG", "d.png"):
+        (root / "frames" / "0001" / name).touch()
+    (paths,) = penn_action.load(root, "baseball_pitch").frame_paths
+    assert [Path(path).name for path in paths] == ["a10.jpg", "b.jpg", "c.JPG"]
+
+
 def test_actions_aliases_and_limits(tmp_path):
     root = _write(tmp_path, v0001=_label(), v0002=_label(action="tennis_forehand"), v0003=_label(), v0004=_label())
     assert penn_action.load(root, "tennis_swing").names == ("0002",)
@@ -176,6 +212,66 @@ def test_broken_files_are_left_out_and_named(tmp_path):
     assert "0005" in invisible
     assert "0011" not in invisible
     assert "Only one clip" in one
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"visibility": np.full((6, 13), 1e9)}, "visibility holds 1e+09, expected 0 or 1"),
+        ({"visibility": np.full((6, 13), 0.5)}, "visibility holds 0.5, expected 0 or 1"),
+        ({"dimensions": np.array([[360e9, 480e9, 6e9]])}, "dimensions holds 3.6e+11, expected pixels from 8 to 100000"),
+        ({"dimensions": np.array([[6, 360, 480]])}, "dimensions holds 6, expected pixels from 8 to 100000"),
+        ({"x": np.full((6, 13), 1e11)}, "none of its visible joints lies in the image of width 480 and height 360"),
+    ],
+)
+def test_what_no_label_file_holds_is_left_out(changes, expected, tmp_path):
+    data = penn_action.load(_write(tmp_path, v0001=_label(), v0002=_label(**changes)), "baseball_pitch")
+    assert data.names == ("0001",)
+    assert any("Left out, because unreadable: 0002.mat" in note and expected in note for note in data.notes)
+
+
+INSIDE_OUT = np.array([[130.0, 90.0, 100.0, 50.0]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"dimensions": np.array([[360, 480, 7]])}, "0002.mat has 6 frames, but its dimensions tell 7."),
+        ({"dimensions": np.array([[100, 480, 6]])}, "visible joints outside the image of width 480 and height 100"),
+        ({"bbox": np.tile(INSIDE_OUT, (6, 1))}, "0002.mat has 6 frames whose bbox is none of the person's"),
+        ({"bbox": np.tile([[1e11, 5e10, 1.3e11, 9e10]], (6, 1))}, "0002.mat has 6 frames whose bbox is none"),
+        ({"bbox": np.tile([[-1e11, -1e11, 1e11, 1e11]], (6, 1))}, "0002.mat has 6 frames whose bbox is none"),
+        ({"bbox": np.tile([[475.0, 352.0, 480.0, 360.0]], (6, 1))}, "0002.mat has 6 frames whose bbox is none"),
+    ],
+)
+def test_what_does_not_fit_is_named(changes, expected, tmp_path):
+    label = _label(**changes)
+    data = penn_action.load(_write(tmp_path, v0001=_label(), v0002=label), "baseball_pitch")
+    assert data.names == ("0001", "0002")
+    assert any(expected in note for note in data.notes)
+    if "bbox" in changes:
+        extent = np.hypot(np.ptp(label["x"], axis=1), np.ptp(label["y"], axis=1))
+        np.testing.assert_allclose(data.box_size[1], extent, rtol=1e-5)
+
+
+def test_a_frame_without_joints_needs_no_box(tmp_path):
+    visibility = np.ones((3, 13), np.uint8)
+    visibility[1] = 0
+    bbox = np.array([[100.0, 50.0, 130.0, 90.0], [0.75, 0.75, 0.0, 0.0], [100.0, 50.0, 130.0, 90.0]])
+    labels = {"v0001": _label(3, visibility=visibility, bbox=bbox), "v0002": _label()}
+    data = penn_action.load(_write(tmp_path, **labels), "baseball_pitch")
+    assert data.notes == ()
+    np.testing.assert_allclose(data.box_size[0, :3], [50, 0, 50])
+
+
+def test_pictures_of_another_size_are_named(tmp_path):
+    root = _write(tmp_path, v0001=_label(2), v0002=_label(2))
+    for name, size in (("0001", (480, 360)), ("0002", (360, 480))):
+        (root / "frames" / name).mkdir(parents=True)
+        for number in (1, 2):
+            Image.new("RGB", size).save(root / "frames" / name / f"{number:06}.jpg")
+    (note,) = penn_action.load(root, "baseball_pitch").notes
+    assert note.endswith("0002 have width 360 and height 480, but the dimensions of 0002.mat tell 480 and 360.")
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 127, 128, 130, 200, 500, 1500])

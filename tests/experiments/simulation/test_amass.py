@@ -20,7 +20,7 @@ def motion(frames=5, width=72, seed=0, **changes):
     rng = np.random.default_rng(seed)
     arrays = {
         "poses": rng.normal(0, 0.5, (frames, width)),
-        "trans": rng.normal(0, 1, (frames, 3)),
+        "trans": rng.normal(0, 0.3, (frames, 3)),
         "betas": rng.normal(0, 1, 16),
         "gender": "female",
         "mocap_framerate": 30.0,
@@ -170,6 +170,11 @@ BAD = {
     "lengths": ({"trans": np.zeros((4, 3))}, r"trans has shape \(4, 3\), expected \(5, 3\) for 5 poses"),
     "rate": ({"mocap_framerate": 0.0}, r"mocap_framerate is 0.0, expected one number of frames per second"),
     "rates": ({"mocap_framerate": [30.0, 30.0]}, r"mocap_framerate is \[30.0, 30.0\], expected one"),
+    "far": ({"trans": np.full((5, 3), 1e9)}, r"trans holds 1e\+09, expected metres from -1000 to 1000"),
+    "turned": ({"poses": np.full((5, 72), -3e9)}, r"poses holds -3e\+09, expected radians from -100 to 100"),
+    "shape": ({"betas": np.full(10, 1e9)}, r"betas holds 1e\+09, expected shape coefficients from -20 to 20"),
+    "too many": ({"mocap_framerate": 1.2e11}, r"mocap_framerate holds 1.2e\+11, expected frames per second"),
+    "too few": ({"mocap_framerate": 1.2e-7}, r"mocap_framerate holds 1.2e-07, expected frames per second"),
     "text": ({"poses": np.full((5, 72), "a")}, r"poses is an array of <U1, expected numbers"),
     "betas": ({"betas": np.zeros((1, 10))}, r"betas has shape \(1, 10\), expected 1 axes"),
     "up": ({"up_axis": "x"}, r"up_axis is 'x', expected y or z"),
@@ -183,6 +188,19 @@ def test_what_is_wrong_is_said(case, tiny_body, tmp_path):
     with pytest.raises(FileError, match=message) as error:
         amass.read(save(tmp_path / "a.npz", **motion(**changes)), tiny_body)
     assert "\n" not in str(error.value)
+
+
+def test_a_path_that_nobody_runs_is_named(tiny_body, tmp_path):
+    walk = np.linspace([0.0, 0, 0.9], [5.0, 0, 0.9], 60)
+
+    def notes(trans):
+        path = save(tmp_path / "a.npz", **motion(frames=60, betas=np.zeros(10), trans=trans))
+        return amass.read(path, tiny_body)[1]
+
+    assert notes(walk) == []
+    for odd in (walk * 100, np.random.default_rng(0).permutation(walk)):  # centimetres; out of order
+        (note,) = notes(odd)
+        assert re.match(r"The motion of .*a\.npz moves by up to \d+ metres per second; its frames may be", note)
 
 
 def test_files_of_an_action(tmp_path):
