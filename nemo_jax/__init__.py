@@ -17,7 +17,11 @@ Everything is a pure function of arrays: it can be jitted, vmapped and different
 their shapes.
 """
 
+import importlib
 import importlib.util
+import sys
+import types
+from typing import TYPE_CHECKING
 
 try:
     from body_models import NEMO_JAX  # noqa: F401  # no other package of this name has it
@@ -30,17 +34,18 @@ except ImportError as error:
         name="body_models",
     ) from error
 
-from body_models.loaders import load_body
-from body_models.smpl import SMPL, joints, keypoints, vertices
-from nemo_jax import metrics, priors, rotations
-from nemo_jax.clips import Clips, GroundTruth
-from nemo_jax.config import FitConfig
-from nemo_jax.fit import FitResult, fit, for_clips
-from nemo_jax.instances import Instance
-from nemo_jax.model import Assets, Params, Prediction, predict, predict_clips, prepare, sample, warp
-from nemo_jax.parallel import fit_many
-from nemo_jax.priors import Priors, published_limits
-from nemo_jax.stacking import result_of, stack_clips, stack_configs
+if TYPE_CHECKING:
+    from body_models.loaders import load_body
+    from body_models.smpl import SMPL, joints, keypoints, vertices
+    from nemo_jax import metrics, priors, rotations
+    from nemo_jax.clips import Clips, GroundTruth
+    from nemo_jax.config import FitConfig
+    from nemo_jax.fit import FitResult, fit, for_clips
+    from nemo_jax.instances import Instance
+    from nemo_jax.model import Assets, Params, Prediction, predict, predict_clips, prepare, sample, warp
+    from nemo_jax.parallel import fit_many
+    from nemo_jax.priors import Priors, published_limits
+    from nemo_jax.stacking import result_of, stack_clips, stack_configs
 
 __version__ = "0.1.0"
 
@@ -76,3 +81,43 @@ __all__ = [
     "vertices",
     "warp",
 ]
+
+_MODULES = ("metrics", "priors", "rotations")
+_HOMES = {
+    "body_models.loaders": ("load_body",),
+    "body_models.smpl": ("SMPL", "joints", "keypoints", "vertices"),
+    "nemo_jax.clips": ("Clips", "GroundTruth"),
+    "nemo_jax.config": ("FitConfig",),
+    "nemo_jax.fit": ("FitResult", "fit", "for_clips"),
+    "nemo_jax.instances": ("Instance",),
+    "nemo_jax.model": ("Assets", "Params", "Prediction", "predict", "predict_clips", "prepare", "sample", "warp"),
+    "nemo_jax.parallel": ("fit_many",),
+    "nemo_jax.priors": ("Priors", "published_limits"),
+    "nemo_jax.stacking": ("result_of", "stack_clips", "stack_configs"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    # Imported when they are first used: `run.py --help` takes a name of this package and should not wait for Flax.
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(types.ModuleType):
+    """Importing the file `fit.py` would make it the attribute `fit` of the package, which is the function."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "fit" or not isinstance(value, types.ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

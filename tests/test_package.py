@@ -155,6 +155,21 @@ def test_every_name_is_there_and_documented():
         value = getattr(nemo_jax, name)
         assert name == "__version__" or inspect.getdoc(value), name
     assert not inspect.ismodule(nemo_jax.fit)
+    assert set(nemo_jax.__all__) == {*nemo_jax._MODULES, *nemo_jax._HOME_OF, "__version__"}
+    assert set(nemo_jax.__all__) <= set(dir(nemo_jax))
+    with pytest.raises(AttributeError, match="no attribute 'fti'"):
+        _ = nemo_jax.fti
+
+
+def test_type_checkers_see_the_same_names():
+    """They read the imports of the package, which run for them alone."""
+    (block,) = [
+        node
+        for node in ast.parse(Path(nemo_jax.__file__).read_text()).body
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+    ]
+    homes = {node.module: tuple(alias.name for alias in node.names) for node in block.body}
+    assert homes == nemo_jax._HOMES | {"nemo_jax": nemo_jax._MODULES}
 
 
 def test_the_page_lists_exactly_the_names():
@@ -179,16 +194,24 @@ def test_one_example_stands_in_readme_page_and_docstring():
 
 
 def test_importing_brings_no_files_or_pictures(tmp_path):
-    code = "import sys, nemo_jax; print(sorted({'experiments', 'matplotlib', 'PIL', 'av'} & set(sys.modules)))"
+    code = "import sys; from nemo_jax import *; print(sorted({'experiments', 'matplotlib', 'PIL', 'av'} & set(sys.modules)))"
     done = python("-c", code, path=[ROOT], cwd=tmp_path)
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_fit_stays_the_function_whatever_is_imported(tmp_path):
-    code = (
-        "import nemo_jax.fit, nemo_jax.parallel, nemo_jax.unroll; from nemo_jax import fit; print(type(fit).__name__)"
-    )
-    done = python("-c", code, path=[ROOT], cwd=tmp_path)
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import nemo_jax; fit = nemo_jax.fit",
+        "from nemo_jax import fit",
+        "import nemo_jax.fit; fit = nemo_jax.fit",
+        "from nemo_jax.fit import fit as _; import nemo_jax; fit = nemo_jax.fit",
+        "import nemo_jax.parallel, nemo_jax.unroll; from nemo_jax import fit",
+        "from nemo_jax import *",
+    ],
+)
+def test_fit_is_the_function_whatever_is_imported(code, tmp_path):
+    done = python("-c", f"{code}; print(type(fit).__name__)", path=[ROOT], cwd=tmp_path)
     assert done.stdout.strip() == "function", done.stderr
 
 
