@@ -11,6 +11,7 @@ from experiments import configs
 from experiments.base import flags, help_page
 from experiments.base.errors import UserError
 from experiments.fitting.settings import DECIDED, Settings, check
+from nemo_jax import options
 from nemo_jax.config import FitConfig
 
 USAGE = """\
@@ -82,4 +83,5 @@ def _check_field_names(argv: Sequence[str]) -> None:
         if match and match[1] in DECIDED:
             raise UserError(f"--fit.{match[1]} is decided by the clips; leave it out")
         if match and match[1] not in known:
-            raise UserError(f"--fit.{match[1]} is not a field of the fit; {flags.near(match[1], known, 'fit.')}")
+            name, hint = options.shown(match[1]), flags.near(match[1], known, "fit.")
+            raise UserError(f"--fit.{name} is not a field of the fit; {hint}")

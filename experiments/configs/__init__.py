@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 
 from experiments.base.errors import UserError
+from nemo_jax import options
 from nemo_jax.config import FitConfig
 
 
@@ -30,5 +31,5 @@ def _module(name: str):
     if name not in names():
         near = difflib.get_close_matches(name, names(), 1)
         hint = f"; did you mean {near[0]}" if near else ""
-        raise UserError(f"--preset={name} is not a preset; choose one of {', '.join(names())}{hint}")
+        raise UserError(f"--preset={options.shown(name)} is not a preset; choose one of {', '.join(names())}{hint}")
     return importlib.import_module(f"{__name__}.{name}")

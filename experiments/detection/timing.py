@@ -10,9 +10,10 @@ import dataclasses
 
 import numpy as np
 
+from experiments.data.footage import ASSUMED_FPS
+
 Array = np.ndarray
 
-ASSUMED_FPS = 30.0
 # Intervals so close to the median one, relative to it, tell the rate; the others are pauses and doubled frames.
 _REGULAR = 0.2
 # More ticks than so many times the frames: the times are not to be believed.

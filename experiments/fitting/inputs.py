@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
@@ -110,7 +109,8 @@ def load(settings: Settings, console: Console | None = None, cache: Cache | None
     priors_key = ("priors", settings.fit.prior_set)
     job = Job(
         key=jax.random.key(settings.seed),
-        clips=jax.tree.map(jnp.asarray, clips),
+        # On the host: many are stacked before a device sees them.
+        clips=jax.tree.map(np.asarray, clips),
         body=body,
         priors=cache.get(priors_key, lambda: load_priors(settings)),
         config=for_clips(settings.fit, clips),

@@ -2,14 +2,13 @@
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any
 
 import jax
 
-from experiments.base import devices
+from experiments.base import devices, stopping
 
 # Starting a process takes seconds: fewer fits are done sooner without.
 _LEAST_FITS = 8
@@ -59,8 +58,7 @@ def _begin() -> None:
     """Prepares a worker."""
     jax.config.update("jax_platforms", "cpu")
     devices.keep_compiled()
-    # Ctrl-C reaches all processes of a terminal; the one that started the others says what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stopping.leave_to_parent()
 
 
 def _num_cores() -> int:
