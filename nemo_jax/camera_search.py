@@ -29,7 +29,7 @@ def key_frames(clips: Clips, count: int) -> Array:
 
 def targets_from(clips: Clips) -> Targets:
     """The clips' own initial poses as targets; the root stays unused until cameras are aligned."""
-    mask = clips.init_mask * clips.frame_mask
+    mask = jnp.asarray(clips.init_mask) * clips.frame_mask
     # What stands where nothing was estimated may be anything, NaN too.
     pose = jnp.where(mask[..., None, None] > 0, clips.init_pose, 0.0)
     return Targets(

@@ -93,9 +93,9 @@ class FitConfig:
         0.2, "metres; closer points are projected as if so far away; 0 = as they are (published)", least=0.0, most=100.0
     )
 
-    lift: bool = option(
-        False,
-        "set where some instance has no initial pose at all (see fit.for_clips)",
+    lift: bool | None = option(
+        None,
+        "lift clips without initial poses to 3D first; None = where an instance has no pose at all (see fit.for_clips)",
         group="starting without any 3D",
         decided=True,
     )
@@ -230,7 +230,7 @@ def with_steps(config: FitConfig, num_instances: int) -> FitConfig:
     return dataclasses.replace(config, joint_steps=steps)
 
 
-_STATIC_TYPES = (int, str, bool)
+_STATIC_TYPES = (int, str, bool, type(None))
 
 
 def _register() -> None:

@@ -8,6 +8,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from body_models import smpl
 from body_models.pytree import pytree
@@ -41,11 +42,19 @@ def fit(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitCo
       key: of all randomness: the same key, clips and configuration give the same result.
       clips: N instances of the action.
       body: the body model. priors: those to use.
-      config: every choice; `for_clips` fits it to these clips first.
+      config: every choice. Under `jit`, `vmap` or `grad`, where the values of the clips are not known, it must come from
+        `for_clips`.
 
     Returns:
       The learned parameters, the losses of every step, and the 3D targets used.
+
+    Raises:
+      ValueError: `config.lift` is None and the values of the clips are not known.
     """
+    known = not any(isinstance(mask, Tracer) for mask in (clips.init_mask, clips.frame_mask))
+    if known and config.lift is None:
+        config = for_clips(config, clips)
+    clips = jax.tree.map(jnp.asarray, clips)
     problem, state = stages.start(key, clips, body, priors, config)
     history = {}
     for stage in stages.stages(problem.config):
@@ -56,13 +65,15 @@ def fit(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitCo
 
 
 def needs_lift(clips: Clips) -> bool:
-    """Whether some instance has no initial pose at all. Needs concrete arrays."""
-    return bool(((clips.init_mask * clips.frame_mask).sum(-1) == 0).any())
+    """Whether some instance has no initial pose at all. Needs the values of the clips."""
+    missing = (clips.init_mask * clips.frame_mask).sum(-1) == 0
+    return bool((missing if clips.real is None else missing & (clips.real > 0)).any())
 
 
 def for_clips(config: FitConfig, clips: Clips) -> FitConfig:
-    """The configuration as these clips need it: lifting if some have no initial pose, steps for so many instances.
+    """The configuration as these clips need it: lifting if some have no initial pose, whatever `config.lift` says, and
+    steps for so many instances.
 
-    Needs concrete arrays.
+    Needs the values of the clips, so it is called outside of `jit`, `vmap` and `grad`.
     """
     return dataclasses.replace(with_steps(config, clips.num_instances), lift=needs_lift(clips))

@@ -210,7 +210,7 @@ def _steadied(target: Array, weight: Array, sd: Array | float) -> tuple[Array, A
     """Robust averages (F, B, 3) of the bones over `sd` frames and their weights (F, B): a start without the outliers."""
     frames = jnp.arange(target.shape[0])
     near = jnp.exp(-0.5 * ((frames[:, None] - frames) / sd) ** 2)
-    trusted = weight
+    mean, total, trusted = target, weight, weight
     for _ in range(4):
         total = jnp.matmul(near, trusted, precision="highest")
         mean = jnp.einsum("fg,gb,gbx->fbx", near, trusted, target, precision="highest")

@@ -90,17 +90,19 @@ def phase_module(config: FitConfig) -> MonotonicPhase:
 def prepare(clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) -> Assets:
     """Camera intrinsics and residual scale of the clips, gathered with body and priors."""
     clips_lib.check(clips)
+    keypoints, confidence = jnp.asarray(clips.keypoints), jnp.asarray(clips.confidence)
+    image_size = jnp.asarray(clips.image_size)
     known = jnp.where(config.focal_fixed > 0, config.focal_fixed, clips.focal_length)
-    box = losses.box_diagonal(clips.keypoints, clips.confidence, visible_only=True)
+    box = losses.box_diagonal(keypoints, confidence, visible_only=True)
     # The median over frames that show at least half of the body; a box around two joints says nothing of size.
-    seen = (clips.confidence > 0).sum(-1) >= 6
+    seen = (confidence > 0).sum(-1) >= 6
     size = jnp.nanmedian(jnp.where(seen, box, jnp.nan), axis=-1)
     size = jnp.where(jnp.isnan(size), box.max(-1), size)
     return Assets(
         body=body,
         priors=priors,
-        focal=cam.focal_lengths(known, clips.image_size, config.focal_guess),
-        principal=cam.principal_points(clips.image_size, config.principal_swapped),
+        focal=cam.focal_lengths(known, image_size, config.focal_guess),
+        principal=cam.principal_points(image_size, config.principal_swapped),
         pixel_scale=jnp.where(config.person_size > 0, config.person_size / size, 1.0),
     )
 
@@ -149,6 +151,21 @@ def motion(params: Params, config: FitConfig, phase: Array, code: Array) -> tupl
     # The origin depends on no batched value, so that under vmap it is evaluated once.
     _, origin = field(jnp.zeros(()), jnp.zeros(config.code_size))
     return rotations.rotation_6d_to_matrix(rotation_6d), raw - origin
+
+
+def sample(params: Params, config: FitConfig, phase: Array, code: Array) -> tuple[Array, Array]:
+    """The field at any phases (...) and codes (..., C), whose leading axes broadcast against each other.
+
+    Returns:
+      Rotations (..., 24, 3, 3) of each joint against its parent, root first, and translations (..., 3) in metres. The
+      motion is that of the hand that most instances use: `mirror.mirror_motion` reflects it for the others.
+    """
+    phase, code = jnp.asarray(phase, jnp.float32), jnp.asarray(code, jnp.float32)
+    shape = jnp.broadcast_shapes(phase.shape, code.shape[:-1])
+    phases = jnp.broadcast_to(phase, shape).reshape(-1)
+    codes = jnp.broadcast_to(code, (*shape, code.shape[-1])).reshape(-1, code.shape[-1])
+    rotation, translation = jax.vmap(motion, (None, None, 0, 0))(params, config, phases, codes)
+    return rotation.reshape(*shape, *rotation.shape[1:]), translation.reshape(*shape, 3)
 
 
 def predict(

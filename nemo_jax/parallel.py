@@ -46,7 +46,7 @@ class Functions(NamedTuple):
     """The parts of M fits, jitted: the arguments of `stages.start`; of a stage its begin, its end, and its steps, which take
     (problem, carry, step numbers (L,)) and return the carry and the losses (M, L). Steps take over their carry's memory."""
 
-    start: Callable[..., Any]
+    start: jax.stages.Wrapped
     begin: Callable[[Stage], Any]
     steps: Callable[[Stage], Any]
     end: Callable[[Stage], Any]

@@ -168,10 +168,8 @@ def pad_instances(clips: Clips, instances: int) -> Clips:
         for field in dataclasses.fields(Clips)
         if field.name != "real"
     }
-    return Clips(
-        **values,
-        real=padded(np.ones(clips.num_instances, np.float32) if clips.real is None else clips.real, "constant"),
-    )
+    real = np.ones(clips.num_instances, np.float32) if clips.real is None else clips.real
+    return Clips(**values, real=padded(real, "constant"))
 
 
 def _pad(leaf: Any, widths: Any, mode: Any = "constant") -> Any:

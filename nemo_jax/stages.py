@@ -66,7 +66,7 @@ def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: Fit
     config = with_steps(config, clips.num_instances)
     init_key, step_key = jax.random.split(key)
     assets = model.prepare(clips, body, priors, config)
-    params = model.init(init_key, clips.num_instances, clips.image_size, body.num_betas, config)
+    params = model.init(init_key, clips.num_instances, jnp.asarray(clips.image_size), body.num_betas, config)
     state = FitState(
         params=params,
         opt_state=optim.initial(params, config),
@@ -95,7 +95,16 @@ def run_steps(
 
 
 def stages(config: FitConfig) -> tuple[Stage, ...]:
-    """The stages of a configuration, in order."""
+    """The stages of a configuration, in order.
+
+    Raises:
+      ValueError: the configuration leaves open whether clips are lifted.
+    """
+    if config.lift is None:
+        raise ValueError(
+            "FitConfig.lift is None, which only the values of the clips decide, and here they are not known; call "
+            "config = nemo_jax.for_clips(config, clips) first, outside of jit, vmap and grad"
+        )
     listed = [
         Stage("lift", config.lift_steps if config.lift else 0, _begin_lift, _step_lift, _end_lift),
         Stage("warmup", config.warmup_steps, _begin_warmup, _step_warmup, _keep, draws=1),

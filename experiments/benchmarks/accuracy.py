@@ -176,7 +176,7 @@ def _mpjpe(
         fitted = model.predict_clips(params, assets, config, clips).rotations
         over_frames = jax.vmap(jax.vmap(joints))
         true = over_frames(rotations.axis_angle_to_matrix(pose))
-        return jax.vmap(metrics.mpjpe)(over_frames(fitted), true, clips.frame_mask)
+        return jax.vmap(metrics.mpjpe)(over_frames(fitted), true, jnp.asarray(clips.frame_mask))
 
     return jax.vmap(of_fit)(params, clips, poses)
 

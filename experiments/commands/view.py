@@ -116,7 +116,7 @@ def serve(page: Page, port: int) -> http.server.ThreadingHTTPServer:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, *_: Any, **__: Any) -> None:
             """The terminal shows the address; requests would push it away."""
 
     try:

@@ -12,13 +12,14 @@ import numpy as np
 from experiments.data import select as selecting
 from experiments.data.camera import Camera
 from experiments.data.footage import Video
-from experiments.data.instances import Instance, pad, stack
 from experiments.data.select import PARTS, PER_FRAME, PER_INSTANCE, PER_OWN_FRAME, SHARED
 from nemo_jax.clips import Clips, GroundTruth
+from nemo_jax.instances import Instance, pad
 
 __all__ = ["Dataset", "DatasetError", "HeadPoint", "Instance", "Video", "pad", "stack", "visible_box_size"]
 
 Array = np.ndarray
+stack = Clips.from_instances
 HeadPoint = Literal["nose", "top_of_head", "head_centre"]
 
 

@@ -102,7 +102,7 @@ def in_3d(known: In3D, mask: Array, body: smpl.SMPL) -> dict[str, Array]:
         Posed(truth.pose, truth.translation, truth.betas),
         mask,
         seen.keypoints[:, :, : metrics.PAPER_JOINTS],
-        truth.joints[:, :, : metrics.PAPER_JOINTS],
+        jnp.asarray(truth.joints)[:, :, : metrics.PAPER_JOINTS],
     )
     bare, all_masks = jnp.moveaxis(bare, 0, 1), jnp.concatenate([known.masks, mask[:, None]], 1)
     mean = jax.vmap(jax.vmap(metrics.masked_mean))
@@ -124,11 +124,13 @@ def _joint_errors(known: In3D, mask: Array, body: smpl.SMPL) -> tuple[dict[str, 
         return jax.vmap(smpl.keypoints, (None, 0, None, None))(body, rotation, flat, still)[:, : metrics.PAPER_JOINTS]
 
     given = rotations.axis_angle_to_matrix(known.poses)
-    every = jnp.concatenate([given, seen.rotations[None], rotations.axis_angle_to_matrix(truth.pose)[None]])
+    every = jnp.concatenate(
+        [given, seen.rotations[None], rotations.axis_angle_to_matrix(jnp.asarray(truth.pose))[None]]
+    )
     # One call for all, which is one body to compile.
     joints = jax.vmap(posed)(jnp.concatenate([_rootless(every), given]))
     bare, true_bare, in_camera = jnp.split(joints, [len(given) + 1, len(given) + 2])
-    true, fitted = (x[:, : metrics.PAPER_JOINTS] for x in (truth.joints, seen.keypoints))
+    true, fitted = (jnp.asarray(x)[:, : metrics.PAPER_JOINTS] for x in (truth.joints, seen.keypoints))
     aligned = jax.vmap(metrics.align_frames, (0, None))(jnp.concatenate([in_camera, fitted[None]]), true)
 
     every_mask = jnp.concatenate([known.masks, mask[None]])

@@ -75,7 +75,7 @@ def main() -> None:
     size = millimetres_per_pixel(slopes)
     report(dataset, target, size, console)
     moved, step = strongest(size), np.full(2, args.pixels / np.sqrt(2), np.float32)
-    ends = [displacement(posterior, target, given.clips.keypoints.at[moved].add(s)) for s in (step, -step)]
+    ends = [displacement(posterior, target, jnp.asarray(given.clips.keypoints).at[moved].add(s)) for s in (step, -step)]
     found, predicted = 1e3 * (ends[0][0] - ends[1][0]) / 2, 1e3 * slopes[:, *moved] @ step
     console.print(
         f"{name(dataset, moved)} moved by {args.pixels:g} px and fitted again: {args.joint} moves by {_vector(found)} mm, "

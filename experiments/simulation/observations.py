@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 from body_models import joints as jn
 from body_models import smpl
 from experiments.data.camera import Camera
-from experiments.data.instances import Instance
+from nemo_jax.instances import Instance
 from nemo_jax.options import option
 
 Array = np.ndarray

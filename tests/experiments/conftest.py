@@ -24,6 +24,7 @@ from nemo_jax.stacking import Job
 
 ROOT = Path(__file__).parents[2]
 TINY = {
+    "lift": False,
     "hidden": 8,
     "num_centres": 4,
     "phase_nodes": 4,

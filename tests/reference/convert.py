@@ -94,6 +94,7 @@ def config(run):
     rbf = args["model_version"] > 1
     return dataclasses.replace(
         PUBLISHED,
+        lift=False,
         features="rbf" if rbf else "none",
         kernel=args["rbf_kernel"],
         num_centres=args["phase_rbf_dim"] if rbf else 1,

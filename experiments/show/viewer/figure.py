@@ -59,6 +59,7 @@ def corrective_directions(posedirs: Array, rotations: Array) -> tuple[Array, Arr
     basis = moved @ (mixed[:, strong] / np.sqrt(strengths[strong]))
     coefficients = basis.T @ moved
     left = moved.astype(np.float32)
+    count = 0
     for count in range(len(strong) + 1):
         squares = np.einsum("vip,vip->vp", *[left.reshape(-1, 3, len(picked))] * 2)
         if squares.max(initial=0.0) <= TOLERANCE**2 or count == len(strong):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.data import resample
-from experiments.data.dataset import Dataset
-from experiments.data.instances import Instance, stack
+from experiments.data.dataset import Dataset, Instance, stack
 from nemo_jax.clips import GroundTruth
 
 

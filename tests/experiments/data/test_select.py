@@ -11,9 +11,9 @@ from experiments.data import padding, select
 from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, Video, pad
 from experiments.data.footage import Footage
-from experiments.data.instances import Instance
 from nemo_jax import clips as clips_lib
 from nemo_jax.clips import Clips, GroundTruth
+from nemo_jax.instances import Instance
 
 LENGTHS = (3, 6, 4)
 

@@ -12,7 +12,7 @@ from experiments.fitting.progress import FitProgress, losses_text
 from nemo_jax import stages
 from nemo_jax.config import FitConfig
 
-STAGES = stages.stages(FitConfig(warmup_steps=4, camera_steps=2, joint_steps=6))
+STAGES = stages.stages(FitConfig(lift=False, warmup_steps=4, camera_steps=2, joint_steps=6))
 
 
 def chunks():
