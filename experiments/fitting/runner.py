@@ -28,7 +28,6 @@ from experiments.fitting.settings import Settings, size_of
 from experiments.loaders import registry
 from experiments.results import fitted_motion, reading, writing
 from experiments.show import presentation
-from experiments.show.figures import run_pictures
 from nemo_jax import fit
 from nemo_jax.model import Assets
 from nemo_jax.priors import Priors, published_limits
@@ -113,7 +112,6 @@ def finish(
     writing.write_json(output / "instances.json", each)
     table.write_csv(output / "evaluation.csv", dataset, each)
     writing.write_config(output / "config.json", dataclasses.replace(settings, fit=job.config), versions())
-    run_pictures.write_all(output, dataset, fitted, end.history, inputs.hidden, threshold)
     metrics = {
         **numbers,
         "num_instances": len(dataset.names),
@@ -127,8 +125,17 @@ def finish(
         "device": device,
         **{f"version/{name}": version for name, version in versions().items()},
     }
-    run = reading.of_run(output, dataset, fitted, job.config, inputs.nose_body, dataclasses.asdict(settings), metrics)
-    presentation.write_all(settings, run, each, inputs.notes, console)
+    run = reading.Run(
+        folder=output,
+        dataset=dataset,
+        params=fitted.params,
+        config=job.config,
+        body=inputs.nose_body,
+        settings=dataclasses.asdict(settings),
+        metrics=metrics,
+        answer=fitted,
+    )
+    presentation.write_all(run, settings, each, inputs.notes, inputs.hidden, end.history, console)
     metrics["seconds/total"] = end.seconds["before"] + time.perf_counter() - begun
     writing.write_json(output / "metrics.json", metrics)
     summary.print_table(console, dataset, metrics, output)

@@ -9,6 +9,8 @@ import numpy as np
 
 from body_models import joints as jn
 from experiments.data.dataset import Dataset
+from experiments.data.visible import visible
+from experiments.results import pixel_errors
 from experiments.results.fitted_motion import FittedMotion
 from nemo_jax import metrics
 
@@ -61,17 +63,9 @@ class Finding:
     text: str
 
 
-def visible(dataset: Dataset, threshold: float) -> Array:
-    """Which annotated joints are seen in frames that exist, (N, T, K)."""
-    clips = dataset.clips
-    annotated = np.isin(np.arange(clips.keypoints.shape[2]), dataset.annotated)
-    return (np.asarray(clips.confidence) > threshold) & annotated & (np.asarray(clips.frame_mask) > 0)[..., None]
-
-
 def frame_errors(dataset: Dataset, fitted: FittedMotion, threshold: float) -> Array:
     """Mean error (N, T) over the visible joints as a share of the person's box; NaN with fewer than `LEAST_JOINTS`."""
-    seen = visible(dataset, threshold)
-    errors = np.linalg.norm(fitted.scored_2d - np.asarray(dataset.clips.keypoints), axis=-1)
+    errors, seen = pixel_errors.from_input(dataset, fitted, threshold)
     count = seen.sum(-1)
     mean = np.where(seen, errors, 0).sum(-1) / np.maximum(count, 1)
     return np.where(count >= LEAST_JOINTS, mean / np.maximum(dataset.box_size, 1e-6), np.nan)
