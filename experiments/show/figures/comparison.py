@@ -13,6 +13,7 @@ from body_models import joints as jn
 from body_models import smpl
 from experiments.data import pictures
 from experiments.data.dataset import Dataset
+from experiments.results import equal_phases
 from experiments.results.fitted_motion import FittedMotion
 from experiments.results.reading import Run
 from experiments.show.figures import posed
@@ -24,7 +25,7 @@ from experiments.show.render.shading import Mesh
 from experiments.show.render.shading import draw as draw_meshes
 from experiments.show.render.views import View
 from experiments.show.style import CENTRE, FIT, INITIAL, TRUTH
-from nemo_jax import metrics, rotations
+from nemo_jax import rotations
 
 Array = np.ndarray
 
@@ -81,12 +82,8 @@ def fastest_phase(dataset: Dataset, fitted: FittedMotion) -> float:
     grid = np.linspace(0, 1, 101)
     total = np.zeros(100)
     for instance in range(len(dataset.names)):
-        frames = int(np.asarray(dataset.clips.frame_mask[instance]).sum())
-        joints = np.asarray(fitted.prediction.keypoints)[instance, :frames, : metrics.PAPER_JOINTS]
-        flat = (joints - joints[:, _MID_HIP : _MID_HIP + 1]).reshape(frames, -1)
-        phase = np.maximum.accumulate(np.asarray(fitted.prediction.phase)[instance, :frames])
-        even = np.stack([np.interp(grid, phase, values) for values in flat.T], -1)
-        total += np.linalg.norm(np.diff(even, axis=0).reshape(100, -1, 3), axis=-1).mean(-1)
+        even = equal_phases.joints_at(dataset, fitted, instance, grid)
+        total += np.linalg.norm(np.diff(even, axis=0), axis=-1).mean(-1)
     smooth = np.convolve(total, np.ones(10), "valid")
     return float(grid[np.argmax(smooth) + 5])
 

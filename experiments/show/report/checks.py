@@ -10,7 +10,7 @@ import numpy as np
 from body_models import joints as jn
 from experiments.data.dataset import Dataset
 from experiments.data.visible import visible
-from experiments.results import pixel_errors
+from experiments.results import equal_phases, pixel_errors
 from experiments.results.fitted_motion import FittedMotion
 from nemo_jax import metrics
 
@@ -104,16 +104,12 @@ def _frames(dataset: Dataset, instance: int) -> int:
 def motion_distances(dataset: Dataset, fitted: FittedMotion) -> Array:
     """Mean distance (N,) in mm of each clip's joints from the median of all clips at equal phase."""
     grid = np.linspace(0, 1, 41)
-    hip = jn.BODY_25_NAMES.index("mid_hip")
     motions = []
     for n in range(len(dataset.names)):
-        joints = np.asarray(fitted.prediction.keypoints)[n, : _frames(dataset, n)]
-        joints = joints - joints[:, hip : hip + 1]
+        joints = equal_phases.joints_at(dataset, fitted, n, grid)
         if fitted.params.mirrored[n] > 0.5:
-            joints = joints[:, jn.MIRROR_BODY_25] * [-1.0, 1.0, 1.0]
-        flat = joints[:, : metrics.PAPER_JOINTS].reshape(len(joints), -1)
-        phase = np.maximum.accumulate(np.asarray(fitted.prediction.phase)[n, : len(joints)])
-        motions.append(np.stack([np.interp(grid, phase, values) for values in flat.T], -1).reshape(len(grid), -1, 3))
+            joints = joints[:, jn.MIRROR_BODY_25[: joints.shape[1]]] * [-1.0, 1.0, 1.0]
+        motions.append(joints)
     stacked = np.stack(motions)
     away = np.linalg.norm(stacked - np.median(stacked, 0), axis=-1)
     return metrics.MILLIMETRES * away.mean((1, 2))
