@@ -45,11 +45,15 @@ def of_initial(run: Run, instance: int, frames: Sequence[int]) -> Iterator[Array
     clips, fitted = run.dataset.clips, run.fitted
     exists = np.asarray(clips.init_mask[instance]) > 0.5
     chosen = np.array([frame for frame in frames if exists[frame]], int)
+    if not chosen.size:
+        yield from [None] * len(frames)
+        return
     shaped, turn = _shaped(run, instance), fitted.camera_from_world[instance]
     root = np.asarray(_root(*shaped))
     place = (root + np.asarray(fitted.prediction.translation)[instance, chosen]) @ turn.T
     move = place + fitted.camera_translation[instance] - root
-    parts = posing.chunks(_mesh_of_vectors, shaped, np.asarray(clips.init_pose)[instance, chosen], move)
+    rotation = posing.pose_in_chunks(_matrices, None, np.asarray(clips.init_pose)[instance, chosen])
+    parts = posing.chunks(_mesh, shaped, rotation, move)
     posed = (vertices for part in parts for vertices in part)
     for frame in frames:
         yield next(posed) if exists[frame] else None
@@ -67,6 +71,5 @@ def _mesh(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, translation:
     return smpl.vertices(shaped[0], rotation, shaped[1], translation)
 
 
-def _mesh_of_vectors(shaped: tuple[smpl.SMPL, jax.Array], pose: jax.Array, translation: jax.Array) -> jax.Array:
-    """Of a pose (24, 3) in axis-angle."""
-    return _mesh(shaped, rotations.axis_angle_to_matrix(pose), translation)
+def _matrices(_: None, pose: jax.Array) -> jax.Array:
+    return rotations.axis_angle_to_matrix(pose)
