@@ -147,8 +147,16 @@ def write(
             **{f"version/{name}": version for name, version in versions().items()},
         }
 
-    body = _body(settings.body_model) if body is None else body
-    run = reading.of_run(output, dataset, fit.fitted, fit.config, body, dataclasses.asdict(fit.settings), metrics())
+    run = Run(
+        folder=output,
+        dataset=dataset,
+        params=fit.fitted.params,
+        config=fit.config,
+        body=_body(settings.body_model) if body is None else body,
+        settings=dataclasses.asdict(fit.settings),
+        metrics=metrics(),
+        answer=fit.fitted,
+    )
     present(run, fit.settings, fit.each, fit.notes, fit.hidden, fit.history, console)
     final = metrics()
     writing.write_json(output / "metrics.json", final)
