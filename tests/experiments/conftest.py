@@ -13,7 +13,7 @@ import pytest
 
 from experiments.data import neutral
 from experiments.fitting import finishing
-from experiments.fitting.settings import Settings
+from experiments.fitting.settings import DECIDED, Settings
 from experiments.loaders import synthetic
 from experiments.results import fitted_motion, reading, writing
 from experiments.show.presentation import PARTS
@@ -135,7 +135,7 @@ def tiny_flags(tiny_body_file):
         "--max_instances=2",
         f"--body_model={tiny_body_file}",
         *(f"--{part}=false" for part in PARTS),
-        *(f"--fit.{name}={value}" for name, value in TINY.items()),
+        *(f"--fit.{name}={value}" for name, value in TINY.items() if name not in DECIDED),
     ]
 
 

@@ -49,7 +49,7 @@ def test_sweeps_multiply_and_keep_the_types_of_their_fields():
 
 
 def test_each_is_planned_as_if_alone():
-    drawn = ("--overlay", "--figures", "--viewer", "--report")
+    drawn = ("--overview", "--overlay", "--figures", "--viewer", "--report")
     first, second = plan("--action=a", "--num_seeds=2", "--fits_per_batch=1", *drawn)
     for seed, planned in enumerate((first, second)):
         alone = fit.parse(
