@@ -5,6 +5,10 @@ keys collide. So what is made of a file is measured by the file: an allowance th
 its bytes. A file that needs more is refused, however long it would have gone on.
 """
 
+import contextlib
+import gc
+from collections.abc import Iterator
+
 import numpy as np
 
 # Largest file, and most that is made of one: an hour's film with every vertex of the body in every frame has 1 GB, of
@@ -16,8 +20,8 @@ BASE_BYTES = 128 << 20
 BYTES_PER_BYTE = 16
 # A step is a pickle's instruction or a value made of it: less than a microsecond, and up to a hundred bytes of memory.
 BASE_STEPS = 3_000_000
-# A tracker's output has a step for each 20 bytes and more, a list of floats one for each 4.
-BYTES_PER_STEP = 4
+# A tracker's output, which is made of many small arrays, has a step for each four bytes when compressed.
+BYTES_PER_STEP = 2
 # Values that a result may have, counting what is shared as often as it occurs; nothing asks for more than its steps.
 BASE_VALUES = 2_000_000
 BYTES_PER_VALUE = 2
@@ -90,3 +94,15 @@ class Budget:
             else:
                 self.check_key(part)
         return left
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """Keeps Python from looking for garbage, which among millions of new lists takes longer than making them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, ClassVar
 
 from body_models import file_kinds
-from body_models.budget import MAX_NUMBER_BYTES, Budget, TooMuchError
-from body_models.streams import Stream
+from body_models.budget import MAX_NUMBER_BYTES, Budget, TooMuchError, no_collection
+from body_models.streams import Stream, StreamError
 
 # Of what files call functions and classes; longer ones are of none that is known.
 _MAX_NAME = 200
@@ -26,6 +26,14 @@ class BadPickleError(ValueError):
 
 class UnsafePickleError(BadPickleError):
     """The pickle asks for something outside the allow-list. One sentence naming the file and what it asked for."""
+
+
+class OtherFormatError(BadPickleError):
+    """The file is of another format. `kind` says which, such as "a BVH file". One sentence naming the file."""
+
+    def __init__(self, name: str, kind: str):
+        super().__init__(f"{name}: this is {kind}, not a pickle")
+        self.kind = kind
 
 
 class Call:
@@ -80,7 +88,8 @@ def record(
         if not stream.tell():
             head = stream.peek(file_kinds.HEAD)
             _check_head(head, name)
-        return _Recorder(stream, name, allowed, persistent_load, followers or {}, budget).load()
+        with no_collection():
+            return _Recorder(stream, name, allowed, persistent_load, followers or {}, budget).load()
     except BadPickleError:
         raise
     except EOFError as error:
@@ -88,12 +97,14 @@ def record(
         raise BadPickleError(
             f"{name}: the pickle is truncated, or no pickle: it stops after {size} bytes without an end"
         ) from error
+    except StreamError as error:
+        raise BadPickleError(f"{name}: {error}") from error
     except TooMuchError as error:
         raise BadPickleError(f"{name}: the pickle is not read: {error}") from error
     except Exception as error:
         text = file_kinds.found_text(head)
         if text is not None:
-            raise BadPickleError(f"{name}: this is {text}, not a pickle") from error
+            raise OtherFormatError(name, text) from error
         why = "no such instruction" if isinstance(error, KeyError) else reason(error)
         raise BadPickleError(
             f"{name}: not a pickle, or a damaged one: reading fails near byte {stream.tell()} ({why})"
@@ -105,7 +116,7 @@ def _check_head(head: bytes, name: str) -> None:
         raise BadPickleError(f"{name}: the file is empty, a pickle was expected")
     kind = file_kinds.found(head)
     if kind is not None:
-        raise BadPickleError(f"{name}: this is {kind}, not a pickle")
+        raise OtherFormatError(name, kind)
 
 
 def reason(error: BaseException) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 
 from body_models import expanded, pickled_matrices
 from body_models.array_parts import count_of, dtype_named, shape_of
-from body_models.budget import MAX_BYTES, Budget
+from body_models.budget import MAX_BYTES, Budget, no_collection
 from body_models.pickle_calls import BadPickleError, Call, Follower, UnsafePickleError, reason, record, shown
 from body_models.resolver import Builder, Opaque, Resolver, attributes
 from body_models.streams import Stream
@@ -94,8 +94,9 @@ def loads(
     recorded = record(contents, name, allowed, persistent_load, followers, budget=budget)
     # Hostile or damaged bytes can make the builders raise nearly anything.
     try:
-        found = Resolver(allowed, budget)(recorded)
-        expanded.check(found, budget)
+        with no_collection():
+            found = Resolver(allowed, budget)(recorded)
+            expanded.check(found, budget)
         return found
     except Exception as error:
         raise BadPickleError(f"{name}: the pickle cannot be used: {reason(error)}") from error

@@ -9,6 +9,10 @@ _PIECE = 1 << 20
 _MAX_LINE = 128 << 20
 
 
+class StreamError(ValueError):
+    """What is read gives no more bytes, and says why; without the file's name."""
+
+
 class Stream:
     """Where the bytes run out, reading fails instead of returning less.
 

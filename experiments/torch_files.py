@@ -20,6 +20,7 @@ import numpy as np
 
 from body_models import expanded, pickle_calls, safe_pickle, safe_zip
 from body_models.array_parts import shape_of
+from body_models.budget import no_collection
 from body_models.pickle_calls import shown
 from body_models.safe_pickle import Call, Resolver
 
@@ -60,8 +61,9 @@ def load(file: Path, max_bytes: int = safe_pickle.MAX_BYTES) -> Any:
         with opened(file, max_bytes) as (recorded, resolve):
             # Hostile or damaged bytes can make the builders raise nearly anything.
             try:
-                found = resolve(recorded)
-                expanded.check(found, resolve.budget)
+                with no_collection():
+                    found = resolve(recorded)
+                    expanded.check(found, resolve.budget)
                 return found
             except Exception as error:
                 raise ValueError(f"its arrays cannot be used: {pickle_calls.reason(error)}") from error

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from body_models import file_kinds, safe_npz
+from body_models.pickle_calls import OtherFormatError
 from body_models.safe_pickle import MAX_BYTES, BadPickleError, Budget, Stream, UnsafePickleError
 from experiments import torch_files
 from experiments.poses import joblib_files
 
-__all__ = ["BadPickleError", "UnsafePickleError", "load"]
+__all__ = ["BadPickleError", "OtherFormatError", "UnsafePickleError", "load"]
 
 
 def load(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> object:
@@ -54,7 +55,7 @@ def _check_head(head: bytes, name: str) -> None:
         )
     kind = file_kinds.found(head)
     if kind is not None:
-        raise BadPickleError(f"{name}: this is {kind}; expected a pickle, or a file of joblib, torch (.pt) or NumPy")
+        raise OtherFormatError(name, kind)
 
 
 def _archive(file: Path, max_bytes: int) -> object:

@@ -10,14 +10,14 @@ from typing import BinaryIO
 
 from body_models.budget import Budget
 from body_models.pickle_calls import reason
-from body_models.streams import Stream
+from body_models.streams import Stream, StreamError
 
 # xz's strongest preset needs 65 MB; files may ask for 4 GB.
 _MAX_WINDOW = 128 << 20
 _PIECE = 1 << 18
 
 
-class CompressionError(ValueError):
+class CompressionError(StreamError):
     """Damaged, truncated, or of more than it may be. Says why, and does not name the file."""
 
 
