@@ -33,7 +33,7 @@ MAX_NUMBER_BYTES = 128
 MAX_TUPLE_KEYS = 1000
 MAX_TUPLE_PARTS = 32
 # CPython's hash of a whole number is its remainder by this; smaller ones do not collide.
-_HASH_MODULUS = (1 << 61) - 1
+MAX_NUMBER_KEY = (1 << 61) - 1
 _SAFE_KEYS = frozenset([str, bytes, bool, float, type(None)])
 _SAFE_SCALARS = (np.bool_, np.integer, np.floating, np.str_, np.bytes_)
 
@@ -73,7 +73,7 @@ class Budget:
           ValueError: hashing or comparing it could take without end.
         """
         kind = type(key)
-        if kind in _SAFE_KEYS or (kind is int and -_HASH_MODULUS < key < _HASH_MODULUS):  # pyright: ignore[reportOperatorIssue]
+        if kind in _SAFE_KEYS or (kind is int and -MAX_NUMBER_KEY < key < MAX_NUMBER_KEY):  # pyright: ignore[reportOperatorIssue]
             return
         if isinstance(key, tuple):
             self._tuple_keys -= 1

@@ -41,6 +41,9 @@ _STARTS = (
     (b"<?xml", "an XML file"),
     (b"<", "a web page or XML file (a download that was refused?)"),
 )
+# Instructions that pickles of protocol 0 start with.
+_TEXT_STARTS = tuple(bytes([code]) for code in b"(cilSVLIFN]})")
+_NAMES = re.compile(rb"[\x80-\xff(]|[ci][\w.]+(?:\r?\n|\Z)")
 _TEXT = re.compile(r"[^\x00-\x08\x0e-\x1f\x7f]*")
 
 
@@ -59,14 +62,24 @@ def found(head: bytes) -> str | None:
         return "a tar archive"
     if head[4:10] == b'\0\0\0\0{"':
         return "a safetensors file"
+    if head[:2] == b"\x02P":
+        return "a C3D file (motion capture)"
     stripped = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if stripped.upper().startswith(b"HIERARCHY"):
         return "a BVH file (motion capture)"
     return "a JSON file" if re.match(rb'[{\[]\s*(["\[{\]}\d-]|true|false|null|$)', stripped) else None
 
 
-def found_text(head: bytes) -> str | None:
-    """As `found`, for what could also be a pickle of protocol 0 by its looks: to be asked once it is none."""
+def found_text(head: bytes, ended: bool = False, unsafe: bool = False) -> str | None:
+    """As `found`, for what could also be a pickle of protocol 0 by its looks: to be asked once it is none.
+
+    Args:
+      head: as there.
+      ended: as a pickle, it ended too early; so does a truncated one, unless it starts as only binary pickles do.
+      unsafe: as a pickle, it asked for a name; so does a hostile one, whose first lines are names.
+    """
+    if (ended and head[:1] in _TEXT_STARTS) or (unsafe and _NAMES.match(head)):
+        return None
     try:
         decoded = head.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -77,6 +90,6 @@ def found_text(head: bytes) -> str | None:
     if not decoded.strip() or not _TEXT.fullmatch(decoded):
         return None
     lines = decoded.splitlines()[:5]
-    if any("," in line for line in lines) and len({line.count(",") for line in lines[:2]}) == 1:
+    if len(lines) > 1 and "," in lines[0] and lines[0].count(",") == lines[1].count(","):
         return "a table of text (CSV)"
     return "a text file"

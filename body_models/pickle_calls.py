@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, ClassVar
 
 from body_models import file_kinds
-from body_models.budget import MAX_NUMBER_BYTES, Budget, TooMuchError, no_collection
+from body_models.budget import MAX_NUMBER_BYTES, MAX_NUMBER_KEY, Budget, TooMuchError, no_collection
 from body_models.streams import Stream, StreamError
 
 # Of what files call functions and classes; longer ones are of none that is known.
@@ -90,9 +90,17 @@ def record(
             _check_head(head, name)
         with no_collection():
             return _Recorder(stream, name, allowed, persistent_load, followers or {}, budget).load()
-    except BadPickleError:
+    except OtherFormatError:
         raise
+    except BadPickleError as error:
+        kind = file_kinds.found_text(head, unsafe=True)
+        if kind is None:
+            raise
+        raise OtherFormatError(name, kind) from error
     except EOFError as error:
+        kind = file_kinds.found_text(head, ended=True)
+        if kind is not None:
+            raise OtherFormatError(name, kind) from error
         size = stream.tell() if stream.size is None else stream.size
         raise BadPickleError(
             f"{name}: the pickle is truncated, or no pickle: it stops after {size} bytes without an end"
@@ -102,9 +110,9 @@ def record(
     except TooMuchError as error:
         raise BadPickleError(f"{name}: the pickle is not read: {error}") from error
     except Exception as error:
-        text = file_kinds.found_text(head)
-        if text is not None:
-            raise OtherFormatError(name, text) from error
+        kind = file_kinds.found_text(head)
+        if kind is not None:
+            raise OtherFormatError(name, kind) from error
         why = "no such instruction" if isinstance(error, KeyError) else reason(error)
         raise BadPickleError(
             f"{name}: not a pickle, or a damaged one: reading fails near byte {stream.tell()} ({why})"
@@ -261,12 +269,17 @@ class _Recorder(pickle._Unpickler):
         self.memo[index] = self.stack[-1]
 
     def load_get(self) -> None:
-        self.append(self.memo[int(self._number_line())])
+        index = int(self._number_line())
+        if index not in self.memo:
+            raise ValueError("it refers to what it does not hold")
+        self.append(self.memo[index])
 
     def _keys(self, keys: list) -> list:
         for key in keys:
-            if type(key) is not str and not isinstance(key, Call | type):
-                self._budget.check_key(key)
+            kind = type(key)
+            if kind is str or (kind is int and -MAX_NUMBER_KEY < key < MAX_NUMBER_KEY) or isinstance(key, Call | type):
+                continue
+            self._budget.check_key(key)
         return keys
 
     def load_dict(self) -> None:

@@ -25,7 +25,9 @@ class Stream:
 
     def read(self, count: int) -> bytes:
         if count > _PIECE:
-            return bytes(self.read_array(count))
+            if self.size is None:
+                return bytes(self.read_array(count))
+            self.expect(count)
         found = self.file.read(count)
         if len(found) < count:
             raise EOFError

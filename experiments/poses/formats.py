@@ -42,6 +42,8 @@ _PELVIS_SMPLX = np.array([0.003, -0.351, 0.012])
 _PERSON_KEYS = ("frame_ids", "frame_id", "pose", "poses_root_cam")
 # Of frames and people.
 _LARGEST_NUMBER = 1e9
+# Of all people together: an hour of one of them.
+_MOST_POSES = 110_000
 # Fragments of tracks too count as people.
 _MOST_PEOPLE = 2000
 _EXPECTED = "the output of VIBE, PARE, 4D-Humans, WHAM, GVHMR or TRAM, or an npz with poses (docs/data.md)"
@@ -123,11 +125,23 @@ def tracks_of(contents: object, camera: tuple[float, float, float] | None = None
     if any("tid" in value and "smpl" in value for value in inside):
         return _phalp(contents)
     if any(key in value for value in inside for key in _PERSON_KEYS):
+        _check_count(sum(_length(value) for value in inside))
         return [_person(f"person {listed([key])}", value) for key, value in contents.items()]
     raise ValueError(
         "it is no output of VIBE, PARE, 4D-Humans, WHAM, GVHMR or TRAM and has no poses of its own; found "
         f"{listed(contents)}; expected one of these, or an npz with poses (docs/data.md)"
     )
+
+
+def _check_count(poses: int) -> None:
+    if poses > _MOST_POSES:
+        raise ValueError(f"it has {poses} poses, at most {_MOST_POSES} are read; cut the video")
+
+
+def _length(person: Mapping[Any, Any]) -> int:
+    """Poses of a person, where they are an array or list at all."""
+    poses = next((person[key] for key in ("pose", "pred_pose", "poses_root_cam") if key in person), ())
+    return len(poses) if isinstance(poses, list | tuple) or (isinstance(poses, np.ndarray) and poses.ndim) else 0
 
 
 def _entry(holder: Any, key: str, whose: str) -> Any:
@@ -239,6 +253,7 @@ def _phalp(contents: Mapping[Any, Any]) -> list[Track]:
         for person, body, box, age in zip(persons, smpl, boxes, unseen or [0] * len(persons), strict=True):
             if not _whole(age, f"tracked_time of {whose}") > 0:
                 people.setdefault(_whole(person, f"tid of {whose}"), []).append((time, body, box))
+    _check_count(sum(map(len, people.values())))
     return [_phalp_person(person, seen) for person, seen in people.items()]
 
 

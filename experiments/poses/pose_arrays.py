@@ -21,8 +21,10 @@ _JOINT_COUNTS = (jn.NUM_JOINTS, _NUM_BODY, 52, 55)
 _MATRIX_TOLERANCE = 0.1
 # Radians; a network may go round once or twice, degrees go far beyond.
 _LARGEST_ANGLE = 4 * np.pi
-# Numbers of one entry, as float64 128 MB: matrices of 40 minutes at 30 frames per second, axis-angles of two hours.
-_MAX_NUMBERS = 1 << 24
+# Numbers of one entry, as float64 64 MB: matrices of 20 minutes at 30 frames per second, axis-angles of an hour.
+_MAX_NUMBERS = 1 << 23
+# Frames whose matrices are made rotations at a time; what that takes is ten times the matrices.
+_FRAMES = 2048
 # Lists within lists.
 _MAX_NESTING = 5
 # Frame numbers: four days of film.
@@ -44,6 +46,21 @@ def as_array(value: Any, name: str) -> Array:
         return np.asarray(value, np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"its {name} is {described(value)} whose parts do not fit, not an array of numbers") from error
+
+
+def as_plain(value: Any) -> Array:
+    """The value as an array of its own type where it is an array, a number or lists of numbers; else of one object."""
+    if isinstance(value, np.ndarray):
+        return value
+    count = _numbers(value, 0)
+    if count is not None and count <= _MAX_NUMBERS:
+        try:
+            return np.asarray(value)
+        except ValueError:
+            count = None  # lists of several lengths
+    held = np.empty((), object)
+    held[()] = value
+    return held
 
 
 def _numbers(value: Any, depth: int) -> int | None:
@@ -91,7 +108,8 @@ def axis_angle(pose: Any, name: str) -> Array:
     if pose.shape[1] != jn.NUM_JOINTS:
         pose = pose[:, :_NUM_BODY]
     if pose.ndim == 4:
-        pose = _rotation_vectors(pose, name)
+        parts = [_rotation_vectors(pose[at : at + _FRAMES], name) for at in range(0, max(len(pose), 1), _FRAMES)]
+        pose = np.concatenate(parts)
     # By components first, whose squares may be beyond all numbers.
     largest = np.abs(np.where(np.isfinite(pose), pose, 0.0)).max(initial=0.0)
     if largest <= _LARGEST_ANGLE:
