@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from body_models.pickle_calls import shown
+from body_models.wording import shown
 
 # NumPy 1 has 32, NumPy 2 has 64; poses have five.
 MAX_DIMENSIONS = 32
 # Items of an array: beyond what any file here can hold, and small enough that sizes in bytes fit 64 bits.
 _MAX_ITEMS = 1 << 48
+_CODE = re.compile(r"[<>|=]?(\?|b1|[iu][1248]|f[248]|c8|c16|[SU]\d{0,6}|O[48]?)")
 # Length of an axis of an array that has no items: what makes an array of that length of it makes nothing large.
 _MAX_EMPTY = 1 << 24
 
@@ -47,10 +48,10 @@ def dtype_named(code: Any) -> np.dtype:
     Raises:
       ValueError: any other.
     """
-    match = re.fullmatch(r"[<>|=]?([?biufcSUO])\d{0,6}", code) if isinstance(code, str) and len(code) < 16 else None
+    match = _CODE.fullmatch(code) if isinstance(code, str) and len(code) < 16 else None
     if match is None:
         raise ValueError(f"it has an array of type {shown(code)}; only plain numbers, text and objects are read")
-    return np.dtype(object) if match[1] == "O" else np.dtype(code)
+    return np.dtype(object) if match[1].startswith("O") else np.dtype(code)
 
 
 def count_of(shape: tuple[int, ...], dtype: np.dtype) -> int:

@@ -51,7 +51,8 @@ class Budget:
         self.bytes = self.max_bytes
         self.steps = BASE_STEPS + file_bytes // BYTES_PER_STEP
         self.values = BASE_VALUES + file_bytes // BYTES_PER_VALUE
-        self._tuple_keys = MAX_TUPLE_KEYS
+        # Each is met twice: as the file has it, and made of what the file asks for.
+        self._tuple_keys = 2 * MAX_TUPLE_KEYS
 
     def take_bytes(self, count: int) -> None:
         """To be called before memory is taken, also for a while, that the file's own size does not bound."""

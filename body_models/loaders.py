@@ -14,7 +14,7 @@ import numpy as np
 from body_models import joints as jn
 from body_models import safe_npz, safe_pickle, smpl
 from body_models.array_parts import shape_of
-from body_models.pickle_calls import listed
+from body_models.wording import listed
 
 OPEN_BODY = Path(__file__).parent / "open_body" / "open_body.npz"
 # Names under which SMPL's neutral model is downloaded or usually kept, in the order they are looked for in a folder.

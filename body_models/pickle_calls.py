@@ -2,12 +2,13 @@
 
 import pickle
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, ClassVar
 
 from body_models import file_kinds
 from body_models.budget import MAX_NUMBER_BYTES, MAX_NUMBER_KEY, Budget, TooMuchError, no_collection
 from body_models.streams import Stream, StreamError
+from body_models.wording import reason, shown
 
 # Of what files call functions and classes; longer ones are of none that is known.
 _MAX_NAME = 200
@@ -125,36 +126,6 @@ def _check_head(head: bytes, name: str) -> None:
     kind = file_kinds.found(head)
     if kind is not None:
         raise OtherFormatError(name, kind)
-
-
-def reason(error: BaseException) -> str:
-    """Why reading failed, in part of one line. Nothing that came from the file is written out in full."""
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, KeyError):
-        # The text of a KeyError is that of its key, which may be anything.
-        return f"{shown(error.args[0]) if error.args else 'an entry'} is unknown or missing"
-    return " ".join(str(error)[:2000].split())[:200] or type(error).__name__
-
-
-def shown(value: object) -> str:
-    """Any value from a file in a few characters: short text and numbers as they are, of others what they are."""
-    if isinstance(value, str | bytes):
-        return ascii(value[:40]) if len(value) <= 40 else f"{value[:40]!a}..."
-    if isinstance(value, int) and value.bit_length() > 64:
-        return f"a number of {value.bit_length()} bits"
-    if isinstance(value, int | float | type(None)):
-        return repr(value)
-    if isinstance(value, list | tuple | set | frozenset | dict):
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"a {type(value).__name__}"
-
-
-def listed(keys: Iterable[object], most: int = 8) -> str:
-    """The keys of a dict from a file, the first of them, in a line; "nothing" where there are none."""
-    keys = list(keys)
-    names = [ascii(key[:40])[1:-1] if isinstance(key, str) else shown(key) for key in keys[:most]]
-    return (", ".join(names) or "nothing") + (", ..." if len(keys) > most else "")
 
 
 # What an instruction costs in steps, by the memory and time it takes; all others 1.

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from body_models.array_parts import MAX_DIMENSIONS, count_of, shape_of
-from body_models.pickle_calls import Call, shown
+from body_models.pickle_calls import Call
 from body_models.resolver import Opaque, Resolver, attributes
+from body_models.wording import shown
 
 
 def _part(state: dict, key: str, kinds: str, resolve: Resolver) -> np.ndarray:

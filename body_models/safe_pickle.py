@@ -21,9 +21,10 @@ import numpy as np
 from body_models import expanded, pickled_matrices
 from body_models.array_parts import count_of, dtype_named, shape_of
 from body_models.budget import MAX_BYTES, Budget, no_collection
-from body_models.pickle_calls import BadPickleError, Call, Follower, UnsafePickleError, reason, record, shown
+from body_models.pickle_calls import BadPickleError, Call, Follower, UnsafePickleError, record
 from body_models.resolver import Builder, Opaque, Resolver, attributes
 from body_models.streams import Stream
+from body_models.wording import reason, shown
 
 __all__ = [
     "BUILDERS",

@@ -21,8 +21,8 @@ import numpy as np
 from body_models import expanded, pickle_calls, safe_pickle, safe_zip
 from body_models.array_parts import shape_of
 from body_models.budget import no_collection
-from body_models.pickle_calls import shown
 from body_models.safe_pickle import Call, Resolver
+from body_models.wording import listed, reason, shown
 
 # Of the pickle, which describes tensors and does not hold them.
 _MAX_PICKLE_BYTES = 64 << 20
@@ -66,7 +66,7 @@ def load(file: Path, max_bytes: int = safe_pickle.MAX_BYTES) -> Any:
                     expanded.check(found, resolve.budget)
                 return found
             except Exception as error:
-                raise ValueError(f"its arrays cannot be used: {pickle_calls.reason(error)}") from error
+                raise ValueError(f"its arrays cannot be used: {reason(error)}") from error
     except safe_pickle.BadPickleError:
         raise
     except ValueError as error:
@@ -80,7 +80,7 @@ def _recorded(file: Path, archive: safe_zip.Archive) -> Any:
     folder = pickles[0].removesuffix("data.pkl")
     for entry, most in ((pickles[0], _MAX_PICKLE_BYTES), (f"{folder}byteorder", 16)):
         if entry in archive and archive.size(entry) > most:
-            raise ValueError(f"its {pickle_calls.listed([entry])} unpacks to more than {most} bytes")
+            raise ValueError(f"its {listed([entry])} unpacks to more than {most} bytes")
     order = bytes(archive.read(f"{folder}byteorder")) if f"{folder}byteorder" in archive else b"little"
     storages: dict[tuple[str, str, int], _Storage] = {}
 
@@ -138,7 +138,7 @@ class _Storage:
 
 class _InArchive(_Storage):
     def __init__(self, archive: safe_zip.Archive, entry: str, dtype: np.dtype | None, count: int):
-        super().__init__(pickle_calls.listed([entry]), dtype, count)
+        super().__init__(listed([entry]), dtype, count)
         self._archive, self._entry = archive, entry
 
     def _contents(self) -> bytearray:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from body_models.pickle_calls import listed
+from body_models.wording import listed
 from experiments import tracking
 from experiments.datasets import layouts
 from experiments.datasets.base import Dataset, DatasetError

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
-from body_models.pickle_calls import listed
+from body_models.wording import listed
 from experiments.datasets.footage import BrokenClipError
 from experiments.poses import pickles
 from experiments.poses.pose_arrays import as_plain

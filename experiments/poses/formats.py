@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from body_models import joints as jn
-from body_models.pickle_calls import listed
+from body_models.wording import listed
 from experiments.datasets.base import DatasetError
 from experiments.poses import generic, pickles
 from experiments.poses.pose_arrays import as_array, axis_angle, checked, described, joined

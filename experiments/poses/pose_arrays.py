@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
-from body_models.pickle_calls import shown
+from body_models.wording import shown
 from experiments.poses.track import Track
 
 Array = np.ndarray

@@ -9,8 +9,8 @@ import zlib
 from typing import BinaryIO
 
 from body_models.budget import Budget
-from body_models.pickle_calls import reason
 from body_models.streams import Stream, StreamError
+from body_models.wording import reason
 
 # xz's strongest preset needs 65 MB; files may ask for 4 GB.
 _MAX_WINDOW = 128 << 20

@@ -62,15 +62,13 @@ def xz(start: bytes, size: int) -> bytes:
 
 
 def xz_of_a_large_window(start: bytes, size: int) -> bytes:
-    """Whose header asks for a dictionary of 1.5 GB."""
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1536 << 20}]
-    small = lzma.compress(start or b"\x80", lzma.FORMAT_XZ, lzma.CHECK_CRC32, filters=[{"id": lzma.FILTER_LZMA2, "preset": 0}])
-    # The size of the dictionary is a byte of the block's header: 39 is 3 GB, 38 is 2 GB.
-    position = small.index(b"\x21\x01", 12) + 2
+    """Of a few bytes, whose header asks for a dictionary of 2 GB."""
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0}]
+    small = lzma.compress(start[:100] or b"\x80", lzma.FORMAT_XZ, lzma.CHECK_CRC32, filters=filters)
+    # The size of the dictionary is a byte of the block's header.
     block = bytearray(small[12 : 12 + (small[12] + 1) * 4])
-    block[position - 12] = 38
+    block[block.index(b"\x21\x01") + 2] = 38
     block[-4:] = struct.pack("<I", zlib.crc32(bytes(block[:-4])))
-    del filters, size
     return small[:12] + bytes(block) + small[12 + len(block) :]
 
 

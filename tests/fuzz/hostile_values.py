@@ -18,11 +18,8 @@ def _laughs_of_tuples(rng: random.Random) -> bytes:
 
 def _laughs(rng: random.Random, wrap: Callable[[bytes], bytes]) -> bytes:
     first = rng.randint(1000, 2000)
-    parts = [b"K\x01" + put(first)]
-    depth = rng.randint(28, 60)
-    for level in range(depth):
-        parts.append(b"0" + wrap(get(first + level)) + put(first + level + 1))
-    return b"".join(parts)
+    levels = range(first, first + rng.randint(28, 60))
+    return b"K\x01" + put(first) + b"".join(b"0" + wrap(get(level)) + put(level + 1) for level in levels)
 
 
 def _laughs_of_lists(rng: random.Random) -> bytes:

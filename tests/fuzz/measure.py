@@ -28,7 +28,6 @@ class Outcome:
 
 def measured(call: Callable[[], str], max_seconds: float, max_bytes: int) -> Outcome:
     """What a call answers; killed when it takes longer or more memory."""
-    before = _resident(os.getpid())
     read_end, write_end = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # JAX warns of forks; its backend has not started here
@@ -37,9 +36,12 @@ def measured(call: Callable[[], str], max_seconds: float, max_bytes: int) -> Out
         os.close(read_end)
         limit = math.ceil(max_seconds)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+        os.write(write_end, _resident(os.getpid()).to_bytes(8, "little"))
         os.write(write_end, call().encode(errors="replace")[:4000])
         os._exit(0)
     os.close(write_end)
+    # Of its own: not all that the parent has is there from the start.
+    before = int.from_bytes(os.read(read_end, 8), "little")
     start = time.monotonic()
     killed = ""
     pause = 0.002
