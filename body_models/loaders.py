@@ -3,9 +3,8 @@
 Arrays are checked here, once, so that nothing later meets a wrong shape or a NaN.
 """
 
+import math
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from body_models import joints as jn
-from body_models import safe_pickle, smpl
+from body_models import safe_npz, safe_pickle, smpl
+from body_models.array_parts import shape_of
+from body_models.wording import listed
 
 OPEN_BODY = Path(__file__).parent / "open_body" / "open_body.npz"
 # Names under which SMPL's neutral model is downloaded or usually kept, in the order they are looked for in a folder.
@@ -25,7 +26,6 @@ NEUTRAL_FILES = (
 )
 EXTRA_REGRESSOR_FILE = "J_regressor_extra.npy"
 NUM_POSE_FEATURES = 9 * (jn.NUM_JOINTS - 1)
-_MAX_ARRAY_BYTES = 4 << 30
 _REQUIRED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f", "kintree_table")
 _OPTIONAL = ("landmark_vertex_ids", "J_regressor_extra")
 _AVERAGES = ("weights", "J_regressor")
@@ -148,61 +148,69 @@ def _read_npz(file: Path) -> dict[str, np.ndarray]:
     """The wanted arrays, compact ones expanded. Others are left unread."""
     if not file.exists():
         raise BodyModelError(f"{file}: no such file" + (" (the open body was not built)" if file == OPEN_BODY else ""))
-    raw = {}
     try:
-        with zipfile.ZipFile(file) as archive:
-            sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
-        for name, size in sizes.items():
-            if size > _MAX_ARRAY_BYTES and name.startswith((*_REQUIRED, *_OPTIONAL)):
-                raise BodyModelError(f"{file}: {name} unpacks to {size} bytes, too large for a body model")
-        with np.load(file, allow_pickle=False) as archive:
-            for key in (*_REQUIRED, *_OPTIONAL):
-                array = _expand(file, key, archive)
-                if array is not None:
-                    raw[key] = array
-    except BodyModelError:
-        raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BodyModelError(f"{file}: not a .npz file of plain arrays, or truncated ({reason})") from error
-    return raw
+        with safe_npz.opened(file) as archive:
+            arrays = {key: _expand(key, archive) for key in (*_REQUIRED, *_OPTIONAL)}
+    except safe_npz.NpzError as error:
+        raise BodyModelError(f"{file}: not a .npz file of plain arrays, or truncated ({error})") from error
+    except ValueError as error:
+        raise BodyModelError(f"{file}: {error}") from error
+    return {key: array for key, array in arrays.items() if array is not None}
 
 
-def _expand(file: Path, key: str, archive: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """Array `key` of the archive, whichever way it is stored; None where it is absent."""
-    stored = f"{key}_data" if f"{key}_row" in archive else key
-    half = stored in archive and archive[stored].dtype == np.float16
-    if f"{key}_row" in archive:
-        row, col, data = (archive[f"{key}_{part}"] for part in ("row", "col", "data"))
-        shape = tuple(int(n) for n in archive[f"{key}_shape"])
-        flat = (int(np.prod(shape[:-1])), shape[-1])
-        fits = row.shape == col.shape == data.shape and row.ndim == 1
-        if min(shape) < 1 or 8 * flat[0] * flat[1] > _MAX_ARRAY_BYTES or not fits:
-            raise BodyModelError(f"{file}: the sparse {key} of shape {shape} has entries that do not fit it")
-        if row.size and not (row.min() >= 0 and row.max() < flat[0] and col.min() >= 0 and col.max() < flat[1]):
-            raise BodyModelError(f"{file}: the sparse {key} of shape {shape} has entries outside it")
-        array = np.zeros(flat, np.float32)
-        np.add.at(array, (row, col), data.astype(np.float32))
-        array = array.reshape(shape)
-    elif key in archive:
-        array = archive[key]
-    else:
+def _expand(key: str, archive: safe_npz.Npz) -> np.ndarray | None:
+    """Array `key` of the archive, whichever way it is stored; None where it is absent.
+
+    Raises:
+      ValueError: its parts do not fit each other, or would make too much.
+    """
+    sparse = f"{key}_row" in archive
+    stored = f"{key}_data" if sparse else key
+    if stored not in archive:
         return None
+    half = archive.header(stored).dtype == np.float16
+    array = _dense(key, archive) if sparse else archive[key]
     if f"{key}_scale" in archive:
-        array = array.astype(np.float32) * archive[f"{key}_scale"].astype(np.float32)
-    if half and key in _AVERAGES:
+        factor = archive[f"{key}_scale"]
+        if array.dtype.kind not in "iuf" or factor.dtype.kind not in "iuf" or factor.size != 1:
+            raise ValueError(f"{key}_scale has shape {factor.shape} and type {factor.dtype}, one number was expected")
+        archive.archive.budget.take_bytes(8 * array.size)
+        array = array.astype(np.float32) * factor.astype(np.float32).reshape(())
+    if half and key in _AVERAGES and array.ndim:
         # Rounding to float16 leaves sums of 1.0005 and the like, millimetres on a body.
+        archive.archive.budget.take_bytes(8 * array.size)
         array = array.astype(np.float32)
-        array = array / array.sum(-1, keepdims=True)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            array = array / array.sum(-1, keepdims=True)
     return array
+
+
+def _dense(key: str, archive: safe_npz.Npz) -> np.ndarray:
+    """The array that `key_row`, `key_col`, `key_data` and `key_shape` describe."""
+    parts = [archive.get(f"{key}_{part}") for part in ("row", "col", "data", "shape")]
+    if any(part is None or part.ndim != 1 for part in parts):
+        raise ValueError(f"the sparse {key} needs {key}_row, {key}_col, {key}_data and {key}_shape, rows of numbers")
+    row, col, data, lengths = (np.asarray(part) for part in parts)
+    try:
+        shape = shape_of(lengths[:8].tolist())
+    except ValueError as error:
+        raise ValueError(f"{key}_shape is no shape: {error}") from error
+    fits = row.shape == col.shape == data.shape and {row.dtype.kind, col.dtype.kind} <= set("iu")
+    if len(shape) < 2 or min(shape) < 1 or not fits or data.dtype.kind not in "iuf":
+        raise ValueError(f"the sparse {key} of shape {shape} has entries that do not fit it")
+    flat = (math.prod(shape[:-1]), shape[-1])
+    if row.size and not (row.min() >= 0 and row.max() < flat[0] and col.min() >= 0 and col.max() < flat[1]):
+        raise ValueError(f"the sparse {key} of shape {shape} has entries outside it")
+    archive.archive.budget.take_bytes(4 * math.prod(shape))
+    array = np.zeros(flat, np.float32)
+    np.add.at(array, (row, col), data.astype(np.float32))
+    return array.reshape(shape)
 
 
 def _check_kinematic_tree(file: Path, raw: Mapping[str, Any]) -> None:
     missing = [key for key in _REQUIRED if key not in raw and key != "posedirs"]
     if missing:
-        raise BodyModelError(
-            f"{file}: it has no {_listed(missing)}, which an SMPL file has; found {_listed(list(raw)[:12])}"
-        )
+        raise BodyModelError(f"{file}: it has no {_listed(missing)}, which an SMPL file has; found {listed(raw, 12)}")
     table = raw["kintree_table"]
     if not isinstance(table, np.ndarray) or table.dtype.kind not in "iu" or table.ndim != 2 or len(table) != 2:
         raise BodyModelError(f"{file}: kintree_table is {_described(table)}, (2, 24) whole numbers were expected")
@@ -223,7 +231,7 @@ def _check_kinematic_tree(file: Path, raw: Mapping[str, Any]) -> None:
 def _numbers(file: Path, raw: Mapping[str, Any], key: str, shape: tuple[int | None, ...]) -> np.ndarray:
     """Array `key`, checked to be finite numbers of that shape (None: any positive length)."""
     if key not in raw:
-        raise BodyModelError(f"{file}: it has no {key}, which an SMPL file has; found {_listed(list(raw)[:12])}")
+        raise BodyModelError(f"{file}: it has no {key}, which an SMPL file has; found {listed(raw, 12)}")
     array = raw[key]
     expected = str(shape).replace("None", "any")
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
@@ -272,10 +280,9 @@ def _extra_regressor(
     if not places:
         return np.zeros((0, num_vertices), np.float32)
     try:
-        regressor = np.load(places[0], allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = " ".join(str(error).split())
-        raise BodyModelError(f"{places[0]}: not a .npy file of plain numbers, or truncated ({reason})") from error
+        regressor = safe_npz.read_npy(places[0])
+    except safe_npz.NpzError as error:
+        raise BodyModelError(f"{places[0]}: not a .npy file of plain numbers, or truncated ({error})") from error
     return _numbers(places[0], {"the regressor": regressor}, "the regressor", shape)
 
 

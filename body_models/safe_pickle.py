@@ -11,21 +11,26 @@ SciPy csc, csr and coo matrices (as dense arrays); chumpy arrays (as NumPy array
 too (text as latin-1). Neither SciPy nor chumpy has to be installed. Other formats pass `builders` for their names.
 """
 
-import math
-import operator
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from body_models.pickle_calls import BadPickleError, Call, Follower, Stream, UnsafePickleError, reason, record
+from body_models import expanded, pickled_matrices
+from body_models.array_parts import count_of, dtype_named, shape_of
+from body_models.budget import MAX_BYTES, Budget, no_collection
+from body_models.pickle_calls import BadPickleError, Call, Follower, UnsafePickleError, record
+from body_models.resolver import Builder, Opaque, Resolver, attributes
+from body_models.streams import Stream
+from body_models.wording import reason, shown
 
 __all__ = [
     "BUILDERS",
+    "MAX_BYTES",
     "BadPickleError",
+    "Budget",
     "Call",
     "Follower",
     "Opaque",
@@ -39,70 +44,6 @@ __all__ = [
     "make_array",
 ]
 
-MAX_BYTES = 4 << 30
-
-
-class Opaque:
-    """Stands where the file has a chumpy expression that is not a stored array; its `name` says which."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"<{self.name}, not evaluated>"
-
-
-_PLAIN = (str, bytes, bytearray, int, float, complex, type(None), np.ndarray, np.generic, Opaque)
-
-
-class Resolver:
-    """Turns what was recorded into values: `resolve(value)`, with sharing and cycles through lists and dicts kept."""
-
-    def __init__(self, builders: Mapping[str, "Builder | None"], max_bytes: int):
-        self._builders = builders
-        self._bytes_left = max_bytes
-        # Values by the id of what they came from, which is kept beside them so that no id is used twice.
-        self._done: dict[int, tuple[object, Any]] = {}
-
-    def reserve(self, num_bytes: int) -> None:
-        """To be called before memory is taken that the file's own size does not bound."""
-        self._bytes_left -= num_bytes
-        if self._bytes_left < 0:
-            raise ValueError("its arrays would take more memory than the limit for pickles allows")
-
-    def __call__(self, value: Any) -> Any:
-        if isinstance(value, _PLAIN):
-            return value
-        if id(value) not in self._done:
-            if isinstance(value, list | dict):
-                self._done[id(value)] = (value, value)
-            self._done[id(value)] = (value, self._build(value))
-        return self._done[id(value)][1]
-
-    def _build(self, value: Any) -> Any:
-        if isinstance(value, list):
-            value[:] = [self(item) for item in value]
-            return value
-        if isinstance(value, dict):
-            items = [(self(key), self(item)) for key, item in value.items()]
-            value.clear()
-            value.update(items)
-            return value
-        if isinstance(value, tuple | set | frozenset):
-            return type(value)(self(item) for item in value)
-        if isinstance(value, Call):
-            if value.name not in self._builders:
-                return Opaque(value.name)
-            builder = self._builders[value.name]
-            if builder is None:
-                raise ValueError(f"{value.name} is called, which is only read as a name")
-            return builder(value, self)
-        named = value.name if isinstance(value, type) and issubclass(value, Call) else type(value).__name__
-        raise ValueError(f"it holds {named} itself, which is not data")
-
-
-Builder = Callable[[Call, Resolver], Any]
-
 
 def load(
     path: str | os.PathLike,
@@ -112,22 +53,23 @@ def load(
 ) -> Any:
     """What the pickle file at `path` holds. Arguments and errors as in `loads`."""
     try:
-        size = os.stat(path).st_size
-        if size > max_bytes:
-            raise BadPickleError(f"{path}: {size} bytes are more than the {max_bytes} that a pickle may have here")
-        contents = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_bytes:
+                raise BadPickleError(f"{path}: {size} bytes are more than the {max_bytes} that a pickle may have here")
+            return loads(Stream(file, size), str(path), builders, persistent_load, max_bytes)
     except OSError as error:
         raise BadPickleError(f"{path}: cannot be read ({error.strerror})") from error
-    return loads(contents, str(path), builders, persistent_load, max_bytes)
 
 
 def loads(
-    contents: bytes,
+    contents: bytes | Stream,
     name: str,
     builders: Mapping[str, Builder | None] | None = None,
     persistent_load: Callable[[Any], Any] | None = None,
     max_bytes: int = MAX_BYTES,
     followers: Mapping[str, Follower] | None = None,
+    budget: Budget | None = None,
 ) -> Any:
     """What the pickle `contents` holds.
 
@@ -137,71 +79,71 @@ def loads(
       builders: more allowed names ("package.module.Class") and what to build for them: a function of the recorded
         `Call` and the `Resolver` that evaluates its parts, e.g. `attributes`; None allows the bare name only.
       persistent_load: turns the persistent ids of formats that have them (torch) into values.
-      max_bytes: limit for all arrays together.
+      max_bytes: limit for all arrays together, where the size of the pickle does not set a lower one (`budget`).
       followers: read what a format (joblib) puts right behind the state of objects of a name, outside of the pickle; it
         becomes their `Call.attached`.
+      budget: of the file that the pickle is part of. None: it is all of it.
 
     Raises:
       UnsafePickleError: it asks for a name outside the list.
-      BadPickleError: it is no pickle, truncated, damaged or too large.
+      BadPickleError: it is no pickle, truncated, damaged or too large, also when unpacked.
     """
     allowed = {**BUILDERS, **(builders or {})}
-    recorded = record(contents, name, allowed, persistent_load, followers)
+    if budget is None:
+        size = len(contents) if isinstance(contents, bytes) else contents.size
+        budget = Budget(size or 0, max_bytes)
+    recorded = record(contents, name, allowed, persistent_load, followers, budget=budget)
     # Hostile or damaged bytes can make the builders raise nearly anything.
     try:
-        return Resolver(allowed, max_bytes)(recorded)
+        with no_collection():
+            found = Resolver(allowed, budget)(recorded)
+            expanded.check(found, budget)
+        return found
     except Exception as error:
         raise BadPickleError(f"{name}: the pickle cannot be used: {reason(error)}") from error
 
 
-def attributes(call: Call, resolve: Resolver) -> dict:
-    """Builder for an object of any class: its attributes, as a dict."""
-    state = resolve(call.state)
-    if not isinstance(state, dict):
-        raise BadPickleError(f"{call.name} comes without attributes")
-    return state
-
-
-def _as_bytes(data: object) -> bytes:
+def _as_bytes(data: object, resolve: Resolver) -> bytes | bytearray:
     if isinstance(data, str):
+        resolve.reserve(len(data))
         return data.encode("latin1")
     if not isinstance(data, bytes | bytearray):
-        raise BadPickleError(f"the contents of an array are a {type(data).__name__}, not bytes")
-    return bytes(data)
+        raise BadPickleError(f"the contents of an array are {shown(data)}, not bytes")
+    return data
 
 
-def dtype_of(call: Call, resolve: Resolver | None = None) -> np.dtype:
+def dtype_of(call: Any, resolve: Resolver | None = None) -> np.dtype:
     """The type that `numpy.dtype(code, ...)` and its state describe: numbers, text or objects.
 
     Raises:
-      ValueError: any other type.
+      ValueError: any other type, or no type at all.
     """
     del resolve  # everything in it is plain
-    code = call.args[0] if call.args else None
-    match = re.fullmatch(r"[<>|=]?([?biufcSUO])\d{0,6}", code) if isinstance(code, str) else None
-    state = call.state
-    # A state is (version, byte order, base type, field names, ...).
-    if match is None or (state is not None and (state[2] is not None or state[3] is not None)):
-        raise ValueError(f"it has an array of type {code!r}; only plain numbers, text and objects are read")
-    if match[1] == "O":
-        return np.dtype(object)
-    dtype = np.dtype(code)
-    return dtype.newbyteorder(state[1]) if state is not None and state[1] in ("<", ">") else dtype
+    if not isinstance(call, Call) or call.name != "numpy.dtype":
+        raise ValueError(f"an array has {shown(call)} for a type")
+    dtype, state = dtype_named(call.args[0] if call.args else None), call.state
+    if state is None:
+        return dtype
+    # (version, byte order, base type, field names, ...).
+    if not isinstance(state, tuple) or len(state) < 5 or state[2] is not None or state[3] is not None:
+        raise ValueError("it has an array of a type with parts; only plain numbers, text and objects are read")
+    order = state[1] if isinstance(state[1], str) else ""
+    return dtype.newbyteorder(order) if order in ("<", ">") and not dtype.hasobject else dtype
 
 
-def make_array(data: object, dtype: np.dtype, shape: Any, order: Any, resolve: Resolver) -> np.ndarray:
+def make_array(data: object, dtype: Any, shape: Any, order: Any, resolve: Resolver, owned: bool = False) -> np.ndarray:
     """The array of these contents, in the machine's byte order: bytes, or a list where the type is of objects.
+
+    Args:
+      owned: the bytes are writable and nobody else's, so that the array may lie in them.
 
     Raises:
       ValueError: they do not fit.
     """
-    shape = tuple(operator.index(n) for n in (shape if isinstance(shape, tuple | list) else (shape,)))
-    if min(shape, default=0) < 0 or not isinstance(dtype, np.dtype):
-        raise ValueError(f"an array has shape {shape} and type {dtype!r}")
-    if not dtype.itemsize and shape != (0,):
-        # Text of length 0, as of "S0", which NumPy would widen to one byte each.
-        raise ValueError(f"an array has items of no size and shape {shape}")
-    count = math.prod(shape)
+    shape = shape_of(shape)
+    if not isinstance(dtype, np.dtype) or order not in ("C", "F"):
+        raise ValueError(f"an array of shape {shape} has {shown(dtype)} for a type and {shown(order)} for an order")
+    count = count_of(shape, dtype)
     if dtype.hasobject:
         if not isinstance(data, list) or len(data) != count:
             raise ValueError(f"an object array of shape {shape} does not come with a list of {count}")
@@ -210,15 +152,18 @@ def make_array(data: object, dtype: np.dtype, shape: Any, order: Any, resolve: R
         for i, item in enumerate(data):
             array[i] = resolve(item)
         return array.reshape(shape, order=order)
-    contents = _as_bytes(data)
+    contents = _as_bytes(data, resolve)
     if len(contents) != count * dtype.itemsize:
         raise ValueError(
             f"an array of shape {shape} and type {dtype} needs {count * dtype.itemsize} bytes and has {len(contents)}"
         )
-    resolve.reserve(len(contents))
     if not contents:
         return np.zeros(shape, dtype)
-    return np.frombuffer(contents, dtype).reshape(shape, order=order).astype(dtype.newbyteorder("="), order="C")
+    array = np.frombuffer(contents, dtype).reshape(shape, order=order)
+    if owned and dtype.isnative and array.flags.c_contiguous:
+        return array
+    resolve.reserve(len(contents))
+    return array.astype(dtype.newbyteorder("="), order="C")
 
 
 def _array(call: Call, resolve: Resolver) -> np.ndarray:
@@ -227,14 +172,18 @@ def _array(call: Call, resolve: Resolver) -> np.ndarray:
         raise ValueError("an array comes without its contents")
     shape, dtype, is_fortran, data = call.state[-4:]
     contents = data if isinstance(data, list) else resolve(data)
-    return make_array(contents, resolve(dtype), shape, "F" if is_fortran else "C", resolve)
+    made = make_array(contents, resolve(dtype), shape, "F" if is_fortran else "C", resolve)
+    # The bytes are not needed beside the array.
+    call.state = None
+    return made
 
 
 def _array_from_buffer(call: Call, resolve: Resolver) -> np.ndarray:
     """Protocol 5: `_frombuffer(data, dtype, shape, order[, axis_order])`."""
     data, dtype, shape, order, *axes = call.args
-    array = make_array(resolve(data), resolve(dtype), shape, "C" if order == "K" else order, resolve)
-    return array.transpose(axes[0]) if order == "K" and axes and axes[0] is not None else array
+    permuted = isinstance(order, str) and order == "K"
+    array = make_array(resolve(data), resolve(dtype), shape, "C" if permuted else order, resolve)
+    return array.transpose(shape_of(axes[0])) if permuted and axes and axes[0] is not None else array
 
 
 def _scalar(call: Call, resolve: Resolver) -> Any:
@@ -242,78 +191,56 @@ def _scalar(call: Call, resolve: Resolver) -> Any:
     return make_array(resolve(data), resolve(dtype), (), "C", resolve)[()]
 
 
-def _bytes(call: Call, resolve: Resolver) -> bytes:
+def _bytes(call: Call, resolve: Resolver) -> bytes | bytearray:
     """`bytes()`, `bytearray(bytes)`, or as Python 3 writes bytes for Python 2, `_codecs.encode(text, 'latin1')`."""
-    text, encoding = {0: ("", "latin1"), 1: (*call.args, "latin1")}.get(len(call.args), call.args)
-    if encoding not in ("latin1", "latin-1"):
-        raise ValueError(f"it encodes text as {encoding!r}, only latin1 is read")
-    return _as_bytes(resolve(text))
+    text, encoding = (*call.args, *("", "latin1")[len(call.args) :])
+    if not isinstance(encoding, str) or encoding not in ("latin1", "latin-1"):
+        raise ValueError(f"it encodes text as {shown(encoding)}, only latin1 is read")
+    return _as_bytes(resolve(text), resolve)
+
+
+def _bytearray(call: Call, resolve: Resolver) -> bytearray:
+    found = _bytes(call, resolve)
+    resolve.reserve(len(found))
+    return bytearray(found)
+
+
+def _listed(call: Call, resolve: Resolver) -> list:
+    """The one argument of a container, a copy of it; empty where there is none."""
+    if not call.args:
+        return []
+    found = resolve(call.args[0])
+    if not isinstance(found, list | tuple | set | frozenset):
+        raise ValueError(f"{call.name} is made of {shown(found)}")
+    # Copies of one list, thousands of times, would be more than the file.
+    resolve.budget.take_steps(len(found))
+    return list(found)
 
 
 def _ordered_dict(call: Call, resolve: Resolver) -> dict:
-    return {**dict(resolve(call.args[0]) if call.args else ()), **resolve(call.items)}
+    pairs = _listed(call, resolve)
+    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise ValueError("an OrderedDict is made of what are no pairs")
+    return {**dict(zip(resolve.hashable([key for key, _ in pairs]), (value for _, value in pairs), strict=True)),
+            **resolve.keyed(call.items)}  # fmt: skip
 
 
 def _default_dict(call: Call, resolve: Resolver) -> dict:
-    return resolve(call.items)
+    return resolve.keyed(call.items)
 
 
 def _deque(call: Call, resolve: Resolver) -> list:
-    return [*(resolve(call.args[0]) if call.args else ()), *resolve(call.values)]
+    return [*_listed(call, resolve), *resolve(call.values)]
 
 
 def _reconstructed(call: Call, resolve: Resolver) -> Any:
     """Protocols 0 and 1: `copyreg._reconstructor(cls, object, None)`, then a state."""
-    cls, *_ = call.args
+    cls = call.args[0] if call.args else None
     if not (isinstance(cls, type) and issubclass(cls, Call)):
         raise BadPickleError("it rebuilds an object without a class")
     built = cls()
     built.state, built.items, built.values, built.attached = call.state, call.items, call.values, call.attached
     return resolve(built)
-
-
-def _sparse(call: Call, resolve: Resolver) -> np.ndarray:
-    state = attributes(call, resolve)
-    kind = call.name.rpartition(".")[2]
-    shape = tuple(operator.index(n) for n in (state["_shape"] if "_shape" in state else state["shape"]))
-    data = np.asarray(state["data"])
-    if kind == "coo":
-        index = state["coords"] if "coords" in state else (state["row"], state["col"])
-        row, col = (np.asarray(i) for i in index)
-    else:
-        inner, counts = np.asarray(state["indices"]), np.diff(np.asarray(state["indptr"]).astype(np.int64))
-        if counts.ndim != 1 or counts.min(initial=0) < 0 or counts.sum(dtype=object) > inner.size:
-            raise ValueError(f"a sparse matrix of shape {shape} has an index that does not fit its entries")
-        lines = np.repeat(np.arange(len(counts)), counts)
-        inner = inner[: len(lines)]
-        row, col = (inner, lines) if kind == "csc" else (lines, inner)
-        data = data[: len(lines)]
-    ok = len(shape) == 2 and data.ndim == 1 and row.shape == col.shape == data.shape
-    if not ok or (data.size and not (row.min() >= 0 <= col.min() and row.max() < shape[0] and col.max() < shape[1])):
-        raise ValueError(f"a sparse matrix of shape {shape} has entries that do not fit it")
-    resolve.reserve(math.prod(shape) * data.itemsize)
-    dense = np.zeros(shape, data.dtype)
-    np.add.at(dense, (row, col), data)
-    return dense
-
-
-def _chumpy(call: Call, resolve: Resolver) -> np.ndarray | Opaque:
-    """The stored array of a `Ch`, and what merely reorders one; expressions stay `Opaque`."""
-    kind, state = call.name.rpartition(".")[2], call.state
-    if not isinstance(state, dict):
-        return Opaque(call.name)
-    source = resolve(state.get("x" if kind == "Ch" else "a"))
-    if not isinstance(source, np.ndarray | np.generic | int | float):
-        return Opaque(call.name)
-    source = np.asarray(source)
-    if kind == "Ch":
-        return source
-    if kind == "Select":
-        chosen = source.ravel()[np.asarray(resolve(state["idxs"]))]
-        return chosen.reshape(resolve(state["preferred_shape"])) if "preferred_shape" in state else chosen
-    if kind == "Reshape":
-        return source.reshape(resolve(state["newshape"]))
-    return source.transpose(resolve(state.get("axes")))
 
 
 # Allowed names. None: the bare name may stand as an argument and is never built.
@@ -326,14 +253,17 @@ BUILDERS: dict[str, Builder | None] = {
     "numpy._core.numeric._frombuffer": _array_from_buffer,
     "_codecs.encode": _bytes,
     "builtins.bytes": _bytes,
-    "builtins.bytearray": lambda call, resolve: bytearray(_bytes(call, resolve)),
-    "builtins.set": lambda call, resolve: set(resolve(call.args[0])),
-    "builtins.frozenset": lambda call, resolve: frozenset(resolve(call.args[0])),
+    "builtins.bytearray": _bytearray,
+    "builtins.set": lambda call, resolve: set(resolve.hashable(_listed(call, resolve))),
+    "builtins.frozenset": lambda call, resolve: frozenset(resolve.hashable(_listed(call, resolve))),
     "collections.OrderedDict": _ordered_dict,
     "collections.defaultdict": _default_dict,
     "collections.deque": _deque,
     "copyreg._reconstructor": _reconstructed,
-    **dict.fromkeys(["scipy.sparse.csc", "scipy.sparse.csr", "scipy.sparse.coo"], _sparse),
-    "chumpy.ch.Ch": _chumpy,
-    **dict.fromkeys(["chumpy.reordering.Select", "chumpy.reordering.Reshape", "chumpy.reordering.transpose"], _chumpy),
+    **dict.fromkeys(["scipy.sparse.csc", "scipy.sparse.csr", "scipy.sparse.coo"], pickled_matrices.sparse),
+    "chumpy.ch.Ch": pickled_matrices.chumpy,
+    **dict.fromkeys(
+        ["chumpy.reordering.Select", "chumpy.reordering.Reshape", "chumpy.reordering.transpose"],
+        pickled_matrices.chumpy,
+    ),
 }

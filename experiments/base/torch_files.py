@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import contextlib
 import math
-import operator
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from body_models import pickle_calls, safe_pickle
+from body_models import expanded, pickle_calls, safe_pickle, safe_zip
+from body_models.array_parts import shape_of
+from body_models.budget import no_collection
 from body_models.safe_pickle import Call, Resolver
+from body_models.wording import listed, reason, shown
 
+# Of the pickle, which describes tensors and does not hold them.
 _MAX_PICKLE_BYTES = 64 << 20
 # What files from before torch 1.6 start with, and the storages of tensors in ordinary pickles: 0x1950A86A20F9469CFC6C.
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
@@ -43,10 +44,10 @@ def opened(file: Path, max_bytes: int) -> Iterator[tuple[Any, Resolver]]:
         with file.open("rb") as stream:
             if stream.read(len(LEGACY_MAGIC)) == LEGACY_MAGIC:
                 raise ValueError("it is in torch's format from before version 1.6, which is not read; save it again")
-        with zipfile.ZipFile(file) as archive:
-            yield _recorded(file, archive), Resolver(BUILDERS, max_bytes)
-    except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        with safe_zip.opened(file, max_bytes) as archive:
+            yield _recorded(file, archive), Resolver(BUILDERS, archive.budget)
+    except (OSError, safe_zip.ZipError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ValueError(f"not a torch checkpoint (.ckpt, .pt), or truncated ({reason}); download it again") from error
 
 
@@ -60,33 +61,50 @@ def load(file: Path, max_bytes: int = safe_pickle.MAX_BYTES) -> Any:
         with opened(file, max_bytes) as (recorded, resolve):
             # Hostile or damaged bytes can make the builders raise nearly anything.
             try:
-                return resolve(recorded)
+                with no_collection():
+                    found = resolve(recorded)
+                    expanded.check(found, resolve.budget)
+                return found
             except Exception as error:
-                raise ValueError(f"its arrays cannot be used: {pickle_calls.reason(error)}") from error
+                raise ValueError(f"its arrays cannot be used: {reason(error)}") from error
     except safe_pickle.BadPickleError:
         raise
     except ValueError as error:
         raise safe_pickle.BadPickleError(f"{file}: {error}") from error
 
 
-def _recorded(file: Path, archive: zipfile.ZipFile) -> Any:
-    entries = set(archive.namelist())
-    pickles = [entry for entry in entries if is_pickle(entry)]
+def _recorded(file: Path, archive: safe_zip.Archive) -> Any:
+    pickles = [entry for entry in archive.names() if is_pickle(entry)]
     if len(pickles) != 1:
         raise ValueError(f"not a torch checkpoint: its archive has {len(pickles)} data.pkl where 1 was expected")
     folder = pickles[0].removesuffix("data.pkl")
-    if archive.getinfo(pickles[0]).file_size > _MAX_PICKLE_BYTES:
-        raise ValueError(f"its {pickles[0]} unpacks to more than {_MAX_PICKLE_BYTES} bytes")
-    order = archive.read(f"{folder}byteorder") if f"{folder}byteorder" in entries else b"little"
+    for entry, most in ((pickles[0], _MAX_PICKLE_BYTES), (f"{folder}byteorder", 16)):
+        if entry in archive and archive.size(entry) > most:
+            raise ValueError(f"its {listed([entry])} unpacks to more than {most} bytes")
+    order = bytes(archive.read(f"{folder}byteorder")) if f"{folder}byteorder" in archive else b"little"
+    storages: dict[tuple[str, str, int], _Storage] = {}
 
     def storage(pid: Any) -> _Storage:
-        _, kind, key, _, count = pid
-        dtype = _storage_dtype(kind)
+        name, key, count, dtype = _storage_id(pid, 5)
         if dtype is not None:
             dtype = dtype.newbyteorder(">" if order == b"big" else "<")
-        return _InArchive(archive, f"{folder}data/{key}", dtype, operator.index(count))
+        # Kept, so that what many tensors share is read once.
+        return storages.setdefault((key, name, count), _InArchive(archive, f"{folder}data/{key}", dtype, count))
 
-    return pickle_calls.record(archive.read(pickles[0]), str(file), _Names(), storage)
+    contents = bytes(archive.read(pickles[0]))
+    return pickle_calls.record(contents, str(file), _Names(), storage, budget=archive.budget)
+
+
+def _storage_id(pid: Any, length: int) -> tuple[str, str, int, np.dtype | None]:
+    """Name of the type, key, count and type of what a persistent id ('storage', type, key, device, count) stands for."""
+    if not isinstance(pid, tuple) or len(pid) != length:
+        raise ValueError(f"a tensor's storage is {shown(pid)}")
+    _, kind, key, _, count, *_ = pid
+    name = getattr(kind, "name", "")
+    named = isinstance(key, str) and len(key) <= 200 and isinstance(name, str)
+    if not named or not isinstance(count, int) or not 0 <= count < 1 << 48:
+        raise ValueError(f"a tensor's storage has the key {shown(key)} and {shown(count)} numbers")
+    return name, key, count, _STORAGES.get(name)
 
 
 def is_pickle(entry: str) -> bool:
@@ -94,40 +112,39 @@ def is_pickle(entry: str) -> bool:
     return entry == "data.pkl" or (entry.count("/") == 1 and entry.endswith("/data.pkl"))
 
 
-def _storage_dtype(kind: object) -> np.dtype | None:
-    return _STORAGES.get(getattr(kind, "name", ""))
-
-
 class _Storage:
-    """The numbers of tensors, read when one of them is wanted."""
+    """The numbers of tensors, read when one of them is wanted, and kept."""
 
     def __init__(self, name: str, dtype: np.dtype | None, count: int):
         self._name, self._dtype, self._count = name, dtype, count
+        self._numbers: np.ndarray | None = None
 
-    def _contents(self, resolve: Resolver) -> bytes:
+    def _contents(self) -> bytes | bytearray:
         raise NotImplementedError
 
-    def read(self, resolve: Resolver) -> np.ndarray:
+    def read(self) -> np.ndarray:
+        if self._numbers is not None:
+            return self._numbers
         if self._dtype is None:
             raise ValueError(f"{self._name} is of a type that is not read; numbers of 8 to 64 bits are")
-        contents = self._contents(resolve)
+        contents = self._contents()
         if len(contents) != self._count * self._dtype.itemsize:
             raise ValueError(
-                f"{self._name} has {len(contents)} bytes, {self._count} numbers of type {self._dtype} were expected"
+                f"{self._name} has {len(contents)} bytes, {shown(self._count)} numbers of type {self._dtype} were expected"
             )
-        return np.frombuffer(contents, self._dtype)
+        self._numbers = np.frombuffer(contents, self._dtype)
+        return self._numbers
 
 
 class _InArchive(_Storage):
-    def __init__(self, archive: zipfile.ZipFile, entry: str, dtype: np.dtype | None, count: int):
-        super().__init__(entry, dtype, count)
-        self._archive = archive
+    def __init__(self, archive: safe_zip.Archive, entry: str, dtype: np.dtype | None, count: int):
+        super().__init__(listed([entry]), dtype, count)
+        self._archive, self._entry = archive, entry
 
-    def _contents(self, resolve: Resolver) -> bytes:
-        if self._name not in self._archive.namelist():
-            raise ValueError(f"there is no {self._name[:80]!a} in it")
-        resolve.reserve(self._archive.getinfo(self._name).file_size)
-        return self._archive.read(self._name)
+    def _contents(self) -> bytearray:
+        if self._entry not in self._archive:
+            raise ValueError(f"there is no {self._name} in it")
+        return self._archive.read(self._entry)
 
 
 class _InMemory(_Storage):
@@ -135,7 +152,7 @@ class _InMemory(_Storage):
 
     contents = b""
 
-    def _contents(self, resolve: Resolver) -> bytes:
+    def _contents(self) -> bytes:
         return self.contents
 
 
@@ -145,23 +162,28 @@ def _storage_from_bytes(call: Call, resolve: Resolver) -> _Storage:
     That is four pickles (a magic number, a version, facts about the machine, the storage as a persistent id), a fifth of
     the keys, then for each key the count as 8 bytes and the numbers, little-endian.
     """
-    contents = resolve(call.args[0])
+    contents = resolve(call.args[0]) if call.args else None
     if not isinstance(contents, bytes) or not contents.startswith(LEGACY_MAGIC):
         raise ValueError("a tensor's storage is not in a known form")
     resolve.reserve(len(contents))
     stream, storages = safe_pickle.Stream(contents), {}
 
     def storage(pid: Any) -> _Storage:
-        _, kind, key, _, count, *view = pid
-        if view and view[0] is not None:
+        _, key, count, dtype = _storage_id(pid, 6)
+        if pid[5] is not None:
             raise ValueError("a tensor's storage is a view of another one, which is not read")
-        storages[key] = _InMemory("a tensor's storage", _storage_dtype(kind), operator.index(count))
+        storages[key] = _InMemory("a tensor's storage", dtype, count)
         return storages[key]
 
-    *_, found, keys = (pickle_calls.record(stream, "a tensor's storage", _Names(), storage) for _ in range(5))
-    if not isinstance(found, _InMemory) or keys != list(storages):
+    about = [
+        pickle_calls.record(stream, "a tensor's storage", _Names(), storage, budget=resolve.budget) for _ in range(5)
+    ]
+    found, keys = about[3:]
+    if not isinstance(found, _InMemory) or not isinstance(keys, list) or len(keys) != 1 or len(storages) != 1:
         raise ValueError("a tensor's storage is not in a known form")
-    found.contents = stream.getvalue()[stream.tell() + 8 :]
+    if not isinstance(keys[0], str) or keys[0] not in storages:
+        raise ValueError("a tensor's storage is not in a known form")
+    found.contents = stream.rest()[8:]
     return found
 
 
@@ -171,16 +193,19 @@ def _tensor(call: Call, resolve: Resolver) -> np.ndarray:
     if isinstance(storage, Call):
         storage = resolve(storage)
     if not isinstance(storage, _Storage):
-        raise ValueError(f"a tensor's storage is a {type(storage).__name__}")
-    numbers = storage.read(resolve)
-    offset, shape = operator.index(offset), tuple(operator.index(n) for n in size)
-    steps = tuple(operator.index(n) for n in stride)
-    end = offset + sum((n - 1) * step for n, step in zip(shape, steps, strict=True)) + 1 if math.prod(shape) else 0
-    if min((offset, *shape, *steps)) < 0 or end > numbers.size:
+        raise ValueError(f"a tensor's storage is {shown(storage)}")
+    shape = shape_of(size)
+    if not isinstance(stride, tuple | list) or len(stride) != len(shape):
+        raise ValueError(f"a tensor of shape {shape} has {shown(stride)} for its strides")
+    offset, *steps = (length for number in (offset, *stride) for length in shape_of(number))
+    count = math.prod(shape)
+    numbers = storage.read()
+    end = offset + sum((n - 1) * step for n, step in zip(shape, steps, strict=True)) + 1 if count else 0
+    if end > numbers.size:
         raise ValueError(f"a tensor of shape {shape} and strides {steps} does not fit its {numbers.size} numbers")
-    if not math.prod(shape):
+    if not count:
         return np.zeros(shape, numbers.dtype)
-    resolve.reserve(math.prod(shape) * numbers.itemsize)
+    resolve.reserve(count * numbers.itemsize)
     view = np.lib.stride_tricks.as_strided(numbers[offset:], shape, tuple(step * numbers.itemsize for step in steps))
     return np.array(view, numbers.dtype.newbyteorder("="))
 

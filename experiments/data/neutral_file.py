@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import difflib
 import typing
-import zipfile
-import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from body_models import joints as jn
+from body_models import safe_npz
 from experiments.base.text import listed
 from experiments.data import ranges
 from experiments.data.camera import is_rotation
@@ -98,8 +98,11 @@ _TOGETHER = (
     (("reference_keypoints", "reference_confidence"), ()),
     (("other_names", "other_poses"), ("other_masks",)),
 )
+# Of a name and the like: messages show it.
+_MOST_CHARACTERS = 1000
+# Nine hours of film; more is a file made to take memory.
+_MOST_FRAMES = 1_000_000
 _DTYPES: dict[Kind, str] = {"numbers": "fiub", "whole numbers": "iu", "text": "U", "true or false": "b"}
-_MOST_BYTES = 4 << 30
 
 
 class FileError(ValueError):
@@ -118,31 +121,13 @@ def read(path: Path, wanted: Collection[str] | None = None) -> dict[str, Array]:
       FileError: it is not a `.npz` file, or one of the arrays is none of plain values.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(info.file_size for info in archive.infolist())
-        if size > _MOST_BYTES:
-            raise FileError(f"it unpacks to {size} bytes, which no instance needs")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files if wanted is None or key in wanted}
-    except FileError:
-        raise
-    # What a damaged archive, a damaged array in it, or an array of Python objects makes of NumPy's reader.
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-        MemoryError,
-    ) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise FileError(f"not a .npz file of plain arrays, or cut short: {reason}") from error
-    for key, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # a file of another kind in the archive
-            raise FileError(f"{key} in it is not an array")
-    return arrays
+        with safe_npz.opened(path) as archive:
+            for key in archive.others:
+                if wanted is None or key in wanted:
+                    raise FileError(f"{ascii(key[:80])[1:-1]} in it is not an array")
+            return {key: archive[key] for key in archive if wanted is None or key in wanted}
+    except safe_npz.NpzError as error:
+        raise FileError(f"not a .npz file of plain arrays, or cut short: {error}") from error
 
 
 def text(arrays: Mapping[str, Array], key: str, default: str = "") -> str:
@@ -168,6 +153,8 @@ def check(arrays: Mapping[str, Array]) -> dict[str, Array]:
         _check_shape(key, arrays[key], sizes)
     if not sizes["F"]:
         raise FileError("keypoints have 0 frames, expected at least 1")
+    if sizes["F"] > _MOST_FRAMES:
+        raise FileError(f"keypoints have {sizes['F']} frames, expected {_MOST_FRAMES} at most; split the film")
     checked = dict(arrays)
     _clear(checked, "keypoints", arrays["confidence"] == 0)
     if "reference_keypoints" in arrays:
@@ -192,9 +179,9 @@ def _check_names(arrays: Mapping[str, Array]) -> None:
         )
     for key in arrays:
         if key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, 1)
+            near = difflib.get_close_matches(key[:80], KEYS, 1)
             hint = f"did you mean {near[0]}" if near else "docs/data.md lists all of them"
-            raise FileError(f"{key} is not a key of the neutral format; {hint}")
+            raise FileError(f"{ascii(key[:80])[1:-1]} is not a key of the neutral format; {hint}")
     if missing:
         raise FileError(f"it has no {' and no '.join(missing)}; found {listed(list(arrays)) or 'nothing'}")
     for needed, optional in _TOGETHER:
@@ -209,6 +196,8 @@ def _check_kind(key: str, array: Array) -> None:
     kind = KEYS[key].kind
     if array.dtype.kind not in _DTYPES[kind]:
         raise FileError(f"{key} is an array of {array.dtype}, expected {kind}")
+    if not KEYS[key].shape and array.dtype.kind == "U" and array.dtype.itemsize > 4 * _MOST_CHARACTERS:
+        raise FileError(f"{key} is text of {array.dtype.itemsize // 4} characters, expected {_MOST_CHARACTERS} at most")
 
 
 def _check_shape(key: str, array: Array, sizes: dict[str, int]) -> None:
@@ -289,8 +278,9 @@ def _check_values(arrays: Mapping[str, Array], frames: int) -> None:
             f"frame_paths names {len(arrays['frame_paths'])} pictures for {frames} frames, expected as many"
         )
     methods = [str(name) for name in arrays.get("other_names", ())]
+    times = collections.Counter(methods)
     for name in methods:
-        if name in ("", "init", "fit") or methods.count(name) > 1:
+        if name in ("", "init", "fit") or times[name] > 1:
             raise FileError(f"other_names holds {name!r}, expected distinct names other than init and fit")
 
 

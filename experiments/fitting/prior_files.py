@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from body_models import pickle_calls, safe_pickle
+from body_models import safe_pickle
 from body_models.safe_pickle import Call
+from body_models.wording import listed, reason
 from experiments.base import torch_files
 from nemo_jax.priors import gmm, vposer
 
@@ -20,6 +21,8 @@ GMM_FILE = "gmm_08.pkl"
 VPOSER_FOLDER = "V02_05"
 
 _MAX_BYTES = 1 << 30
+# Of an array of a mixture: a thousand components, where the published one has 8.
+_MAX_NUMBERS = 1000 * gmm.NUM_DIMENSIONS**2
 _WEIGHTS_PREFIX = "vp_model."
 _VERSION_1_LAYER = "bodyprior_enc_fc1.weight"
 _GMM_KEYS = {
@@ -60,7 +63,9 @@ def load_gmm(path: str | os.PathLike) -> gmm.GaussianMixture:
         found = next((contents[key] for key in keys if key in contents), None)
         if not isinstance(found, np.ndarray):
             about = f"its {name} are a {type(found).__name__}" if found is not None else f"it has no {name}"
-            raise PriorFileError(f"{file}: {about}, an array was expected; found {_listed(list(contents))}")
+            raise PriorFileError(f"{file}: {about}, an array was expected; found {listed(contents)}")
+        if found.size > _MAX_NUMBERS:
+            raise PriorFileError(f"{file}: its {name} have shape {found.shape}, a mixture of 8 components was expected")
         arrays[name] = found
     try:
         return gmm.mixture(**arrays)
@@ -120,13 +125,13 @@ def _read_checkpoint(file: Path, wanted: tuple[str, ...]) -> dict[str, np.ndarra
         try:
             found = {name: resolve(state[key]) for name, key in keys.items()}
         except Exception as error:
-            raise ValueError(f"its arrays cannot be used: {pickle_calls.reason(error)}") from error
+            raise ValueError(f"its arrays cannot be used: {reason(error)}") from error
     for name, array in found.items():
         if not isinstance(array, np.ndarray):
             raise ValueError(f"{name} is a {type(array).__name__}, an array was expected")
     if not found:
         version_1 = any(isinstance(key, str) and key.endswith(_VERSION_1_LAYER) for key in state)
-        held = "version 1 of VPoser" if version_1 else f"no VPoser (found {_listed(list(state or top))})"
+        held = "version 1 of VPoser" if version_1 else f"no VPoser (found {listed(state or top)})"
         raise ValueError(f"it holds {held}, the weights of version 2 ({VPOSER_FOLDER}) were expected")
     return found
 
@@ -136,11 +141,6 @@ def _items(recorded: Any) -> dict:
     if isinstance(recorded, Call):
         return recorded.items if recorded.name == "collections.OrderedDict" else {}
     return recorded if isinstance(recorded, dict) else {}
-
-
-def _listed(names: list[object]) -> str:
-    shown = ", ".join(ascii(str(name)[:40]).strip("'") for name in names[:8])
-    return (shown or "nothing") + (", ..." if len(names) > 8 else "")
 
 
 _MIXTURES = ("gmm.GMM", "gaussian_mixture.GaussianMixture", "_gaussian_mixture.GaussianMixture")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from body_models import wording
 from experiments.base.text import listed
 from experiments.data import ranges
 from experiments.data.camera import Camera, is_rotation
@@ -27,6 +28,7 @@ from experiments.detection import tracking
 from experiments.loaders import layouts
 from experiments.loaders.layouts import Recording
 from experiments.poses import pickles
+from experiments.poses.pose_arrays import as_array, as_plain
 
 _FRAMES = ".frames"
 _CAMERA_KEYS = {"intrinsicMat": (3, 3), "rotation": (3, 3), "translation": (3,)}
@@ -94,11 +96,11 @@ def _camera(file: Path, image_size: tuple[int, int]) -> Camera:
     """The camera of a calibration of OpenCap. Raises ValueError: it is none."""
     held = pickles.load(file)
     if not isinstance(held, dict) or not all(key in held for key in _CAMERA_KEYS):
-        found = ", ".join(map(str, held)) if isinstance(held, dict) else type(held).__name__
-        raise ValueError(f"{file} holds {found or 'nothing'}, expected a dict with {', '.join(_CAMERA_KEYS)}")
+        found = wording.listed(held) if isinstance(held, dict) else type(held).__name__
+        raise ValueError(f"{file} holds {found}, expected a dict with {', '.join(_CAMERA_KEYS)}")
     numbers = {}
     for key, shape in _CAMERA_KEYS.items():
-        value = np.asarray(held[key])
+        value = as_plain(held[key])
         if value.size != np.prod(shape) or value.dtype.kind not in "fiu" or not np.isfinite(value).all():
             raise ValueError(f"{key} of {file} has shape {value.shape}, expected {shape} finite numbers")
         numbers[key] = value.reshape(shape).astype(float)
@@ -122,7 +124,7 @@ def _camera(file: Path, image_size: tuple[int, int]) -> Camera:
 
 def _scale(calibrated: object, image_size: tuple[int, int]) -> float:
     """Size of the frames over that of the calibration, whose image size is (width, height) or the other way round."""
-    size = np.ravel(np.asarray(calibrated, float)) if calibrated is not None else np.array([])
+    size = np.ravel(as_array(calibrated, "imageSize")) if calibrated is not None else np.array([])
     if size.size != 2 or not np.isfinite(size).all() or size.min() <= 0:
         return 1.0
     return max(image_size) / float(size.max())

@@ -14,10 +14,12 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
+from body_models.wording import listed
 from experiments.data import ranges, select
 from experiments.data.camera import Camera
 from experiments.data.footage import BrokenClipError
 from experiments.poses import pickles
+from experiments.poses.pose_arrays import as_plain
 from experiments.simulation import amass
 from nemo_jax import rotations
 from nemo_jax.clips import GroundTruth
@@ -167,7 +169,7 @@ def _read_extrinsics(file: Path) -> tuple[Array, Array, float]:
         raise BrokenClipError(
             f"{file} holds a {type(held).__name__}, expected the pair of a camera and its focal length"
         )
-    camera, focal = (np.asarray(value).ravel() for value in held)
+    camera, focal = (as_plain(value).ravel() for value in held)
     if camera.shape != (9,) or focal.shape != (1,) or any(value.dtype.kind not in "fiu" for value in (camera, focal)):
         raise BrokenClipError(
             f"{file} holds {camera.size} and {focal.size} values, expected 9 numbers and a focal length"
@@ -186,8 +188,14 @@ def _read_extrinsics(file: Path) -> tuple[Array, Array, float]:
 
 
 def _read_keypoints(file: Path) -> Array:
-    value = np.asarray(_load(file))
-    if value.dtype.kind not in "fiu" or value.ndim < 2 or value.shape[-1] != 2 or value.shape[-2] < NUM_KEYPOINTS:
+    value = as_plain(_load(file))
+    if (
+        value.dtype.kind not in "fiu"
+        or value.ndim < 2
+        or not value.size
+        or value.shape[-1] != 2
+        or value.shape[-2] < NUM_KEYPOINTS
+    ):
         raise BrokenClipError(f"{file} holds an array of shape {value.shape}, expected (1, 49, 2) pixels")
     keypoints = value.reshape(-1, *value.shape[-2:])[0, :NUM_KEYPOINTS]
     ranges.PIXELS.check(str(file), keypoints, BrokenClipError)
@@ -203,8 +211,8 @@ def _load(file: Path) -> Any:
 
 def _numbers(file: Path, held: dict, key: str) -> Array:
     if key not in held:
-        raise BrokenClipError(f"{file} has no {key}, but {', '.join(map(str, held)) or 'nothing'}")
-    value = np.asarray(held[key])
+        raise BrokenClipError(f"{file} has no {key}, but {listed(held)}")
+    value = as_plain(held[key])
     if value.dtype.kind not in "fiu":
         raise BrokenClipError(f"{key} of {file} is not numeric")
     if not np.isfinite(value).all():

@@ -17,16 +17,17 @@ Sources of keys and shapes: the demo programs of the methods' public repositorie
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from body_models import joints as jn
+from body_models.wording import listed
 from experiments.data.dataset import DatasetError
 from experiments.poses import generic, pickles
-from experiments.poses.pose_arrays import as_array, axis_angle, checked, joined
+from experiments.poses.pose_arrays import as_array, axis_angle, checked, described, joined
 from experiments.poses.track import PoseTrack
 
 Array = np.ndarray
@@ -37,6 +38,15 @@ TRAM_FILES = "hps_track_*.npy"
 # SMPL's and SMPL-X's root joint at rest for the mean neutral shape, metres: what `transl` does not count.
 _PELVIS_SMPL = np.array([-0.002, -0.223, 0.028])
 _PELVIS_SMPLX = np.array([0.003, -0.351, 0.012])
+# By any of which a dictionary within the file is a person's.
+_PERSON_KEYS = ("frame_ids", "frame_id", "pose", "poses_root_cam")
+# Of frames and people.
+_LARGEST_NUMBER = 1e9
+# Of all people together: an hour of one of them.
+_MOST_POSES = 110_000
+# Fragments of tracks too count as people.
+_MOST_PEOPLE = 2000
+_EXPECTED = "the output of VIBE, PARE, 4D-Humans, WHAM, GVHMR or TRAM, or an npz with poses (docs/data.md)"
 
 
 def read(path: str | os.PathLike) -> list[PoseTrack]:
@@ -56,6 +66,8 @@ def read(path: str | os.PathLike) -> list[PoseTrack]:
         raise DatasetError(
             f"{path}: there is nobody in it, or no pose that is finite; run the method again on this video"
         )
+    if len(tracks) > _MOST_PEOPLE:
+        raise DatasetError(f"{path}: it has {len(tracks)} people, at most {_MOST_PEOPLE} are read; cut the video")
     return tracks
 
 
@@ -77,6 +89,8 @@ def _files(path: Path) -> list[Path]:
 def _read_file(file: Path) -> list[PoseTrack]:
     try:
         contents = pickles.load(file)
+    except pickles.OtherFormatError as error:
+        raise DatasetError(f"{file}: this is {error.kind}; expected {_EXPECTED}") from error
     except pickles.BadPickleError as error:
         raise DatasetError(str(error)) from error
     try:
@@ -96,51 +110,104 @@ def tracks_of(contents: object, camera: tuple[float, float, float] | None = None
       ValueError: of none of the known formats, or with arrays that do not fit.
     """
     if not isinstance(contents, Mapping):
-        raise ValueError(f"it holds a {type(contents).__name__}; every known method writes a dictionary")
+        raise ValueError(f"it holds {described(contents)}; every known method writes a dictionary")
     if not contents:
         return []
     if "smpl_params_incam" in contents:
         return [_gvhmr(contents)]
     if "pred_rotmat" in contents:
         return [_tram(contents, camera)]
-    inside = [value for value in contents.values() if isinstance(value, Mapping)]
-    if len(inside) == len(contents):
-        if all("tid" in value and "smpl" in value for value in inside):
-            return _phalp(contents)
-        if all("frame_ids" in value or "frame_id" in value for value in inside):
-            return [_person(f"person {key}", value) for key, value in contents.items()]
     if ("pose" in contents or "pred_pose" in contents) and {"frame_ids", "bboxes"} <= set(contents):
         return [_person("the person", contents)]
     if generic.recognises(contents):
         return [generic.track(contents)]
-    keys = ", ".join(ascii(str(key)[:40]).strip("'") for key in list(contents)[:8])
+    inside = [value for value in contents.values() if isinstance(value, Mapping)]
+    if any("tid" in value and "smpl" in value for value in inside):
+        return _phalp(contents)
+    if any(key in value for value in inside for key in _PERSON_KEYS):
+        _check_count(sum(_length(value) for value in inside))
+        return [_person(f"person {listed([key])}", value) for key, value in contents.items()]
     raise ValueError(
-        f"it is no output of VIBE, PARE, 4D-Humans, WHAM, GVHMR or TRAM and has no poses of its own; found {keys}"
-        f"{', ...' if len(contents) > 8 else ''}; expected one of these, or an npz with poses (docs/data.md)"
+        "it is no output of VIBE, PARE, 4D-Humans, WHAM, GVHMR or TRAM and has no poses of its own; found "
+        f"{listed(contents)}; expected one of these, or an npz with poses (docs/data.md)"
     )
 
 
-def _person(name: str, person: Mapping[str, Any]) -> PoseTrack:
+def _check_count(poses: int) -> None:
+    if poses > _MOST_POSES:
+        raise ValueError(f"it has {poses} poses, at most {_MOST_POSES} are read; cut the video")
+
+
+def _length(person: Mapping[Any, Any]) -> int:
+    """Poses of a person, where they are an array or list at all."""
+    poses = next((person[key] for key in ("pose", "pred_pose", "poses_root_cam") if key in person), ())
+    return len(poses) if isinstance(poses, list | tuple) or (isinstance(poses, np.ndarray) and poses.ndim) else 0
+
+
+def _entry(holder: Any, key: str, whose: str) -> Any:
+    """An entry of a dictionary. Raises ValueError: there is none."""
+    if not isinstance(holder, Mapping):
+        raise ValueError(f"{whose} is {described(holder)}, expected a dictionary with {key}")
+    if key not in holder:
+        raise ValueError(f"{whose} has no {key}; found {listed(holder)}")
+    return holder[key]
+
+
+def _whole(value: Any, name: str) -> int:
+    """One whole number. Raises ValueError: it is something else."""
+    number = as_array(value, name)
+    if number.size != 1 or not np.abs(number.item()) <= _LARGEST_NUMBER or number.item() != round(number.item()):
+        raise ValueError(f"its {name} is {described(value)}, expected a whole number")
+    return int(number.item())
+
+
+def _list(picture: Mapping[str, Any], key: str, whose: str) -> list[Any]:
+    value = _entry(picture, key, whose)
+    if not isinstance(value, list | tuple) and not (isinstance(value, np.ndarray) and value.ndim):
+        raise ValueError(f"{key} of {whose} is {described(value)}, expected a list with an entry for each person")
+    return list(value)
+
+
+def _points(value: Any, name: str) -> Array:
+    """Points (M, 3). Raises ValueError: another shape."""
+    points = as_array(value, name)
+    if points.ndim == 3 and points.shape[1] == 1:
+        points = points[:, 0]
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise ValueError(f"its {name} has shape {points.shape}; expected (frames, 3)")
+    return points
+
+
+def _stacked(values: Sequence[Any], name: str) -> Array:
+    """One array of the arrays of all frames. Raises ValueError: they are of several shapes."""
+    arrays = [as_array(value, name) for value in values]
+    other = next((array for array in arrays if array.shape != arrays[0].shape), None)
+    if other is not None:
+        raise ValueError(f"its {name} has shape {arrays[0].shape} in one frame and {other.shape} in another")
+    return np.stack(arrays)
+
+
+def _person(name: str, person: Any) -> PoseTrack:
     """One entry of VIBE's, PARE's or WHAM's file: {person id: {...}}.
 
     pose (M, 72) or (M, 24, 3, 3), betas (M, 10), frame_ids (M,); VIBE and PARE: bboxes (M, 4), centre and size, and the
     projected joints (M, 49, 2), of which the first 25 are BODY_25: `joints2d_img_coord` of VIBE, `smpl_joints2d` of PARE.
     WHAM: trans (M, 3), pose_world and trans_world, which are not in the camera.
     """
+    library = isinstance(person, Mapping) and "poses_root_cam" in person  # WHAM called as a library
+    frames = _entry(person, "frame_id" if library else "frame_ids", name)
     betas = person.get("betas", person.get("pred_shape"))
-    if "poses_root_cam" in person:  # WHAM called as a library
-        pose = joined(person["poses_root_cam"], person["poses_body"], ("poses_root_cam", "poses_body"))
-        return PoseTrack(name, person["frame_id"], pose, "WHAM", betas=betas)
-    key = "pose" if "pose" in person else "pred_pose"
-    if key not in person:
-        raise ValueError(f"{name} has no pose; found {', '.join(map(str, list(person)[:8]))}")
-    pose = axis_angle(person[key], f"{key} of {name}")
+    if library:
+        pose = joined(person["poses_root_cam"], _entry(person, "poses_body", name), ("poses_root_cam", "poses_body"))
+        return PoseTrack(name, frames, pose, "WHAM", betas=betas)
+    key = "pred_pose" if "pose" not in person and "pred_pose" in person else "pose"
+    pose = axis_angle(_entry(person, key, name), f"{key} of {name}")
     if "pose_world" in person or "trans_world" in person:
-        pelvis = as_array(person["trans"], "trans") + _PELVIS_SMPL if "trans" in person else None
-        return PoseTrack(name, person["frame_ids"], pose, "WHAM", betas=betas, pelvis=pelvis)
+        pelvis = _points(person["trans"], "trans") + _PELVIS_SMPL if "trans" in person else None
+        return PoseTrack(name, frames, pose, "WHAM", betas=betas, pelvis=pelvis)
     return PoseTrack(
         name,
-        person["frame_ids"],
+        frames,
         pose,
         "PARE" if "smpl_joints2d" in person else "VIBE",
         joints_2d=_body_25(person),
@@ -153,7 +220,7 @@ def _body_25(person: Mapping[str, Any]) -> Array | None:
     """(M, 25, 2). `joints2d` is of the tracker and usually None, or 21 joints of another order, which are not used."""
     for key in ("smpl_joints2d", "joints2d_img_coord", "joints2d"):
         joints = person.get(key)
-        if joints is not None and np.ndim(joints) == 3 and np.shape(joints)[1] == 49:
+        if isinstance(joints, np.ndarray) and joints.ndim == 3 and joints.shape[1] == 49:
             return as_array(joints, key)[:, : jn.NUM_KEYPOINTS, :2]
     return None
 
@@ -174,33 +241,40 @@ def _phalp(contents: Mapping[Any, Any]) -> list[PoseTrack]:
     smpl is {global_orient (1, 3, 3), body_pose (23, 3, 3), betas (10,)}; bbox is corner, width and height, pixels; where
     tracked_time is above 0 the person was not detected and the entry repeats an older one or is a guess: left out.
     """
-    people: dict[Any, list[tuple[int, Mapping[str, Any], Any]]] = {}
+    people: dict[int, list[tuple[int, Any, Any]]] = {}
     for index, picture in enumerate(contents.values()):
-        unseen = picture.get("tracked_time") or [0] * len(picture["tid"])
-        for key in ("smpl", "bbox"):
-            if len(picture.get(key, ())) != len(picture["tid"]):
-                raise ValueError(f"picture {index} has {len(picture['tid'])} tid and {len(picture.get(key, ()))} {key}")
-        for person, smpl, box, age in zip(picture["tid"], picture["smpl"], picture["bbox"], unseen, strict=True):
-            if not age > 0:
-                people.setdefault(int(person), []).append((int(picture.get("time", index)), smpl, box))
+        whose = f"picture {index}"
+        persons, smpl, boxes = (_list(picture, key, whose) for key in ("tid", "smpl", "bbox"))
+        unseen = [0] * len(persons) if picture.get("tracked_time") is None else _list(picture, "tracked_time", whose)
+        for key, found in (("smpl", smpl), ("bbox", boxes), ("tracked_time", unseen or [0] * len(persons))):
+            if len(found) != len(persons):
+                raise ValueError(f"{whose} has {len(persons)} tid and {len(found)} {key}")
+        time = _whole(picture.get("time", index), f"time of {whose}")
+        for person, body, box, age in zip(persons, smpl, boxes, unseen or [0] * len(persons), strict=True):
+            if not _whole(age, f"tracked_time of {whose}") > 0:
+                people.setdefault(_whole(person, f"tid of {whose}"), []).append((time, body, box))
+    _check_count(sum(map(len, people.values())))
     return [_phalp_person(person, seen) for person, seen in people.items()]
 
 
-def _phalp_person(person: int, seen: list[tuple[int, Mapping[str, Any], Any]]) -> PoseTrack:
+def _phalp_person(person: int, seen: list[tuple[int, Any, Any]]) -> PoseTrack:
     frames, smpl, boxes = zip(*seen, strict=True)
-    parts = {}
-    for key in ("global_orient", "body_pose"):
-        if any(key not in entry for entry in smpl):
-            raise ValueError(f"person {person} has no {key} in its smpl")
-        parts[key] = np.stack([as_array(entry[key], key) for entry in smpl])
-    corner = np.stack([as_array(box, "bbox") for box in boxes])
+    whose = f"smpl of person {person}"
+    parts = {
+        key: _stacked([_entry(body, key, whose) for body in smpl], f"{key} of person {person}")
+        for key in ("global_orient", "body_pose")
+    }
+    corner = _stacked(boxes, f"bbox of person {person}")
+    if corner.shape[1:] != (4,):
+        raise ValueError(f"its bbox of person {person} has shape {corner.shape[1:]}; expected (4,): corner and size")
+    betas = [body["betas"] for body in smpl if "betas" in body]
     return PoseTrack(
         f"person {person}",
         np.array(frames),
         joined(parts["global_orient"], parts["body_pose"], ("global_orient", "body_pose")),
         "4D-Humans",
         boxes=np.concatenate([corner[:, :2], corner[:, :2] + corner[:, 2:]], axis=1),
-        betas=np.stack([as_array(entry["betas"], "betas") for entry in smpl]) if "betas" in smpl[0] else None,
+        betas=_stacked(betas, f"betas of person {person}") if len(betas) == len(smpl) else None,
     )
 
 
@@ -209,15 +283,12 @@ def _gvhmr(contents: Mapping[str, Any]) -> PoseTrack:
     (F, 3, 3), ...}, one person, one row for each frame of the video.
     """
     incam = contents["smpl_params_incam"]
-    for key in ("global_orient", "body_pose"):
-        if not isinstance(incam, Mapping) or key not in incam:
-            raise ValueError(f"its smpl_params_incam has no {key}")
-    pose = joined(incam["global_orient"], incam["body_pose"], ("global_orient", "body_pose"))
+    root, body = (_entry(incam, key, "its smpl_params_incam") for key in ("global_orient", "body_pose"))
+    pose = joined(root, body, ("global_orient", "body_pose"))
     camera = pelvis = None
     if "transl" in incam and "K_fullimg" in contents:
-        pelvis = as_array(incam["transl"], "transl") + _PELVIS_SMPLX
-        intrinsics = as_array(contents["K_fullimg"], "K_fullimg").reshape(-1, 3, 3)[0]
-        camera = float(intrinsics[0, 0]), float(intrinsics[0, 2]), float(intrinsics[1, 2])
+        pelvis = _points(incam["transl"], "transl") + _PELVIS_SMPLX
+        camera = _intrinsics(contents["K_fullimg"])
     count = len(pose)
     return PoseTrack(
         "the person",
@@ -231,13 +302,23 @@ def _gvhmr(contents: Mapping[str, Any]) -> PoseTrack:
     )
 
 
+def _intrinsics(matrices: Any) -> tuple[float, float, float]:
+    """Focal length and principal point of the first matrix."""
+    found = as_array(matrices, "K_fullimg")
+    if found.shape[-2:] != (3, 3) or not found.size or not np.isfinite(found).all() or found.flat[0] <= 0:
+        about = f"has shape {found.shape}" if found.shape[-2:] != (3, 3) or not found.size else "has no focal length"
+        raise ValueError(f"its K_fullimg {about}; expected (frames, 3, 3), the camera's matrices in pixels")
+    first = found.reshape(-1, 3, 3)[0]
+    return float(first[0, 0]), float(first[0, 2]), float(first[1, 2])
+
+
 def _tram(contents: Mapping[str, Any], camera: tuple[float, float, float] | None) -> PoseTrack:
     """TRAM: one person a file, {pred_rotmat (M, 24, 3, 3), pred_shape (M, 10), pred_trans (M, 1, 3), frame (M,)}."""
     if "frame" not in contents:
         raise ValueError("it has pred_rotmat but no frame, the numbers of its frames")
     pelvis = None
     if camera is not None and "pred_trans" in contents:
-        pelvis = as_array(contents["pred_trans"], "pred_trans").reshape(-1, 3) + _PELVIS_SMPL
+        pelvis = _points(contents["pred_trans"], "pred_trans") + _PELVIS_SMPL
     return PoseTrack(
         "the person",
         contents["frame"],
@@ -257,5 +338,9 @@ def _tram_camera(file: Path) -> tuple[float, float, float] | None:
     contents = pickles.load(beside)
     if not isinstance(contents, Mapping) or not {"img_focal", "img_center"} <= set(contents):
         raise ValueError(f"{beside} beside it has no img_focal and img_center")
-    focal, centre = np.ravel(as_array(contents["img_focal"], "img_focal")), np.ravel(contents["img_center"])
-    return float(focal[0]), float(centre[0]), float(centre[1])
+    numbers = np.concatenate([np.ravel(as_array(contents[key], key)) for key in ("img_focal", "img_center")])
+    if numbers.size != 3 or not np.isfinite(numbers).all():
+        raise ValueError(
+            f"{beside} beside it has {numbers.size} numbers for img_focal and img_center; expected 1 and 2"
+        )
+    return float(numbers[0]), float(numbers[1]), float(numbers[2])

@@ -26,12 +26,16 @@ from typing import Any
 import numpy as np
 
 from body_models import joints as jn
-from experiments.poses.pose_arrays import as_array, axis_angle, joined
+from experiments.poses.pose_arrays import as_array, axis_angle, described, joined
 from experiments.poses.track import PoseTrack
 
 POSE_KEYS = ("poses", "pose")
 # Keys of motion capture, whose root is in the world.
 _MOCAP_KEYS = ("mocap_framerate", "mocap_frame_rate")
+
+
+# Shape coefficients; SMPL-X has 400.
+_MOST_BETAS = 400
 
 
 def recognises(contents: Mapping[Any, Any]) -> bool:
@@ -64,18 +68,28 @@ def track(contents: Mapping[str, Any]) -> PoseTrack:
             raise ValueError(f"its mask has shape {mask.shape} for {count} poses; expected ({count},)")
         pose = np.where((mask > 0.5)[:, None, None], pose, np.nan)
     betas = contents.get("betas")
-    if betas is not None and np.ndim(betas) == 1:
-        betas = np.tile(as_array(betas, "betas"), (count, 1))
+    if betas is not None:
+        betas = as_array(betas, "betas")
+        if betas.ndim == 1 and betas.size <= _MOST_BETAS:
+            betas = np.tile(betas, (count, 1))
     return PoseTrack(
         "the person",
         frames,
         pose,
-        str(contents.get("method", "init"))[:40],
+        _method(contents.get("method", "init")),
         joints_2d=_joints(contents.get("joints_2d")),
         boxes=contents.get("bbox"),
         betas=betas,
         num_frames=count if contents.get("frame_ids") is None else None,
     )
+
+
+def _method(method: Any) -> str:
+    if isinstance(method, np.ndarray) and method.dtype.kind == "U" and method.size == 1:
+        method = method.item()
+    if not isinstance(method, str):
+        raise ValueError(f"its method is {described(method)}, expected text")
+    return method[:40]
 
 
 def _joints(joints: Any) -> np.ndarray | None:

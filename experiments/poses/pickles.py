@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import math
 import os
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from body_models.safe_pickle import MAX_BYTES, BadPickleError, UnsafePickleError
+from body_models import file_kinds, safe_npz
+from body_models.pickle_calls import OtherFormatError
+from body_models.safe_pickle import MAX_BYTES, BadPickleError, Budget, Stream, UnsafePickleError
 from experiments.base import torch_files
 from experiments.poses import joblib_files
 
-__all__ = ["BadPickleError", "UnsafePickleError", "load"]
-
-_NPY_MAGIC = b"\x93NUMPY"
+__all__ = ["BadPickleError", "OtherFormatError", "UnsafePickleError", "load"]
 
 
 def load(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> object:
@@ -36,60 +32,60 @@ def load(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> object:
       BadPickleError: missing, of another format, truncated, damaged or too large. One sentence naming the file.
     """
     file = Path(path)
+    name = str(file)
     try:
-        size = file.stat().st_size
-        if size > max_bytes:
-            raise BadPickleError(f"{file}: {size} bytes are more than the {max_bytes} that a file may have here")
-        contents = file.read_bytes()
+        with file.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > max_bytes:
+                raise BadPickleError(f"{file}: {size} bytes are more than the {max_bytes} that a file may have here")
+            head = stream.read(file_kinds.HEAD)
+            stream.seek(0)
+            if not head.startswith((b"PK", safe_npz.MAGIC)):
+                _check_head(head, name)
+                return joblib_files.load(stream, size, name, max_bytes)
     except OSError as error:
         raise BadPickleError(f"{file}: cannot be read ({error.strerror})") from error
-    name = str(file)
-    if contents.startswith(_NPY_MAGIC):
-        return _npy(contents, name, max_bytes)
-    if contents.startswith(b"PK"):
-        return _archive(file, contents, max_bytes)
-    if contents.startswith(torch_files.LEGACY_MAGIC):
+    return _npy(file, max_bytes) if head.startswith(safe_npz.MAGIC) else _archive(file, max_bytes)
+
+
+def _check_head(head: bytes, name: str) -> None:
+    if head.startswith(torch_files.LEGACY_MAGIC):
         raise BadPickleError(
             f"{name}: it is in torch's format from before version 1.6, which is not read; save it again"
         )
-    return joblib_files.loads(contents, name, max_bytes)
+    kind = file_kinds.found(head)
+    if kind is not None:
+        raise OtherFormatError(name, kind)
 
 
-def _archive(file: Path, contents: bytes, max_bytes: int) -> object:
+def _archive(file: Path, max_bytes: int) -> object:
     try:
-        with zipfile.ZipFile(io.BytesIO(contents)) as archive:
-            entries = archive.infolist()
-            if any(torch_files.is_pickle(entry.filename) for entry in entries):
-                return torch_files.load(file, max_bytes)
-            if sum(entry.file_size for entry in entries) > max_bytes:
-                raise BadPickleError(f"{file}: its arrays would take more than the {max_bytes} bytes allowed")
-            arrays = {entry.filename: archive.read(entry) for entry in entries if entry.filename.endswith(".npy")}
-    except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadPickleError(f"{file}: a damaged or truncated archive ({reason}); copy it again") from error
-    if not arrays:
-        raise BadPickleError(f"{file}: a zip archive with no arrays in it; expected .npz or torch's .pt")
-    return {
-        name.removesuffix(".npy"): _npy(array, f"{file} ({name[:80]})", max_bytes) for name, array in arrays.items()
-    }
+        with safe_npz.opened(file, max_bytes, _objects(str(file))) as arrays:
+            if not any(torch_files.is_pickle(name) for name in arrays.others):
+                if not arrays:
+                    raise BadPickleError(f"{file}: a zip archive with no arrays in it; expected .npz or torch's .pt")
+                return {key: arrays[key] for key in arrays}
+    except safe_npz.TooLargeError as error:
+        raise BadPickleError(f"{file}: {error}") from error
+    except safe_npz.NpzError as error:
+        raise BadPickleError(f"{file}: a damaged or truncated archive ({error}); copy it again") from error
+    return torch_files.load(file, max_bytes)
 
 
-def _npy(contents: bytes, name: str, max_bytes: int) -> object:
-    stream = io.BytesIO(contents)
-    # Damaged bytes make the header's reader raise nearly anything.
+def _npy(file: Path, max_bytes: int) -> object:
     try:
-        version = np.lib.format.read_magic(stream)
-        reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, _, dtype = reader(stream)
-        needed, there = math.prod(shape) * dtype.itemsize, len(contents) - stream.tell()
-        if not dtype.hasobject:
-            if needed != there:
-                raise ValueError(f"{needed} bytes of numbers were expected, {there} are there")
-            return np.lib.format.read_array(io.BytesIO(contents), allow_pickle=False)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BadPickleError(f"{name}: a damaged or truncated array ({reason})") from error
-    held = joblib_files.loads(contents[stream.tell() :], name, max_bytes)
-    if isinstance(held, np.ndarray) and held.dtype == object and held.shape == ():
-        return held.item()
-    return held
+        return safe_npz.read_npy(file, max_bytes, _objects(str(file)))
+    except safe_npz.NpzError as error:
+        raise BadPickleError(f"{file}: a damaged or truncated array ({error})") from error
+
+
+def _objects(name: str) -> safe_npz.Objects:
+    """Reads what follows the header of an array of objects: a pickle."""
+
+    def read(stream: Stream, budget: Budget, key: str) -> object:
+        held = joblib_files.load_stream(stream, f"{name} ({key})" if key else name, budget)
+        if isinstance(held, np.ndarray) and held.dtype == object and held.shape == ():
+            return held.item()
+        return held
+
+    return read

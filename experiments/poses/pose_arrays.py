@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
+from body_models.wording import shown
 from experiments.poses.track import PoseTrack
 
 Array = np.ndarray
@@ -20,18 +21,69 @@ _JOINT_COUNTS = (jn.NUM_JOINTS, _NUM_BODY, 52, 55)
 _MATRIX_TOLERANCE = 0.1
 # Radians; a network may go round once or twice, degrees go far beyond.
 _LARGEST_ANGLE = 4 * np.pi
+# Numbers of one entry, as float64 64 MB: matrices of 20 minutes at 30 frames per second, axis-angles of an hour.
+_MAX_NUMBERS = 1 << 23
+# Frames whose matrices are made rotations at a time; what that takes is ten times the matrices.
+_FRAMES = 2048
+# Lists within lists.
+_MAX_NESTING = 5
+# Frame numbers: four days of film.
+_LARGEST_FRAME = 10_000_000
 
 
 def as_array(value: Any, name: str) -> Array:
-    """The value as float64 numbers.
+    """The value as float64 numbers: an array of numbers, a number, or lists of these.
 
     Raises:
-      ValueError: it is something else.
+      ValueError: it is something else, or more numbers than poses have.
     """
+    count = _numbers(value, 0)
+    if count is None:
+        raise ValueError(f"its {name} is {described(value)}, not an array of numbers")
+    if count > _MAX_NUMBERS:
+        raise ValueError(f"its {name} has {count} numbers, at most {_MAX_NUMBERS} are read; split the film")
     try:
         return np.asarray(value, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"its {name} is a {type(value).__name__}, not an array of numbers") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"its {name} is {described(value)} whose parts do not fit, not an array of numbers") from error
+
+
+def as_plain(value: Any) -> Array:
+    """The value as an array of its own type where it is an array, a number or lists of numbers; else of one object."""
+    if isinstance(value, np.ndarray):
+        return value
+    count = _numbers(value, 0)
+    if count is not None and count <= _MAX_NUMBERS:
+        try:
+            return np.asarray(value)
+        except ValueError:
+            count = None  # lists of several lengths
+    held = np.empty((), object)
+    held[()] = value
+    return held
+
+
+def _numbers(value: Any, depth: int) -> int | None:
+    """How many numbers it holds; None where it holds anything else."""
+    if isinstance(value, np.ndarray | np.generic):
+        if value.dtype.kind in "biuf":
+            return value.size
+        return _numbers(value.tolist(), depth) if value.dtype.hasobject else None
+    if isinstance(value, int | float):
+        return 1
+    if not isinstance(value, list | tuple) or depth > _MAX_NESTING:
+        return None
+    if set(map(type, value)) <= {int, float}:
+        return len(value)
+    counts = [_numbers(item, depth + 1) for item in value]
+    return None if None in counts else sum(count for count in counts if count is not None)
+
+
+def described(value: Any) -> str:
+    """What an entry of a file is, in a few words."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} of shape {value.shape}"
+    return shown(value)
 
 
 def axis_angle(pose: Any, name: str) -> Array:
@@ -56,10 +108,14 @@ def axis_angle(pose: Any, name: str) -> Array:
     if pose.shape[1] != jn.NUM_JOINTS:
         pose = pose[:, :_NUM_BODY]
     if pose.ndim == 4:
-        pose = _rotation_vectors(pose, name)
-    largest = np.nan_to_num(np.linalg.norm(pose, axis=-1), posinf=0.0).max(initial=0.0)
+        parts = [_rotation_vectors(pose[at : at + _FRAMES], name) for at in range(0, max(len(pose), 1), _FRAMES)]
+        pose = np.concatenate(parts)
+    # By components first, whose squares may be beyond all numbers.
+    largest = np.abs(np.where(np.isfinite(pose), pose, 0.0)).max(initial=0.0)
+    if largest <= _LARGEST_ANGLE:
+        largest = np.nan_to_num(np.linalg.norm(pose, axis=-1), posinf=0.0).max(initial=0.0)
     if largest > _LARGEST_ANGLE:
-        raise ValueError(f"its {name} has a rotation by {largest:.0f} radians; are these degrees?")
+        raise ValueError(f"its {name} has a rotation by {largest:.6g} radians; are these degrees?")
     hands = np.zeros((len(pose), jn.NUM_JOINTS - pose.shape[1], 3))
     return np.concatenate([pose, hands], axis=1)
 
@@ -112,6 +168,11 @@ def checked(track: PoseTrack) -> PoseTrack:
     if frames.shape != (count,):
         raise ValueError(
             f"{track.name} has {count} poses and frame numbers of shape {frames.shape}; expected one for each"
+        )
+    odd = frames[~(np.abs(frames) <= _LARGEST_FRAME)]
+    if odd.size:
+        raise ValueError(
+            f"{track.name} has the frame number {odd[0]:g}; expected whole numbers from 0, at most {_LARGEST_FRAME}"
         )
     if not np.all(frames == np.round(frames)):
         raise ValueError(f"{track.name} has frame numbers that are not whole")

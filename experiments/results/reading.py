@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from body_models import loaders, smpl
+from body_models import loaders, safe_npz, smpl
 from body_models.posing import pose_in_chunks
 from experiments.base import files
 from experiments.base.errors import UserError
@@ -172,15 +171,12 @@ def _read_params(path: Path, instances: int, num_betas: int, config: FitConfig) 
     like = jax.eval_shape(lambda: model.init(jax.random.key(0), instances, image_size, num_betas, config))
     leaves, tree = jax.tree_util.tree_flatten_with_path(like)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path} cannot be read ({type(error).__name__}); run the command of this folder again"
-        ) from error
+        arrays = safe_npz.read(path, {_name(place) for place, _ in leaves})
+    except safe_npz.NpzError as error:
+        raise UserError(f"{path} cannot be read ({error}); run the command of this folder again") from error
     for place, leaf in leaves:
         found = arrays.get(_name(place))
-        if found is None or found.shape != leaf.shape:
+        if found is None or found.shape != leaf.shape or found.dtype.kind not in "biuf":
             shape = "nothing" if found is None else found.shape
             raise UserError(
                 f"{path} has {shape} as {_name(place)}, expected {leaf.shape}; clips, body or configuration beside it are "

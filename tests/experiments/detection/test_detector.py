@@ -85,7 +85,7 @@ def test_a_task_file_is_the_model_that_it_holds(tmp_path):
 
 QUIET = r"""
 import os, re, sys
-from experiments.video import quiet
+from experiments.detection import quiet
 with quiet.without(re.compile("I0")):
     os.write(2, b"I0001 hello\nE0001 trouble\n")
     print("I0 from Python\nand this", file=sys.stderr)
