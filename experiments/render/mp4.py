@@ -10,6 +10,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from experiments.results import replacing
+from experiments.video import source
 
 _RATE_LIMIT = 1001  # largest denominator of a frame rate: 30000/1001 is television's 29.97
 _BT709 = 1  # its number in the H.264 standard, for primaries, transfer and matrix alike
@@ -37,7 +38,9 @@ def writing(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[
     with (
         replacing(path) as temporary,
         # The index goes first, so that a browser can start before it has all of it.
-        av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"}) as container,
+        av.open(
+            source.url(temporary), "w", format="mp4", options={"movflags": "faststart", **source.ONLY_FILES}
+        ) as container,
     ):
         stream = container.add_stream("libx264", rate=exact_rate(fps))
         stream.width, stream.height = size

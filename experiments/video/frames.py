@@ -19,6 +19,8 @@ import av
 import av.error
 import numpy as np
 
+from experiments.video import source
+
 Array = np.ndarray
 
 # A header may count frames that are hidden on purpose, before the first or after the last that is shown.
@@ -195,7 +197,12 @@ def _good_frames(container: Any, stream: Any, damage: list[av.error.FFmpegError]
 def _opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
     """The container and its first video stream."""
     try:
-        container = av.open(str(path))
+        container = av.open(source.url(path), container_options=source.READING)
+    except av.error.ArgumentError as error:
+        raise VideoError(
+            f"{path} cannot be read as a video (it is none of the kinds that hold their pictures themselves, such as MP4, "
+            "MOV, MKV, WebM, AVI, MPEG and WMV)"
+        ) from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"{path} cannot be read as a video ({_reason(error)})") from error
     with container:
