@@ -19,7 +19,7 @@ import av
 import av.error
 import numpy as np
 
-from experiments.video import source
+from experiments.video import source, timing
 
 Array = np.ndarray
 
@@ -41,7 +41,7 @@ class CutShortError(VideoError):
 class VideoInfo:
     """What the header and the first frame say.
 
-    width, height: pixels, as shown. fps: frames per second by the header, None where it does not tell.
+    width, height: pixels, as shown. fps: frames per second by the header, None where it tells none that films have.
     num_frames: by the header, None where it does not tell.
     """
 
@@ -102,7 +102,7 @@ def probe(path: str | Path) -> VideoInfo:
       VideoError: it cannot be read, or has no frame.
     """
     with _opened(path) as (container, stream):
-        fps = _claimed_fps(stream)
+        fps = _claimed_fps(container, stream)
         num_frames = stream.frames or None
         duration = _claimed_duration(container, stream)
         if num_frames is None and duration and fps:
@@ -211,9 +211,12 @@ def _opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
         yield container, container.streams.video[0]
 
 
-def _claimed_fps(stream: Any) -> float | None:
-    rate = stream.average_rate or stream.guessed_rate
-    return float(rate) if rate else None
+def _claimed_fps(container: Any, stream: Any) -> float | None:
+    rates = [stream.average_rate, stream.guessed_rate]
+    if not stream.duration and not container.duration:
+        # A bare stream of pictures: FFmpeg has made the average up, and guesses by what the pictures' codec says.
+        rates.reverse()
+    return next((float(rate) for rate in rates if rate and timing.usable(float(rate))), None)
 
 
 def _claimed_duration(container: Any, stream: Any) -> float | None:

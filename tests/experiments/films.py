@@ -1,7 +1,7 @@
 """Little films for tests, written by PyAV."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -42,15 +42,21 @@ def write(
     times: Sequence[float] | None = None,
     pixel_aspect: Fraction | None = None,
     pixel_format: str = "yuv420p",
+    in_order: bool = False,
     **options: str,
 ) -> Path:
-    """A film of the pictures, at a steady rate or at these times in seconds, which are rounded to milliseconds."""
+    """A film of the pictures, at a steady rate or at these times in seconds, which are rounded to milliseconds.
+
+    in_order: they are stored as they are shown, none made from a later one.
+    """
     rate = Fraction(fps).limit_denominator(1001)
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(CODECS[path.suffix], rate=rate)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = pixel_format
         stream.bit_rate = 4_000_000
+        if in_order:
+            stream.codec_context.max_b_frames = 0
         if pixel_aspect:
             stream.codec_context.sample_aspect_ratio = pixel_aspect
         if times is not None:
@@ -61,6 +67,19 @@ def write(
                 frame.pts, frame.time_base = round(1000 * times[index]), Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def retime(source: Path, path: Path, ticks: Callable[[int], int] | None = None) -> Path:
+    """The pictures of a film as they are stored, in another container; the i-th at ticks(i) of its time base."""
+    with av.open(str(source)) as read, av.open(str(path), "w") as written:
+        stream = written.add_stream_from_template(read.streams.video[0])
+        packets = [packet for packet in read.demux(video=0) if packet.dts is not None]
+        for index, packet in enumerate(packets):
+            packet.stream = stream
+            if ticks is not None:
+                packet.pts = packet.dts = ticks(index)
+            written.mux(packet)
     return path
 
 
