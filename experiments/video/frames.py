@@ -103,7 +103,7 @@ def probe(path: str | Path) -> VideoInfo:
     """
     with _opened(path) as (container, stream):
         fps = _claimed_fps(container, stream)
-        num_frames = stream.frames or None
+        num_frames = (stream.frames - _cut_away(path, container) if stream.frames else 0) or None
         duration = _claimed_duration(container, stream)
         if num_frames is None and duration and fps:
             num_frames = max(1, round(duration * fps))
@@ -162,12 +162,14 @@ def walk(path: str | Path) -> Generator[Frame, None, None]:
             pts = frame.dts if frame.pts is None else frame.pts
             times.append(float("nan") if pts is None or frame.time_base is None else float(pts * frame.time_base))
             yield Frame(len(times) - 1, times[-1], frame, pixel_aspect)
-        claimed = _claimed_frames(container, stream, times)
-    count = len(times)
+        count = len(times)
+        claimed = _claimed_frames(container, stream, times) or 0
+        if stream.frames and _too_few(count, claimed):
+            claimed -= _cut_away(path, container)
     reason = f" ({_reason(damage[0])})" if damage else ""
     if not count:
         raise VideoError(f"{path} has no frame that can be decoded{reason}")
-    if claimed and claimed - count > max(_FEW, _MAY_BE_HIDDEN * claimed):
+    if _too_few(count, claimed):
         raise CutShortError(f"{path} should have {claimed} frames, but only {count} can be decoded{reason}")
     if damage:
         raise CutShortError(f"{path} is damaged, but {count} frames can be decoded{reason}")
@@ -194,10 +196,10 @@ def _good_frames(container: Any, stream: Any, damage: list[av.error.FFmpegError]
 
 
 @contextlib.contextmanager
-def _opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
-    """The container and its first video stream."""
+def _opened(path: str | Path, **options: str) -> Iterator[tuple[Any, Any]]:
+    """The container, opened with options of FFmpeg's, and its first video stream."""
     try:
-        container = av.open(source.url(path), container_options=source.READING)
+        container = av.open(source.url(path), container_options={**source.READING, **options})
     except av.error.ArgumentError as error:
         raise VideoError(
             f"{path} cannot be read as a video (it is none of the kinds that hold their pictures themselves, such as MP4, "
@@ -241,6 +243,19 @@ def _claimed_frames(container: Any, stream: Any, times: list[float]) -> int | No
     if duration is None or len(times) < 2 or not times[-1] > times[0]:
         return None
     return round(duration * (len(times) - 1) / (times[-1] - times[0]))
+
+
+def _too_few(count: int, claimed: int) -> bool:
+    return claimed - count > max(_FEW, _MAY_BE_HIDDEN * claimed)
+
+
+def _cut_away(path: str | Path, container: Any) -> int:
+    """How many of the frames stored are not to be shown, by the edit list that trimming leaves (ISO 14496-12, 8.6.6)."""
+    if "mov" not in container.format.name.split(","):
+        return 0
+    with _opened(path) as (_, trimmed), _opened(path, ignore_editlist="1") as (_, whole):
+        shown = sum(not entry.is_discard for entry in trimmed.index_entries)
+        return max(0, len(whole.index_entries) - shown)
 
 
 def _reason(error: Exception) -> str:
