@@ -55,9 +55,7 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     text = "Who is followed where several are seen: largest (taken when not given), N for the Nth from the left, x,y for a "
     text += "pixel of the first frame, or one of these for each clip, such as 'a=2,b=largest'."
     string("person", None, text)
-    string(
-        "pose_model", None, "MediaPipe pose model (.task) for --videos. Without it, the one that its package carries."
-    )
+    string("pose_model", None, "MediaPipe pose model (.task) for --videos. Without it, the one that is shipped.")
     string("image_size", None, "Width and height such as 1920x1080, where neither films nor pictures tell.")
     flags.DEFINE_float("fps", None, "Frames per second, where the clips do not tell.", flag_values=values)
     text = "Focal length of every clip in pixels, where the clips do not tell. Not given: guessed."

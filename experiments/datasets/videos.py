@@ -60,13 +60,13 @@ def load(
       cache_dir: folder in which the people found are kept, by the films' content.
       body: the body of which first poses are.
       person: whom to follow, as `--person=` has it (see `tracking.parse_person`).
-      pose_model: a pose landmarker's `.task` file; None = the one in MediaPipe's package.
+      pose_model: a pose landmarker's `.task` file; None = the one that is shipped.
       detect: False = nobody is looked for, and all confidences are 0; keypoints come from elsewhere.
       console: where to report each film; None = nowhere.
       detector: another one in tests.
 
     Raises:
-      UserError: the pattern matches nothing, the person or the model is not understood, or MediaPipe is not installed.
+      UserError: the pattern matches nothing, the person or the model is not understood, or LiteRT is not installed.
       DatasetError: none of the films can be used.
     """
     paths = patterns.files(pattern)

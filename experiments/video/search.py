@@ -13,7 +13,7 @@ from rich.console import Console
 from experiments.errors import UserError
 from experiments.video import detections, frames
 from experiments.video.detections import Detections
-from experiments.video.landmarker import MediaPipe
+from experiments.video.landmarker import BlazePose
 from experiments.video.models import Model
 from experiments.video.people import Landmarker
 from experiments.video.progress import FilmProgress
@@ -24,7 +24,7 @@ class Detector:
     """A model and what runs it, a context."""
 
     model: Model
-    start: Callable[[Model], AbstractContextManager[Landmarker]] = MediaPipe
+    start: Callable[[Model], AbstractContextManager[Landmarker]] = BlazePose
 
 
 class Searcher:
