@@ -92,8 +92,8 @@ def test_it_needs_what_the_requirements_files_list(wheel):
         # It would be installed over this project's own package of the same import name.
         assert names_of(found) == names_of(line for line in wanted if not line.startswith("body-models"))
     assert set(metadata(wheel).get_all("Provides-Extra")) == {"video", "dev", "oracle", "benchmarks"}
-    mediapipe = next(line for line in lines if line.startswith("mediapipe"))
-    assert mediapipe.split(";")[0].strip() in (ROOT / "requirements-video.txt").read_text()
+    litert = next(line for line in lines if line.startswith("ai-edge-litert"))
+    assert litert.split(";")[0].strip() in (ROOT / "requirements-video.txt").read_text()
 
 
 def test_its_version_and_command(wheel):

@@ -19,6 +19,9 @@ import av
 import av.error
 import numpy as np
 
+from experiments.base import film_source
+from experiments.detection import timing
+
 Array = np.ndarray
 
 # A header may count frames that are hidden on purpose, before the first or after the last that is shown.
@@ -39,7 +42,7 @@ class CutShortError(VideoError):
 class VideoInfo:
     """What the header and the first frame say.
 
-    width, height: pixels, as shown. fps: frames per second by the header, None where it does not tell.
+    width, height: pixels, as shown. fps: frames per second by the header, None where it tells none that films have.
     num_frames: by the header, None where it does not tell.
     """
 
@@ -100,8 +103,8 @@ def probe(path: str | Path) -> VideoInfo:
       VideoError: it cannot be read, or has no frame.
     """
     with _opened(path) as (container, stream):
-        fps = _claimed_fps(stream)
-        num_frames = stream.frames or None
+        fps = _claimed_fps(container, stream)
+        num_frames = (stream.frames - _cut_away(path, container) if stream.frames else 0) or None
         duration = _claimed_duration(container, stream)
         if num_frames is None and duration and fps:
             num_frames = max(1, round(duration * fps))
@@ -160,12 +163,14 @@ def walk(path: str | Path) -> Generator[Frame, None, None]:
             pts = frame.dts if frame.pts is None else frame.pts
             times.append(float("nan") if pts is None or frame.time_base is None else float(pts * frame.time_base))
             yield Frame(len(times) - 1, times[-1], frame, pixel_aspect)
-        claimed = _claimed_frames(container, stream, times)
-    count = len(times)
+        count = len(times)
+        claimed = _claimed_frames(container, stream, times) or 0
+        if stream.frames and _too_few(count, claimed):
+            claimed -= _cut_away(path, container)
     reason = f" ({_reason(damage[0])})" if damage else ""
     if not count:
         raise VideoError(f"{path} has no frame that can be decoded{reason}")
-    if claimed and claimed - count > max(_FEW, _MAY_BE_HIDDEN * claimed):
+    if _too_few(count, claimed):
         raise CutShortError(f"{path} should have {claimed} frames, but only {count} can be decoded{reason}")
     if damage:
         raise CutShortError(f"{path} is damaged, but {count} frames can be decoded{reason}")
@@ -192,10 +197,15 @@ def _good_frames(container: Any, stream: Any, damage: list[av.error.FFmpegError]
 
 
 @contextlib.contextmanager
-def _opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
-    """The container and its first video stream."""
+def _opened(path: str | Path, **options: str) -> Iterator[tuple[Any, Any]]:
+    """The container, opened with options of FFmpeg's, and its first video stream."""
     try:
-        container = av.open(str(path))
+        container = av.open(film_source.url(path), container_options={**film_source.READING, **options})
+    except av.error.ArgumentError as error:
+        raise VideoError(
+            f"{path} cannot be read as a video (it is none of the kinds that hold their pictures themselves, such as MP4, "
+            "MOV, MKV, WebM, AVI, MPEG and WMV)"
+        ) from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"{path} cannot be read as a video ({_reason(error)})") from error
     with container:
@@ -204,9 +214,12 @@ def _opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
         yield container, container.streams.video[0]
 
 
-def _claimed_fps(stream: Any) -> float | None:
-    rate = stream.average_rate or stream.guessed_rate
-    return float(rate) if rate else None
+def _claimed_fps(container: Any, stream: Any) -> float | None:
+    rates = [stream.average_rate, stream.guessed_rate]
+    if not stream.duration and not container.duration:
+        # A bare stream of pictures: FFmpeg has made the average up, and guesses by what the pictures' codec says.
+        rates.reverse()
+    return next((float(rate) for rate in rates if rate and timing.usable(float(rate))), None)
 
 
 def _claimed_duration(container: Any, stream: Any) -> float | None:
@@ -231,6 +244,19 @@ def _claimed_frames(container: Any, stream: Any, times: list[float]) -> int | No
     if duration is None or len(times) < 2 or not times[-1] > times[0]:
         return None
     return round(duration * (len(times) - 1) / (times[-1] - times[0]))
+
+
+def _too_few(count: int, claimed: int) -> bool:
+    return claimed - count > max(_FEW, _MAY_BE_HIDDEN * claimed)
+
+
+def _cut_away(path: str | Path, container: Any) -> int:
+    """How many of the frames stored are not to be shown, by the edit list that trimming leaves (ISO 14496-12, 8.6.6)."""
+    if "mov" not in container.format.name.split(","):
+        return 0
+    with _opened(path) as (_, trimmed), _opened(path, ignore_editlist="1") as (_, whole):
+        shown = sum(not entry.is_discard for entry in trimmed.index_entries)
+        return max(0, len(whole.index_entries) - shown)
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The pose model: MediaPipe's own, which its package carries, or a newer `.task` file."""
+"""The pose model: the one that is shipped here, or a pose landmarker's `.task` file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from pathlib import Path
 from experiments.base.errors import UserError
 
 DETECTOR, LANDMARKS = "pose_detector.tflite", "pose_landmarks_detector.tflite"
-_IN_THE_PACKAGE = {
-    DETECTOR: "modules/pose_detection/pose_detection.tflite",
-    LANDMARKS: "modules/pose_landmark/pose_landmark_full.tflite",
-}
+_SHIPPED = Path(__file__).parent / "blazepose"  # its README says where the files are from
 INSTALL = "install it with `python -m pip install -r requirements-video.txt`"
 
 
@@ -46,37 +43,27 @@ class Model:
 
 
 def load(path: str | None = None) -> Model:
-    """Reads a `.task` file; None = the model in MediaPipe's package, which is not imported for it.
+    """Reads a `.task` file; None = the model that is shipped.
 
     Raises:
-      UserError: it is no pose landmarker, or MediaPipe is not installed.
+      UserError: it is no pose landmarker, or LiteRT, which runs it, is not installed.
     """
-    package = _package()
-    if package is None:
-        raise UserError(f"finding people in videos needs the package mediapipe, which is not installed; {INSTALL}")
-    return _of_package(package) if path is None else _of_task(Path(path))
+    if not installed():
+        raise UserError(f"finding people in videos needs the package ai-edge-litert, which is not installed; {INSTALL}")
+    return _shipped() if path is None else _of_task(Path(path))
 
 
 def installed() -> bool:
-    """Whether MediaPipe can be imported."""
-    return _package() is not None
+    """Whether LiteRT can be imported. It is not imported for it."""
+    return importlib.util.find_spec("ai_edge_litert") is not None
 
 
-def _package() -> Path | None:
-    # Finding the package does not run it: importing MediaPipe takes seconds.
-    found = importlib.util.find_spec("mediapipe")
-    places = found.submodule_search_locations if found else None
-    return Path(places[0]) if places else None
-
-
-def _of_package(package: Path) -> Model:
-    parts = {}
-    for name, place in _IN_THE_PACKAGE.items():
-        file = package / place
+def _shipped() -> Model:
+    files = [_SHIPPED / "pose_detection.tflite", _SHIPPED / "pose_landmark_full.tflite"]
+    for file in files:
         if not file.is_file():
-            raise UserError(f"the installed mediapipe carries no pose model ({file} is missing); {INSTALL}")
-        parts[name] = file.read_bytes()
-    return Model(parts[DETECTOR], parts[LANDMARKS])
+            raise UserError(f"the pose model {file} is missing; get a whole copy of this program, or give --pose_model")
+    return Model(*(file.read_bytes() for file in files))
 
 
 def _of_task(path: Path) -> Model:

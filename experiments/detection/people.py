@@ -67,7 +67,7 @@ class Person:
 
 
 class Landmarker(typing.Protocol):
-    """What finds people; MediaPipe, or a stand-in."""
+    """What finds people; BlazePose, or a stand-in."""
 
     def find(self, picture: Array) -> list[tuple[Array, Array]]:
         """Landmarks and world landmarks, as `Person` has them, of the people in a picture, RGB uint8 (H, W, 3)."""

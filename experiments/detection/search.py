@@ -14,7 +14,7 @@ from experiments.base import films
 from experiments.base.errors import UserError
 from experiments.detection import detections
 from experiments.detection.detections import Detections
-from experiments.detection.landmarker import MediaPipe
+from experiments.detection.landmarker import BlazePose
 from experiments.detection.models import Model
 from experiments.detection.people import Landmarker
 from experiments.detection.progress import FilmProgress
@@ -25,7 +25,7 @@ class Detector:
     """A model and what runs it, a context."""
 
     model: Model
-    start: Callable[[Model], AbstractContextManager[Landmarker]] = MediaPipe
+    start: Callable[[Model], AbstractContextManager[Landmarker]] = BlazePose
 
 
 class Searcher:

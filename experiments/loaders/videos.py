@@ -61,13 +61,13 @@ def load(
       cache_dir: folder in which the people found are kept, by the films' content.
       body: the body of which first poses are.
       person: whom to follow, as `--person=` has it (see `tracking.parse_person`).
-      pose_model: a pose landmarker's `.task` file; None = the one in MediaPipe's package.
+      pose_model: a pose landmarker's `.task` file; None = the one that is shipped.
       detect: False = nobody is looked for, and all confidences are 0; keypoints come from elsewhere.
       console: where to report each film; None = nowhere.
       detector: another one in tests.
 
     Raises:
-      UserError: the pattern matches nothing, the person or the model is not understood, or MediaPipe is not installed.
+      UserError: the pattern matches nothing, the person or the model is not understood, or LiteRT is not installed.
       DatasetError: none of the films can be used.
     """
     paths = film_paths.files(pattern)
@@ -123,9 +123,9 @@ def _films(
 
 
 def _plain(path: Path, name: str) -> _Film:
-    """A film in which nobody is looked for. Raises VideoError: it cannot be read."""
+    """A film in which nobody is looked for. Raises VideoError: it cannot be read. _LeftOutError: no rate."""
     info = films.probe(path)
-    clock = timing.uniform(films.timestamps(path), info.fps)
+    clock = _clock(path, films.timestamps(path), info.fps)
     count = len(clock.frames)
     instance = Instance(
         np.zeros((count, jn.NUM_KEYPOINTS, 2)),
@@ -137,7 +137,7 @@ def _plain(path: Path, name: str) -> _Film:
 
 
 def _searched(path: Path, name: str, searcher: search.Searcher, person: str, body: smpl.SMPL) -> _Film:
-    """A film with its person. Raises VideoError: it cannot be read. _LeftOutError: nobody to follow in it."""
+    """A film with its person. Raises VideoError: it cannot be read. _LeftOutError: nobody to follow in it, or no rate."""
     found = searcher.people(path)
     size = (float(found.image_size[0]), float(found.image_size[1]))
     who = _followed(path, name, found, size, person)
@@ -153,7 +153,7 @@ def _searched(path: Path, name: str, searcher: search.Searcher, person: str, bod
     visibility[:, keypoints.LANDMARKS] = confidence[:, keypoints.KEYPOINTS]
     visibility[wrong] = 0.0
 
-    clock = timing.uniform(found.times, found.claimed_fps if np.isfinite(found.claimed_fps) else None)
+    clock = _clock(path, found.times, found.claimed_fps)
     at = clock.frames
     pose, mask = landmarks.initial_pose(body, world[at], visibility[at], clock.fps)
     notes = _clock_notes(path, clock)
@@ -163,6 +163,14 @@ def _searched(path: Path, name: str, searcher: search.Searcher, person: str, bod
         notes += (f"In {path} the person followed is seen in only {seen.sum()} of {len(seen)} frames.",)
     instance = Instance(points[at], confidence[at], size, pose, mask, fps=clock.fps)
     return _Film(name, Video(str(path), at), instance, notes)
+
+
+def _clock(path: Path, times: Array, claimed_fps: float | None) -> timing.Clock:
+    """Raises _LeftOutError: the film has no rate that films have."""
+    try:
+        return timing.uniform(times, claimed_fps)
+    except timing.RateError as error:
+        raise _LeftOutError(f"{path} {error}; convert it to a film that plays at the speed of the motion") from error
 
 
 def _clock_notes(path: Path, clock: timing.Clock) -> tuple[str, ...]:

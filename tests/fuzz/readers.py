@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
 from body_models import loaders
 from experiments import poses
 from experiments.base.errors import UserError

@@ -9,6 +9,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
+from experiments.base import film_source
 from experiments.base.files import replacing
 
 _RATE_LIMIT = 1001  # largest denominator of a frame rate: 30000/1001 is television's 29.97
@@ -37,7 +38,9 @@ def writing(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[
     with (
         replacing(path) as temporary,
         # The index goes first, so that a browser can start before it has all of it.
-        av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"}) as container,
+        av.open(
+            film_source.url(temporary), "w", format="mp4", options={"movflags": "faststart", **film_source.ONLY_FILES}
+        ) as container,
     ):
         stream = container.add_stream("libx264", rate=exact_rate(fps))
         stream.width, stream.height = size

@@ -145,6 +145,29 @@ def test_cut_short(tmp_path, suffix):
         list(frames.walk(path))
 
 
+@pytest.mark.parametrize(("first", "count"), [(10, 60), (13, 87), (0, 40), (50, 50)])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_trimmed_film_is_whole(tmp_path, suffix, first, count):
+    """A phone trims by a list of what to show; all that it does not is still stored."""
+    path = films.write(tmp_path / f"a{suffix}", films.numbered(100))
+    films.trim(path, first, count, 25)
+    shown = list(frames.walk(path))  # and no CutShortError behind the last
+    assert [films.number(frame.picture()) for frame in shown] == [(first + index) % 7 for index in range(count)]
+    np.testing.assert_allclose([frame.time for frame in shown], np.arange(count) / 25, atol=1e-4)
+    assert frames.probe(path).num_frames == count
+
+
+def test_a_trimmed_film_that_is_cut_short(tmp_path):
+    noise = np.random.default_rng(0)
+    pictures = [noise.integers(0, 256, (48, 64, 3)).astype(np.uint8) for _ in range(60)]
+    path = films.write(tmp_path / "a.mp4", pictures, movflags="faststart")
+    films.trim(path, 10, 45, 25)
+    assert len(list(frames.walk(path))) == 45
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(frames.CutShortError, match=r"a\.mp4 should have 45 frames, but only 1\d can be decoded"):
+        list(frames.walk(path))
+
+
 @pytest.mark.parametrize(
     ("content", "reason"), [(b"", "invalid data"), (b"not a film " * 100, "invalid data"), (None, "no such file")]
 )

@@ -12,10 +12,9 @@ from experiments.loaders import synthetic, videos
 from experiments.show.render import rasterizer, shading
 from nemo_jax import rotations
 
-pytestmark = [
-    pytest.mark.skipif(not models.installed(), reason="mediapipe is not installed (requirements-video.txt)"),
-    pytest.mark.filterwarnings("ignore:SymbolDatabase.GetPrototype"),
-]
+pytestmark = pytest.mark.skipif(
+    not models.installed(), reason="ai-edge-litert is not installed (requirements-video.txt)"
+)
 HEIGHT, FRAMES = 480, 16
 
 

@@ -258,6 +258,17 @@ def test_a_film_that_is_cut_short_is_used(tmp_path, load):
     assert load().notes == dataset.notes and load.starter.starts == 1
 
 
+def test_a_film_of_two_sizes_is_used_up_to_the_second(tmp_path, load):
+    parts = [film(tmp_path / "1.mp4", count=9), films.write(tmp_path / "2.mp4", films.numbered(7))]
+    path = tmp_path / "a.ts"
+    path.write_bytes(b"".join(films.retime(part, part.with_suffix(".ts")).read_bytes() for part in parts))
+    dataset = load(path)
+    assert dataset.clips.frame_mask.sum() == 9 and dataset.clips.fps[0] == pytest.approx(25)
+    assert dataset.notes[0] == (
+        f"the pictures of {path} change from 240x120 to 64x48 pixels at frame 9; what follows is not used; these are used."
+    )
+
+
 def test_all_bad(tmp_path, load):
     for index in range(7):
         (tmp_path / f"{index}.mp4").write_text("no film")

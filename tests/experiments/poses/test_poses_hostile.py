@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from experiments import poses
 from experiments.data.dataset import DatasetError
 from experiments.poses import pickles
