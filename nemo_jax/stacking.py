@@ -147,10 +147,10 @@ def pad_frames(clips: Clips, frames: int) -> Clips:
     """Clips with frame slots added up to `frames`; frames that exist stay first."""
     more = frames - clips.num_frames
 
-    def padded(leaf: Array) -> Array:
-        return jnp.pad(leaf, [(0, 0), (0, more), *[(0, 0)] * (leaf.ndim - 2)])
+    def padded(leaf: Any) -> Array:
+        return _pad(leaf, [(0, 0), (0, more), *[(0, 0)] * (jnp.ndim(leaf) - 2)])
 
-    return dataclasses.replace(clips, **{name: padded(jnp.asarray(getattr(clips, name))) for name in clips_lib.TIMED})
+    return dataclasses.replace(clips, **{name: padded(getattr(clips, name)) for name in clips_lib.TIMED})
 
 
 def pad_instances(clips: Clips, instances: int) -> Clips:
@@ -159,8 +159,8 @@ def pad_instances(clips: Clips, instances: int) -> Clips:
     (`fit.for_clips`)."""
     more = instances - clips.num_instances
 
-    def padded(leaf: Array, mode: str) -> Array:
-        return jnp.pad(jnp.asarray(leaf), [(0, more), *[(0, 0)] * (jnp.ndim(leaf) - 1)], mode)
+    def padded(leaf: Any, mode: str) -> Array:
+        return _pad(leaf, [(0, more), *[(0, 0)] * (jnp.ndim(leaf) - 1)], mode)
 
     # Their images and lenses are like the last one's, so that none is the largest of all.
     values = {
@@ -168,8 +168,13 @@ def pad_instances(clips: Clips, instances: int) -> Clips:
         for field in dataclasses.fields(Clips)
         if field.name != "real"
     }
-    real = jnp.ones(clips.num_instances) if clips.real is None else jnp.asarray(clips.real)
+    real = np.ones(clips.num_instances, np.float32) if clips.real is None else clips.real
     return Clips(**values, real=padded(real, "constant"))
+
+
+def _pad(leaf: Any, widths: Any, mode: Any = "constant") -> Any:
+    """`jnp.pad`, but on the host for what is there: JAX would compile a program for every length of a clip."""
+    return np.pad(leaf, widths, mode) if isinstance(leaf, np.ndarray) else jnp.pad(leaf, widths, mode)
 
 
 # --- taking apart ---

@@ -21,6 +21,7 @@ from body_models.pytree import pytree
 from experiments.base.programs import Program
 from experiments.data import padding
 from experiments.data.dataset import Dataset
+from experiments.data.visible import reference, visible
 from experiments.evaluation import pose_errors
 from experiments.evaluation.pose_errors import In3D
 from experiments.results.fitted_motion import FittedMotion
@@ -115,26 +116,19 @@ def _groups(fits: Sequence[ToScore], frames: int | None) -> list[tuple[list[int]
 def _arrays_of(one: ToScore, frames: int) -> _Arrays:
     """The arrays of a fit (N, ...), padded, on the host."""
     dataset, fitted = padding.dataset(one.dataset, frames), one.fitted.padded(frames)
-    clips = dataset.clips
-    given, confidence = np.asarray(clips.keypoints), np.asarray(clips.confidence)
-    exists = (np.asarray(clips.frame_mask) > 0)[..., None]
-    annotated = np.isin(np.arange(given.shape[2]), dataset.annotated)
-    visible = (confidence > one.threshold) & annotated & exists
     hidden = None if one.hidden is None else padding.array(one.hidden, frames).astype(bool)
-    reference, scored, seen = (given, confidence), visible, visible if hidden is None else visible & ~hidden
-    if dataset.reference_2d is not None:
-        reference = dataset.reference_2d
-        scored = seen = (np.asarray(reference[1]) > one.threshold) & exists
+    keypoints, confidence, scored = reference(dataset, one.threshold)
     arrays: dict[str, Any] = {
         "predicted": fitted.scored_2d,
-        "given": given,
-        "reference": np.asarray(reference[0]),
-        "reference_confidence": np.asarray(reference[1]),
-        "seen": seen,
+        "given": np.asarray(dataset.clips.keypoints),
+        "reference": np.asarray(keypoints),
+        "reference_confidence": np.asarray(confidence),
+        # Other keypoints than the fit's own are all unknown to it.
+        "seen": scored if hidden is None or dataset.reference_2d is not None else scored & ~hidden,
         "scored": scored,
-        "hidden": None if hidden is None else visible & hidden,
+        "hidden": None if hidden is None else visible(dataset, one.threshold) & hidden,
         "diagonal": np.asarray(dataset.box_size),
-        "mask": np.asarray(clips.frame_mask),
+        "mask": np.asarray(dataset.clips.frame_mask),
         "in_3d": None if dataset.truth is None else pose_errors.gather(dataset, fitted),
     }
     return _Arrays(**arrays)
@@ -178,13 +172,13 @@ def _pixel_numbers(pixels: Array, shares: Array, boxes: Array, seen: Array) -> d
 def _paper_numbers(one: _Arrays) -> dict[str, Array]:
     """The paper's 2D numbers of ONE instance; hidden joints count like all others."""
     errors = metrics.reprojection_errors(one.predicted, one.reference)
-    errors, visible = errors[:, : metrics.PAPER_JOINTS], one.scored[:, : metrics.PAPER_JOINTS]
+    errors, seen = errors[:, : metrics.PAPER_JOINTS], one.scored[:, : metrics.PAPER_JOINTS]
     boxes = {
         "paper": losses.box_diagonal(one.reference, one.reference_confidence, visible_only=False),
         "visible_box": losses.box_diagonal(one.reference, one.reference_confidence, visible_only=True),
     }
-    shares = {f"pck_0.05/{name}": metrics.pck(errors, box, visible, 0.05) for name, box in boxes.items()}
-    return {"reprojection_px/paper": metrics.reprojection_mean(errors, visible, one.mask), **shares}
+    shares = {f"pck_0.05/{name}": metrics.pck(errors, box, seen, 0.05) for name, box in boxes.items()}
+    return {"reprojection_px/paper": metrics.reprojection_mean(errors, seen, one.mask), **shares}
 
 
 def _named(

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from experiments.base.text import duration
 from experiments.data.dataset import Dataset
@@ -43,7 +44,7 @@ def print_table(console: Console, dataset: Dataset, metrics: Mapping[str, Any], 
         f"{duration(metrics['seconds/fit'])} fitting"
     )
     page = next((name for name in ("report.html", "overview.png") if (output / name).exists()), "metrics.json")
-    console.print(f"Results: {output}/, of which {page} shows most")
+    console.print(f"Results: {output}/, of which {page} shows most", markup=False)
 
 
 def comparison_table(dataset: Dataset, metrics: Mapping[str, Any]) -> Table:
@@ -55,11 +56,12 @@ def comparison_table(dataset: Dataset, metrics: Mapping[str, Any]) -> Table:
     kind = ", synthetic clips" if dataset.synthetic else ""
     held_out = any(key.startswith("heldout_") for key in metrics)
     methods = [m for m in comparison.methods(dataset) if m == "fit" or f"mpjpe_mm/{m}" in metrics]
-    table = Table(title=f"{dataset.action}{kind}", title_justify="left")
+    # Names come from files: brackets in them are no markup.
+    table = Table(title=Text(f"{dataset.action}{kind}", "table.title"), title_justify="left")
     table.add_column("")
     table.add_column("unit")
     for method in methods:
-        table.add_column(_HEADINGS.get(method, method), justify="right")
+        table.add_column(Text(_HEADINGS.get(method, method)), justify="right")
     if held_out:
         table.add_column("hidden joints", justify="right")
     for label, unit, key, digits, factor in _ERRORS:

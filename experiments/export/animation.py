@@ -12,11 +12,11 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
+from body_models.posing import pose_in_chunks
 from experiments.results.reading import Run
 from nemo_jax import model
 
 Array = np.ndarray
-_CHUNK = 32  # frames posed at once: every length shares one compiled program, and no thousand meshes lie in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,28 +125,19 @@ def posed(
     body: smpl.SMPL,
 ) -> Animation:
     """The clip of a motion, its points found. Arguments as in `Animation`."""
-    frames = len(rotations)
-    fill = -frames % _CHUNK
-    # The last frame is posed again and again to fill the last chunk.
-    padded = [np.concatenate([array, np.repeat(array[-1:], fill, 0)]) for array in (rotations, translation)]
-    chunks = [array.reshape(-1, _CHUNK, *array.shape[1:]).astype(np.float32) for array in padded]
-    shape = jnp.asarray(betas, jnp.float32)
-    parts = [jax.device_get(_pose_chunk(body, shape, *chunk)) for chunk in zip(*chunks, strict=True)]
-    points = [np.concatenate(part)[:frames].astype(float) for part in zip(*parts, strict=True)]
+    found = pose_in_chunks(_pose, (body, betas), rotations, translation)
+    points = [part.astype(float) for part in found]
     return Animation(name, action, fps, phases, rotations, translation, betas, body, *points)
 
 
 _warp = jax.jit(model.warp)
 
 
-@jax.jit
-def _pose_chunk(body: smpl.SMPL, betas: jax.Array, rotations: jax.Array, translation: jax.Array):
-    def pose(rotation: jax.Array, move: jax.Array):
-        mesh = smpl.vertices(body, rotation, betas, move)
-        joints = smpl.joints(body, rotation, betas, move)
-        return joints, smpl.keypoints(body, rotation, betas, move), mesh[:, 1].min()
-
-    return jax.vmap(pose)(rotations, translation)
+def _pose(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, move: jax.Array):
+    """Joints (24, 3), keypoints (25, 3) and height of the lowest vertex () of ONE frame."""
+    body, betas = shaped
+    mesh = smpl.vertices(body, rotation, betas, move)
+    return smpl.joints(body, rotation, betas, move), smpl.keypoints(body, rotation, betas, move), mesh[:, 1].min()
 
 
 def marker_names() -> list[str]:

@@ -12,7 +12,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -39,6 +39,88 @@ class Snapshot:
     seconds: dict[str, float]
 
 
+class Packed(NamedTuple):
+    """A checkpoint to be written: the folder of all of its fit, its number, arrays, and what it says of itself."""
+
+    folder: Path
+    number: int
+    arrays: dict[str, Any]
+    about: dict[str, Any]
+
+
+class Writer:
+    """Writes checkpoints into the folder of one fit, one after another, in the background; a context, at whose end all are
+    there.
+
+    Raises:
+      UserError: by any method, where nothing can be written.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._open: ocp.CheckpointManager | None = None
+        self._unsealed: int | None = None
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # After an error too: what was saved before it counts, and a writer must not outlive the program.
+        self.close()
+
+    @property
+    def manager(self) -> ocp.CheckpointManager:
+        """Orbax's."""
+        if self._open is None:
+            options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, cleanup_tmp_directories=True)
+            try:
+                self._open = ocp.CheckpointManager(self._folder, options=options)
+            except OSError as error:
+                raise self._cannot_write(error) from error
+        return self._open
+
+    def write(self, packed: Packed) -> None:
+        """Begins to write."""
+        self.seal()
+        arguments = ocp.args.Composite(
+            arrays=ocp.args.StandardSave(packed.arrays), about=ocp.args.JsonSave(packed.about)
+        )
+        try:
+            self.manager.save(packed.number, args=arguments)
+        except _WRITING as error:
+            raise self._cannot_write(error) from error
+        self._unsealed = packed.number
+
+    def seal(self) -> None:
+        """Waits for the last checkpoint and writes the digests of its files."""
+        if self._unsealed is None:
+            return
+        number, self._unsealed = self._unsealed, None
+        folder = self._folder / str(number)
+        try:
+            self.manager.wait_until_finished()
+            with replacing(folder / SEAL) as temporary:
+                temporary.write_text(json.dumps(_digests(folder)))
+        except _WRITING as error:
+            raise self._cannot_write(error) from error
+
+    def close(self) -> None:
+        """Waits until all is written. Raises UserError: it cannot be."""
+        try:
+            self.seal()
+        finally:
+            if self._open is not None:
+                self._open.close()
+                self._open = None
+
+    def _cannot_write(self, error: Exception) -> UserError:
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0][:200]
+        return UserError(
+            f"{self._folder} cannot be written ({reason}); make room or choose another --output_dir, the same command then "
+            "continues from the checkpoint before"
+        )
+
+
 class Checkpoints:
     """The checkpoints of one fit in one folder; a context, at whose end all that was saved is on disk and sealed.
 
@@ -55,9 +137,7 @@ class Checkpoints:
         self, folder: Path, job: Job, identity: dict[str, str], shapes: Callable[[Job], Shapes] = shapes_of_one
     ):
         self._folder, self._job, self._identity = folder.absolute(), job, identity
-        self._shapes_of = shapes
-        self._open: ocp.CheckpointManager | None = None
-        self._unsealed: int | None = None
+        self._shapes_of, self._writer = shapes, Writer(self._folder)
         self.damaged: list[int] = []
 
     def __enter__(self) -> "Checkpoints":
@@ -65,30 +145,16 @@ class Checkpoints:
 
     def __exit__(self, *_: object) -> None:
         # After an error too: what was saved before it counts, and a writer must not outlive the program.
-        self.close()
-
-    def close(self) -> None:
-        """Waits until all is written. Raises UserError: it cannot be."""
-        try:
-            self._seal()
-        finally:
-            if self._open is not None:
-                self._open.close()
-                self._open = None
+        self._writer.close()
 
     def clear(self) -> None:
         """Deletes all of them."""
-        self.close()
+        self._writer.close()
         if self._folder.exists():
             shutil.rmtree(self._folder)
 
-    def save(self, snapshot: Snapshot) -> None:
-        """Writes in the background; the arrays are copied before this returns.
-
-        Raises:
-          UserError: this one, or the one before, cannot be written.
-        """
-        self._seal()
+    def packed(self, snapshot: Snapshot) -> Packed:
+        """A snapshot as `write_packed` writes it, also in another process; the arrays are copied."""
         arrays = {
             "carry": jax.tree.map(np.array, _named(snapshot.carry)),
             "key": np.array(jax.random.key_data(snapshot.key)),
@@ -107,13 +173,15 @@ class Checkpoints:
             "arrays": digest(arrays),
         }
         about["about"] = _digest_of(about)
-        arguments = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), about=ocp.args.JsonSave(about))
-        number = self._number(snapshot.position)
-        try:
-            self._manager.save(number, args=arguments)
-        except _WRITING as error:
-            raise self._cannot_write(error) from error
-        self._unsealed = number
+        return Packed(self._folder, self._number(snapshot.position), arrays, about)
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Writes in the background; the arrays are copied before this returns.
+
+        Raises:
+          UserError: this one, or the one before, cannot be written.
+        """
+        self._writer.write(self.packed(snapshot))
 
     def latest(self) -> Snapshot | None:
         """The newest that can be read, or None.
@@ -123,8 +191,8 @@ class Checkpoints:
         """
         if not self._folder.is_dir():
             return None
-        self._seal()
-        numbers = sorted(self._manager.all_steps(), reverse=True)
+        self._writer.seal()
+        numbers = sorted(self._writer.manager.all_steps(), reverse=True)
         self.damaged = []
         for number in numbers:
             about = self._about(number) if self._is_whole(number) else None
@@ -140,36 +208,6 @@ class Checkpoints:
                 "choose another --output_dir"
             )
         return None
-
-    @property
-    def _manager(self) -> ocp.CheckpointManager:
-        if self._open is None:
-            options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, cleanup_tmp_directories=True)
-            try:
-                self._open = ocp.CheckpointManager(self._folder, options=options)
-            except OSError as error:
-                raise self._cannot_write(error) from error
-        return self._open
-
-    def _cannot_write(self, error: Exception) -> UserError:
-        reason = getattr(error, "strerror", None) or str(error).split("\n")[0][:200]
-        return UserError(
-            f"{self._folder} cannot be written ({reason}); make room or choose another --output_dir, the same command then "
-            "continues from the checkpoint before"
-        )
-
-    def _seal(self) -> None:
-        """Waits for the last checkpoint and writes the digests of its files."""
-        if self._unsealed is None:
-            return
-        number, self._unsealed = self._unsealed, None
-        folder = self._folder / str(number)
-        try:
-            self._manager.wait_until_finished()
-            with replacing(folder / SEAL) as temporary:
-                temporary.write_text(json.dumps(_digests(folder)))
-        except _WRITING as error:
-            raise self._cannot_write(error) from error
 
     def _is_whole(self, number: int) -> bool:
         """Whether its files are as they were written; one that was cut off before the list of them is as good as its own
@@ -187,7 +225,7 @@ class Checkpoints:
     def _about(self, number: int) -> dict[str, Any] | None:
         """What a checkpoint says of itself; None where no fit of this kind would say it."""
         try:
-            about = self._manager.restore(number, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
+            about = self._writer.manager.restore(number, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
             if about["format"] != FORMAT or about["about"] != _digest_of(about):
                 return None
             # Another fit's stages are not this one's: its identity says what differs.
@@ -220,7 +258,7 @@ class Checkpoints:
                 },
             }
             arguments = ocp.args.Composite(arrays=ocp.args.StandardRestore(wanted))
-            arrays = self._manager.restore(number, args=arguments)["arrays"]
+            arrays = self._writer.manager.restore(number, args=arguments)["arrays"]
             seconds = {name: float(value) for name, value in about["seconds"].items()}
             if digest(arrays) != about["arrays"]:
                 return None
@@ -255,6 +293,12 @@ def _digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a checkpoint but its seal, by its path in the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(SEAL))
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def write_packed(packed: Packed) -> None:
+    """Writes a checkpoint and waits until it is there. Raises UserError: it cannot be."""
+    with Writer(packed.folder) as writer:
+        writer.write(packed)
 
 
 # How a difference is told whose values, digests, say nothing.

@@ -14,7 +14,7 @@ from body_models import loaders, smpl
 from experiments.data.dataset import Dataset
 from experiments.evaluation import scores, table
 from experiments.evaluation.scores import ToScore
-from experiments.fitting.checkpoints import Snapshot
+from experiments.fitting.checkpoints import Packed, Snapshot, write_packed
 from experiments.fitting.compiled_programs import History
 from experiments.fitting.inputs import Inputs
 from experiments.fitting.settings import Settings
@@ -33,7 +33,8 @@ Present = Callable[
 class Finished:
     """A fit that is done and scored, on the host.
 
-    numbers, each: as `scores.evaluate` gives them. seconds: spent so far, by name. The rest as in `inputs.Inputs`.
+    numbers, each: as `scores.evaluate` gives them. seconds: spent so far, by name. checkpoint: of its end, where it is
+    yet to be written. The rest as in `inputs.Inputs`.
     """
 
     settings: Settings
@@ -47,6 +48,7 @@ class Finished:
     history: History
     seconds: Mapping[str, float]
     device: str
+    checkpoint: Packed | None = None
 
     @property
     def mirrored(self) -> list[str]:
@@ -117,6 +119,9 @@ def write(
       The metrics, as `metrics.json` has them.
     """
     begun = time.perf_counter()
+    # First: from here on the fit need not be done again.
+    if fit.checkpoint is not None:
+        write_packed(fit.checkpoint)
     console = console or Console(quiet=True)
     output, dataset = fit.settings.output, fit.dataset
     settings = dataclasses.replace(fit.settings, fit=fit.config)
@@ -142,8 +147,16 @@ def write(
             **{f"version/{name}": version for name, version in versions().items()},
         }
 
-    body = _body(settings.body_model) if body is None else body
-    run = reading.of_run(output, dataset, fit.fitted, fit.config, body, dataclasses.asdict(fit.settings), metrics())
+    run = Run(
+        folder=output,
+        dataset=dataset,
+        params=fit.fitted.params,
+        config=fit.config,
+        body=_body(settings.body_model) if body is None else body,
+        settings=dataclasses.asdict(fit.settings),
+        metrics=metrics(),
+        answer=fit.fitted,
+    )
     present(run, fit.settings, fit.each, fit.notes, fit.hidden, fit.history, console)
     final = metrics()
     writing.write_json(output / "metrics.json", final)

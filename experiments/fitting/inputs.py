@@ -13,8 +13,8 @@ from body_models import loaders, smpl
 from experiments.data import holdout, resample
 from experiments.data.dataset import Dataset, HeadPoint
 from experiments.fitting import checkpoints, compiled_programs, prior_files
-from experiments.fitting.settings import Settings, size_of
-from experiments.loaders import registry
+from experiments.fitting.clips import read
+from experiments.fitting.settings import Settings
 from nemo_jax.fit import for_clips
 from nemo_jax.priors import Priors, published_limits
 from nemo_jax.stacking import Job
@@ -124,29 +124,6 @@ def load(settings: Settings, console: Console | None = None, cache: Cache | None
 def body_with(head_point: HeadPoint, body_model: str | None) -> smpl.SMPL:
     """The body whose keypoint 0 is the head point; `body_model` as the flag has it."""
     return loaders.load_body(body_model, keypoint_ids=[_HEAD_KEYPOINT[head_point], *jn.BODY_25[1:]])
-
-
-def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Dataset:
-    """The clips that the settings name."""
-    return registry.load(
-        settings.action,
-        settings.data_dir,
-        settings.dataset,
-        settings.max_instances,
-        settings.seed,
-        body,
-        videos=settings.videos,
-        openpose=settings.openpose,
-        init=settings.init,
-        person=settings.person,
-        pose_model=settings.pose_model,
-        ids=settings.ids,
-        image_size=size_of(settings.image_size) if settings.image_size else None,
-        fps=settings.fps,
-        focal_length=settings.focal_length,
-        cache_dir=settings.output / "detections",
-        console=console,
-    )
 
 
 def load_priors(settings: Settings) -> Priors:

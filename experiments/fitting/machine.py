@@ -40,14 +40,10 @@ class Lane:
         at = dataclasses.replace(self.at, position=chunk.position, carry=None, history=history)
         self.at = _later(at, {"before": seconds, "fit": seconds})
 
-    def save(self, carry: Any, number: int) -> None:
-        """Saves its own part of the stacked carry, which is on the host."""
-        self.at = dataclasses.replace(self.at, carry=self.part(carry, number))
-        self.checkpoints.save(self.at)
-
-    def part(self, carry: Any, number: int) -> Any:
-        """Its own part of a stacked carry on the host."""
-        return stacking.take_apart(carry, number, self.inputs.shapes.carry_at(self.at.position))
+    def take(self, carry: Any, number: int) -> None:
+        """Takes its own part of the stacked carry, which is on the host."""
+        own = stacking.take_apart(carry, number, self.inputs.shapes.carry_at(self.at.position))
+        self.at = dataclasses.replace(self.at, carry=own)
 
 
 def run(
@@ -58,12 +54,12 @@ def run(
     checkpoint_seconds: float,
     failed: Callable[[int, UserError], None],
 ) -> None:
-    """Runs all lanes to their ends, whose carries they then hold, on the host.
+    """Runs all lanes to their ends, whose carries they then hold, on the host; the ends are not saved yet.
 
     Args:
       lanes: by their numbers in the program, all of which stand at `position`; those that diverge are taken out.
       programs: of a stacked job of these fits. console: shows progress.
-      checkpoint_seconds: a chunk's end is saved when the last save is at least so long ago; the end always is.
+      checkpoint_seconds: a chunk's end is saved when the last save is at least so long ago.
       failed: is told of those that diverge.
     """
     if not lanes:
@@ -94,7 +90,9 @@ def run(
             if ended or now - saved >= max(checkpoint_seconds, cost / _SAVING_SHARE):
                 on_host = jax.tree.map(np.asarray, chunk.carry)
                 for number, lane in lanes.items():
-                    lane.save(on_host, number)
+                    lane.take(on_host, number)
+                    if not ended:
+                        lane.checkpoints.save(lane.at)
                 saved = time.perf_counter()
                 cost = saved - now
 

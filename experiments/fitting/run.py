@@ -15,7 +15,6 @@ from typing import Any
 
 from rich.console import Console
 
-from body_models import loaders
 from experiments.base import devices
 from experiments.base.errors import UserError
 from experiments.base.files import replacing
@@ -25,6 +24,7 @@ from experiments.data.dataset import Dataset, DatasetError
 from experiments.evaluation import summary
 from experiments.fitting import finishing, fits_table, inputs, machine, plan, processes
 from experiments.fitting.checkpoints import Checkpoints, Snapshot
+from experiments.fitting.clips import read_apart
 from experiments.fitting.compiled_programs import (
     CompiledFit,
     Position,
@@ -48,11 +48,12 @@ _ERRORS = (UserError, DatasetError)
 
 @dataclasses.dataclass(frozen=True)
 class Ready:
-    """A fit whose clips are read. found: its last checkpoint, or None."""
+    """A fit whose clips are read. found: where it stands, or None. saved: whether a checkpoint on disk says so too."""
 
     planned: Planned
     inputs: Inputs
     found: Snapshot | None
+    saved: bool = True
 
     @property
     def position(self) -> Position:
@@ -206,7 +207,9 @@ class Session:
                     self.fail(each.planned, error)
             failed = lambda number, error: self.fail(part[number].planned, error)
             machine.run(lanes, position, programs, self.console, self.checkpoint_seconds, failed)
-            ends = {number: dataclasses.replace(part[number], found=lane.at) for number, lane in lanes.items()}
+            ends = {
+                number: dataclasses.replace(part[number], found=lane.at, saved=False) for number, lane in lanes.items()
+            }
             return [(end, locks[number].pop_all()) for number, end in ends.items()]
 
     # --- writing ---
@@ -239,7 +242,8 @@ class Session:
             snapshots = [each.found for each in filled if each.found]
             finished = finishing.score(settings, own, snapshots, self.device, scoring.frames)
             for (each, lock), fit in zip(part, finished[: len(part)], strict=True):
-                self._write(each, fit, lock, workers)
+                packed = each.checkpoints().packed(each.found) if each.found and not each.saved else None
+                self._write(each, dataclasses.replace(fit, checkpoint=packed), lock, workers)
 
     def _write(self, each: Ready, fit: Finished, lock: contextlib.ExitStack, workers: Workers) -> None:
         if not self.settings.many and fit.mirrored:
@@ -295,16 +299,11 @@ class _Ahead(Cache):
         first = {inputs.dataset_key(planned.settings): planned.settings for planned in reversed(fits)}
         self._coming: dict[Any, Future[Dataset]] = {}
         if workers.apart and len(first) > 1:
-            self._coming = {key: workers.submit(_read, settings) for key, settings in first.items()}
+            self._coming = {key: workers.submit(read_apart, settings) for key, settings in first.items()}
 
     def get(self, key: tuple[Any, ...], read: Any) -> Any:
         coming = self._coming.get(key)
         return super().get(key, read if coming is None else coming.result)
-
-
-def _read(settings: Settings) -> Dataset:
-    """The clips of a fit, in another process."""
-    return inputs.read(settings, loaders.load_body(settings.body_model), None)
 
 
 def run(

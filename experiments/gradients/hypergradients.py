@@ -27,6 +27,7 @@ from experiments.base import devices
 from experiments.base.errors import UserError
 from experiments.data import holdout
 from experiments.data.dataset import Dataset
+from experiments.data.visible import visible
 from experiments.gradients import inputs
 from experiments.loaders import synthetic
 from experiments.results import reading
@@ -96,7 +97,7 @@ class Start(NamedTuple):
 
 def main() -> None:
     args = parse()
-    console = Console(highlight=False, soft_wrap=True)
+    console = inputs.plain_console()
     dataset, body, config = read(args)
     check(config, args.hyper)
     begun = time.perf_counter()
@@ -161,7 +162,7 @@ def prepare(dataset: Dataset, body: smpl.SMPL, config: FitConfig, seed: int, ste
     left = int((np.asarray(hidden_clips.confidence) > 0).sum())
     all_seen = int((np.asarray(dataset.clips.confidence) > 0).sum())
     seen, second = holdout.hold_out(hidden_clips, min(_SHARE * all_seen / left, 0.5), seed + 1, dataset.annotated)
-    usable = np.asarray(dataset.clips.confidence) > config.confidence_threshold
+    usable = visible(dataset, float(config.confidence_threshold), derived=True)
     hidden = Hidden(
         keypoints=jnp.asarray(dataset.clips.keypoints),
         validation=jnp.asarray(first & usable, jnp.float32),

@@ -22,7 +22,7 @@ from experiments.base.errors import UserError
 from experiments.data.dataset import Dataset
 from experiments.gradients import influence_plot, inputs
 from experiments.gradients.inputs import Posterior
-from experiments.show.style import RC
+from experiments.show.style import NO_FORMULAS, RC
 from nemo_jax import laplace
 from nemo_jax.laplace import Given, Tangents
 from nemo_jax.options import option
@@ -60,7 +60,7 @@ class Target:
 
 def main() -> None:
     args = parse()
-    console = Console(highlight=False, soft_wrap=True)
+    console = inputs.plain_console()
     dataset, given = inputs.load(args.results, args.output_dir, console, args.seed)
     target = find_target(dataset, given, args.instance, args.phase, args.joint)
     begun = time.perf_counter()
@@ -81,7 +81,7 @@ def main() -> None:
         f"{name(dataset, moved)} moved by {args.pixels:g} px and fitted again: {args.joint} moves by {_vector(found)} mm, "
         f"predicted {_vector(predicted)} mm (camera x, y, z; gradient left {max(end[1] for end in ends):.1e})"
     )
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context({**RC, **NO_FORMULAS}):
         at = (target.instance, target.frame, target.keypoint)
         inputs.save(influence_plot.draw(dataset, given, at, size), args.output_dir / "influence.png", console)
 

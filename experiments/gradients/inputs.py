@@ -15,6 +15,7 @@ from absl import flags as absl_flags
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from body_models import joints as jn
 from experiments.base import devices, flags, shared_options, stopping
@@ -28,7 +29,7 @@ from experiments.results import reading
 from experiments.show.figures import run_pictures
 from experiments.show.presentation import PARTS, write_all
 from nemo_jax import clips as clips_lib
-from nemo_jax import laplace, model, residuals, stages
+from nemo_jax import laplace, losses, model, residuals, stages
 from nemo_jax.clips import Clips
 from nemo_jax.laplace import Given, Tangents
 from nemo_jax.objective import Batch
@@ -97,6 +98,12 @@ def from_mid_hip(keypoints: Array) -> Array:
     return keypoints - keypoints[..., middle : middle + 1, :]
 
 
+def visible(given: Given) -> np.ndarray:
+    """Which keypoints (N, T, K) the fit used."""
+    clips = given.clips
+    return np.asarray(losses.visible(clips.confidence, clips.frame_mask, given.config.confidence_threshold)) > 0
+
+
 def phases(given: Given) -> np.ndarray:
     """Fitted phase (N, T) of every frame."""
     return np.asarray(_phases(given))
@@ -138,6 +145,11 @@ def command(main: Callable[[], None]) -> None:
     except (UserError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def plain_console() -> Console:
+    """Standard output. Names of clips and folders come from files: brackets in them are no markup."""
+    return Console(highlight=False, soft_wrap=True, markup=False)
 
 
 def load(results: str | None, output: Path, console: Console, seed: int = 0) -> tuple[Dataset, Given]:
@@ -210,10 +222,10 @@ def save(figure: Figure, path: Path, console: Console) -> None:
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
-    """A table of numbers; floats with four digits."""
-    made = Table(title=title, title_justify="left")
+    """A table of numbers; floats with four digits. Text is shown as it is, brackets included."""
+    made = Table(title=Text(title, "table.title"), title_justify="left")
     for column in columns:
         made.add_column(column, justify="right" if column != columns[0] else "left")
     for row in rows:
-        made.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+        made.add_row(*(f"{value:.4g}" if isinstance(value, float) else Text(str(value)) for value in row))
     return made

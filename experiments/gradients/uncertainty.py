@@ -22,7 +22,7 @@ from body_models import joints as jn
 from experiments.data.dataset import Dataset
 from experiments.gradients import inputs, uncertainty_plot
 from experiments.gradients.inputs import Posterior
-from experiments.show.style import RC
+from experiments.show.style import NO_FORMULAS, RC
 from nemo_jax import laplace
 from nemo_jax.laplace import Given, Tangents
 from nemo_jax.options import option
@@ -75,7 +75,7 @@ class Calibration(NamedTuple):
 
 def main() -> None:
     args = parse()
-    console = Console(highlight=False, soft_wrap=True)
+    console = inputs.plain_console()
     dataset, given = inputs.load(args.results, args.output_dir, console, args.seed)
     begun = time.perf_counter()
     posterior = inputs.posterior(given, args.spread, args.directions)
@@ -93,7 +93,7 @@ def main() -> None:
         console.print("There is no ground truth to calibrate the bands by: they are drawn with scale 1")
     else:
         scale = report_calibration(errors, found.deviation, exists, console)
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context({**RC, **NO_FORMULAS}):
         picture = uncertainty_plot.draw(dataset, given, found, errors, scale, args.joints)
         inputs.save(picture, args.output_dir / "uncertainty.png", console)
 
@@ -180,7 +180,7 @@ def calibrate(errors: np.ndarray, deviation: np.ndarray, mask: np.ndarray, scale
 
 def report(given: Given, deviation: np.ndarray, exists: np.ndarray, console: Console) -> None:
     """Prints standard deviations by joint, along and across the ray, and those of detected and lost joints."""
-    usable = np.asarray(given.clips.confidence) > float(given.config.confidence_threshold)
+    usable = inputs.visible(given)
     mm = 1e3 * deviation
     across, along = np.sqrt((mm[..., :2] ** 2).mean(-1)), mm[..., 2]
     rows = []

@@ -18,11 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import loaders, smpl
+from body_models.posing import pose_in_chunks
 from experiments.base import files
 from experiments.base.errors import UserError
 from experiments.data import neutral
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.results.fitted_motion import FittedMotion, predict
+from experiments.results.truth import AlignedTruth, onto_fit
 from nemo_jax import mirror, model, rotations
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
@@ -34,16 +36,21 @@ PARAMS, CLIPS = "params.npz", "clips"
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """folder: of the results. dataset: the clips as read, nothing hidden. params: learned. config: of the fit. body: with
-    the nose as keypoint 0. settings: `config.json`; metrics: `metrics.json`."""
+    """One fit and what it was fitted to.
+
+    folder: of the results. dataset: the clips as read, nothing hidden. params: learned. config: of the fit. body: with
+    the nose as keypoint 0. settings: `config.json`; metrics: `metrics.json`. answer: `fitted`, where it is known already;
+    None computes it when it is first asked for.
+    """
 
     folder: Path
     dataset: Dataset
     params: Params
     config: FitConfig
     body: smpl.SMPL
-    settings: Mapping[str, Any]
-    metrics: Mapping[str, Any]
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    answer: FittedMotion | None = None
 
     @functools.cached_property
     def assets(self) -> Assets:
@@ -54,8 +61,20 @@ class Run:
     @functools.cached_property
     def fitted(self) -> FittedMotion:
         """The fit's answer on every frame."""
+        if self.answer is not None:
+            return self.answer
         clips = jax.tree.map(jnp.asarray, self.dataset.clips)
         return predict(self.params, self.assets, self.body, self.config, clips)
+
+    @functools.cached_property
+    def truth(self) -> AlignedTruth | None:
+        """The true motion, each clip moved as a whole onto its fit; None where nobody knows it."""
+        return onto_fit(self.dataset, self.fitted)
+
+    @property
+    def threshold(self) -> float:
+        """Confidence above which a keypoint counts as visible."""
+        return float(np.asarray(self.config.confidence_threshold))
 
     def num_frames(self, instance: int) -> int:
         return int(np.asarray(self.dataset.clips.frame_mask[instance]).sum())
@@ -76,13 +95,11 @@ class Run:
 
     def vertices(self, instance: int, rotation: Array, translation: Array) -> Array:
         """Mesh (P, V, 3) in the world, metres, of motions as the methods above give them, in the instance's own shape."""
-        betas = jnp.asarray(self.params.betas[instance])
-        return np.asarray(_meshes(self.body, jnp.asarray(rotation), betas, jnp.asarray(translation)))
+        return pose_in_chunks(_mesh, (self.body, self.params.betas[instance]), rotation, translation)
 
     def joints(self, instance: int, rotation: Array, translation: Array) -> Array:
         """The 24 joints (P, 24, 3) in the world, metres."""
-        betas = jnp.asarray(self.params.betas[instance])
-        return np.asarray(_joints(self.body, jnp.asarray(rotation), betas, jnp.asarray(translation)))
+        return pose_in_chunks(_joints, (self.body, self.params.betas[instance]), rotation, translation)
 
 
 @jax.jit
@@ -97,37 +114,20 @@ def _of_instance(params: Params, config: FitConfig, instance: int, raw_phases: j
     return jax.vmap(mirror.mirror_motion, (0, 0, None))(*motion, params.mirrored[instance])
 
 
-@jax.jit
-def _meshes(body: smpl.SMPL, rotation: jax.Array, betas: jax.Array, translation: jax.Array) -> jax.Array:
-    # A few bodies at a time: a thousand meshes at once would not fit a laptop.
-    return jax.lax.map(
-        lambda both: smpl.vertices(body, both[0], betas, both[1]), (rotation, translation), batch_size=16
-    )
+# Of ONE frame, in a body and a shape that all frames share.
 
 
-@jax.jit
-def _joints(body: smpl.SMPL, rotation: jax.Array, betas: jax.Array, translation: jax.Array) -> jax.Array:
-    return jax.vmap(smpl.joints, (None, 0, None, 0))(body, rotation, betas, translation)
+def _mesh(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, translation: jax.Array) -> jax.Array:
+    return smpl.vertices(shaped[0], rotation, shaped[1], translation)
+
+
+def _joints(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, translation: jax.Array) -> jax.Array:
+    return smpl.joints(shaped[0], rotation, shaped[1], translation)
 
 
 def axis_angles(rotation: Array) -> Array:
     """Axis-angle (..., 24, 3) of rotations (..., 24, 3, 3)."""
     return np.asarray(rotations.matrix_to_axis_angle(jnp.asarray(rotation)))
-
-
-def of_run(
-    folder: Path,
-    dataset: Dataset,
-    fitted: FittedMotion,
-    config: FitConfig,
-    body: smpl.SMPL,
-    settings: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-) -> Run:
-    """What `load` would read from the folder of a run that has just finished, its answer taken as it is."""
-    run = Run(folder, dataset, fitted.params, config, body, settings, metrics)
-    vars(run)["fitted"] = fitted  # in the place of the cached one
-    return run
 
 
 def write(folder: Path, dataset: Dataset, params: Params) -> None:

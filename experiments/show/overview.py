@@ -4,11 +4,9 @@ A page is one axes with a unit square per picture, so that it draws in a second 
 """
 
 import dataclasses
-import functools
 import textwrap
 from collections.abc import Sequence
 
-import jax
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,11 +16,10 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from body_models import joints as jn
-from experiments.data import padding, pictures
-from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import FittedMotion
+from experiments.data import pictures
+from experiments.data.visible import visible
+from experiments.results.reading import Run
 from experiments.show.style import CENTRE, LEFT, RIGHT, SHADE, TRUTH
-from nemo_jax import metrics
 
 matplotlib.use("Agg")
 
@@ -38,23 +35,19 @@ _GROUND = 0.07  # height of the ground line in a cell
 
 @dataclasses.dataclass(frozen=True)
 class Overview:
-    """What the pages draw. hidden (N, T, K): joints hidden from the fit, or None. truth (N, T, K, 3): true joints moved
-    onto the fitted ones, or None. threshold: confidence above which an input joint is drawn. across (3,): what points to
-    the right in the fixed view of the 3D bodies."""
+    """What the pages draw. hidden (N, T, K): joints hidden from the fit, or None. visible (N, T, K): input joints that are
+    drawn. across (3,): what points to the right in the fixed view of the 3D bodies."""
 
-    dataset: Dataset
-    fitted: FittedMotion
+    run: Run
     hidden: np.ndarray | None
-    truth: np.ndarray | None
-    threshold: float
+    visible: np.ndarray
     across: np.ndarray
 
 
-def make_scene(dataset: Dataset, fitted: FittedMotion, hidden: np.ndarray | None, threshold: float) -> Overview:
-    truth = None if dataset.truth is None else _aligned_truth(dataset, fitted)
-    exists = np.asarray(dataset.clips.frame_mask) > 0
-    across = widest_direction(np.asarray(fitted.prediction.keypoints)[exists])
-    return Overview(dataset, fitted, hidden, truth, threshold, across)
+def make_scene(run: Run, hidden: np.ndarray | None) -> Overview:
+    exists = np.asarray(run.dataset.clips.frame_mask) > 0
+    across = widest_direction(np.asarray(run.fitted.prediction.keypoints)[exists])
+    return Overview(run, hidden, visible(run.dataset, run.threshold, derived=True), across)
 
 
 def widest_direction(joints: np.ndarray) -> np.ndarray:
@@ -94,23 +87,23 @@ def draw_page(scene: Overview, instances: Sequence[int], title: str) -> Figure:
 
 
 def _row_label(scene: Overview, instance: int) -> str:
-    frames = int(np.asarray(scene.dataset.clips.frame_mask[instance]).sum())
-    mirrored = "\nmirrored" if scene.fitted.params.mirrored[instance] > 0.5 else ""
-    name = "\n".join(textwrap.wrap(scene.dataset.names[instance], 24))
+    frames = scene.run.num_frames(instance)
+    mirrored = "\nmirrored" if scene.run.fitted.params.mirrored[instance] > 0.5 else ""
+    name = "\n".join(textwrap.wrap(scene.run.dataset.names[instance], 24))
     return f"{name}\n{frames} frames{mirrored}"
 
 
 def _draw_row(axes: Axes, scene: Overview, instance: int, row: int) -> None:
     frames = _frames_at_phases(scene, instance)
-    clips = scene.dataset.clips
-    visible = np.asarray(clips.confidence[instance]) > scene.threshold
-    predicted = scene.fitted.scored_2d[instance]
-    boxes = [_bounds(np.asarray(clips.keypoints[instance, f]), visible[f], predicted[f]) for f in frames]
+    clips, fitted, truth = scene.run.dataset.clips, scene.run.fitted, scene.run.truth
+    shown = scene.visible[instance]
+    predicted = fitted.scored_2d[instance]
+    boxes = [_bounds(np.asarray(clips.keypoints[instance, f]), shown[f], predicted[f]) for f in frames]
     side = 1.15 * max(max(high - low) for low, high in boxes)
-    joints = np.asarray(scene.fitted.prediction.keypoints[instance])
+    joints = np.asarray(fitted.prediction.keypoints[instance])
     exists = np.asarray(clips.frame_mask[instance]) > 0
     ground = np.percentile(joints[exists][..., 1].min(-1), 10)
-    seen = pictures.frames(scene.dataset, instance, frames)
+    seen = pictures.frames(scene.run.dataset, instance, frames)
     for column, (frame, (low, high), picture) in enumerate(zip(frames, boxes, seen, strict=True)):
         corner = (low + high) / 2 - side / 2
         cell = np.array([2 * column, row], float)
@@ -120,23 +113,20 @@ def _draw_row(axes: Axes, scene: Overview, instance: int, row: int) -> None:
             return cell + (pixels - corner) / side
 
         _draw_skeleton(axes, place(predicted[frame]), cell, halo=True)
-        _draw_inputs(
-            axes, place(np.asarray(clips.keypoints[instance, frame])), visible[frame], scene, instance, frame, cell
-        )
+        _draw_inputs(axes, place(np.asarray(clips.keypoints[instance, frame])), scene, instance, frame, cell)
         beside = cell + [1, 0]
         axes.plot(beside[0] + np.array([0.06, 0.94]), np.full(2, beside[1] + 1 - _GROUND), color="0.75", lw=1, zorder=1)
         centre = joints[frame, _MID_HIP]
-        if scene.truth is not None:
-            _draw_skeleton(
-                axes, _view(scene.truth[instance, frame], centre, ground, beside, scene.across), beside, colour=TRUTH
-            )
+        if truth is not None and truth.mask[instance, frame]:
+            true = _view(truth.joints[instance, frame], centre, ground, beside, scene.across)
+            _draw_skeleton(axes, true, beside, colour=TRUTH)
         _draw_skeleton(axes, _view(joints[frame], centre, ground, beside, scene.across), beside)
 
 
 def _frames_at_phases(scene: Overview, instance: int) -> list[int]:
     """The frame of the instance whose warped phase is nearest to each column's."""
-    exists = np.asarray(scene.dataset.clips.frame_mask[instance]) > 0
-    phases = np.where(exists, scene.fitted.prediction.phase[instance], np.inf)
+    exists = np.asarray(scene.run.dataset.clips.frame_mask[instance]) > 0
+    phases = np.where(exists, scene.run.fitted.prediction.phase[instance], np.inf)
     return [int(np.argmin(np.abs(phases - phase))) for phase in np.linspace(0, 1, COLUMNS)]
 
 
@@ -181,10 +171,8 @@ def _draw_skeleton(
     axes.add_collection(LineCollection(segments, colors=colours, linewidths=width, capstyle="round", zorder=3))
 
 
-def _draw_inputs(
-    axes: Axes, points: np.ndarray, visible: np.ndarray, scene: Overview, instance: int, frame: int, cell: np.ndarray
-) -> None:
-    shown = visible & _inside(points, cell)
+def _draw_inputs(axes: Axes, points: np.ndarray, scene: Overview, instance: int, frame: int, cell: np.ndarray) -> None:
+    shown = scene.visible[instance, frame] & _inside(points, cell)
     hidden = np.zeros_like(shown) if scene.hidden is None else scene.hidden[instance, frame]
     seen, unseen = shown & ~hidden, shown & hidden
     axes.scatter(*points[seen].T, s=10, c=_COLOURS[seen], edgecolors="white", linewidths=0.6, zorder=4)
@@ -203,20 +191,6 @@ def _view(joints: np.ndarray, centre: np.ndarray, ground: float, cell: np.ndarra
     return cell + np.stack([0.5 + right / _METRES, 1 - _GROUND - up / _METRES], -1)
 
 
-def _aligned_truth(dataset: Dataset, fitted: FittedMotion) -> np.ndarray:
-    """True joints (N, T, K, 3), each clip moved as a whole onto its fit, without scale."""
-    assert dataset.truth is not None
-    n, t, k, _ = np.shape(dataset.truth.joints)
-    slots = padding.slots(t)
-    true, seen = (padding.array(x, slots) for x in (dataset.truth.joints, fitted.prediction.keypoints))
-    weights = np.repeat(padding.array(dataset.clips.frame_mask, slots), k, axis=1)
-    aligned = _moved_onto(true.reshape(n, slots * k, 3), seen.reshape(n, slots * k, 3), weights)
-    return np.asarray(aligned).reshape(n, slots, k, 3)[:, :t]
-
-
-_moved_onto = jax.jit(jax.vmap(functools.partial(metrics.similarity_align, with_scale=False)))
-
-
 def _legend(scene: Overview) -> list[Line2D]:
     handles = [
         Line2D([], [], color=LEFT, lw=2, label="left"),
@@ -226,6 +200,6 @@ def _legend(scene: Overview) -> list[Line2D]:
     ]
     if scene.hidden is not None:
         handles.append(Line2D([], [], color="black", marker="x", ls="", ms=5, label="hidden from the fit"))
-    if scene.truth is not None:
+    if scene.run.truth is not None:
         handles.append(Line2D([], [], color=TRUTH, lw=2, label="truth, moved onto the fit"))
     return handles

@@ -29,27 +29,29 @@ def write_all(
     history: Mapping[str, Mapping[str, np.ndarray]],
     console: Console,
 ) -> None:
-    """Writes the run's pictures and the parts that the settings ask for, and deletes what an older fit left of the others.
+    """Writes the pictures of a run and the parts that the settings ask for into its folder, and deletes what an older fit
+    left of the others.
 
     Args:
       run: the fit, as a later command would read it from its folder.
+      settings: as the command line gave them.
       each: numbers of each clip, as `instances.json` has them. notes: sentences for the user.
+      hidden: (N, T, K), true where a keypoint was hidden from the fit; None where none was.
+      history: losses of every step, by stage and term.
     """
-    output, dataset, fitted, body = settings.output, run.dataset, run.fitted, run.body
-    threshold = float(np.asarray(run.config.confidence_threshold))
     if settings.overview:
-        run_pictures.write_all(output, dataset, fitted, history, hidden, threshold)
+        run_pictures.write_all(run, history, hidden)
     else:
-        run_pictures.delete_all(output)
+        run_pictures.delete_all(run.folder)
     parts: dict[str, Callable[[], Any]] = {
-        "overlay": lambda: overlay.write_all(output, dataset, fitted, body, console, settings.compare),
-        "figures": lambda: figures.write_all(output, dataset, fitted, body, run.config, threshold),
-        "viewer": lambda: page.write(output / PARTS["viewer"], run),
+        "overlay": lambda: overlay.write_all(run, console, settings.compare),
+        "figures": lambda: figures.write_all(run),
+        "viewer": lambda: page.write(run.folder / PARTS["viewer"], run),
         # Last, as it shows and links what is there by then.
-        "report": lambda: report.write(output, dataset, fitted, body, run.metrics, each, notes, settings, threshold),
+        "report": lambda: report.write(run, settings, each, notes),
     }
     for name, write in parts.items():
-        path = output / PARTS[name]
+        path = run.folder / PARTS[name]
         if getattr(settings, name):
             begun = time.perf_counter()
             write()

@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
+from body_models.posing import pose_in_chunks
 from experiments.data.camera import Camera
 from nemo_jax.instances import Instance
 from nemo_jax.options import option
@@ -110,6 +111,9 @@ class Observation:
     clean: Array
 
 
+_CHUNK = 128  # frames posed at once
+
+
 def observe(rng: np.random.Generator, body: smpl.SMPL, motion: Motion, model: ObservationModel) -> Observation:
     """Films one motion with a camera drawn from the model. Equal generators give equal observations."""
     joints = body_keypoints(body, motion.pose, motion.betas) + motion.translation[:, None]
@@ -131,18 +135,15 @@ def observe(rng: np.random.Generator, body: smpl.SMPL, motion: Motion, model: Ob
 
 def body_keypoints(body: smpl.SMPL, pose: Array, betas: Array) -> Array:
     """BODY_25 joints (F, 25, 3), metres, of axis-angle poses (F, 24, 3) with zero translation, float64."""
-    frames = len(pose)
-    block = 128  # lengths are rounded up, so that clips of different lengths share one compiled program
-    rotations = np.tile(np.eye(3, dtype=np.float32), (-(-frames // block) * block, jn.NUM_JOINTS, 1, 1))
-    rotations[:frames] = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(frames, -1, 3, 3)
+    rotations = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(len(pose), -1, 3, 3)
     shape = np.zeros(body.num_betas, np.float32)
     shape[: len(betas)] = betas[: body.num_betas]
-    return np.asarray(_keypoints(body, jnp.asarray(rotations), jnp.asarray(shape)), float)[:frames]
+    return pose_in_chunks(_keypoints, (body, shape), rotations, size=_CHUNK).astype(float)
 
 
-@jax.jit
-def _keypoints(body: smpl.SMPL, rotations: jax.Array, betas: jax.Array) -> jax.Array:
-    return jax.vmap(lambda r: smpl.keypoints(body, r, betas, jnp.zeros(3)))(rotations)
+def _keypoints(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array) -> jax.Array:
+    """BODY_25 joints (25, 3) of ONE frame."""
+    return smpl.keypoints(shaped[0], rotation, shaped[1], jnp.zeros(3))
 
 
 def draw_camera(rng: np.random.Generator, joints: Array, model: ObservationModel) -> Camera:

@@ -70,6 +70,16 @@ def saved_run(tiny_dataset, tiny_fitted, tiny_config, tiny_body_file, tmp_path_f
 
 
 @pytest.fixture(scope="session")
+def make_run(tiny_body, tiny_config):
+    """Makes the run of a fit whose answer is known: (dataset, fitted, folder, body=, settings=, metrics=) -> `Run`."""
+
+    def make(dataset, fitted, folder=Path("no folder"), body=tiny_body, **about):
+        return reading.Run(Path(folder), dataset, fitted.params, tiny_config, body, **about, answer=fitted)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def perfect(tiny_dataset, tiny_fitted):
     """A fit that is the truth, seen by the true cameras."""
     truth, cameras = tiny_dataset.truth, tiny_dataset.cameras

@@ -5,35 +5,24 @@ from pathlib import Path
 
 import matplotlib
 
-from body_models import smpl
-from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import FittedMotion
+from experiments.results.reading import Run
 from experiments.show.figures import comparison, curves, joint_errors, rollout, sheet
-from nemo_jax.config import FitConfig
 
 FOLDER = "figures"
 NAMES = ("rollout", "comparison", "phase_curves", "trajectories", "joint_errors")
 
 
-def write_all(
-    output: Path, dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL, config: FitConfig, threshold: float
-) -> list[Path]:
-    """Writes `figures/<name>.png` and `.pdf` for each of `NAMES`, and returns their paths.
-
-    Args:
-      output: the results folder.
-      body: the body that was fitted, with the nose as keypoint 0. config: of the fit.
-      threshold: confidence above which an input joint is scored.
-    """
+def write_all(run: Run) -> list[Path]:
+    """Writes `figures/<name>.png` and `.pdf` for each of `NAMES` into the run's folder, and returns their paths."""
+    drawn = {
+        "rollout": rollout.draw,
+        "comparison": comparison.draw,
+        "phase_curves": curves.draw_phases,
+        "trajectories": curves.draw_trajectories,
+        "joint_errors": joint_errors.draw,
+    }
     with matplotlib.rc_context(sheet.RC):
-        drawn = {
-            "rollout": lambda: rollout.draw(dataset, fitted, body, config),
-            "comparison": lambda: comparison.draw(dataset, fitted, body),
-            "phase_curves": lambda: curves.draw_phases(dataset, fitted),
-            "trajectories": lambda: curves.draw_trajectories(dataset, fitted),
-            "joint_errors": lambda: joint_errors.draw(dataset, fitted, body, threshold),
-        }
-        return [path for name in NAMES for path in sheet.save(drawn[name](), output / FOLDER, name)]
+        return [path for name in NAMES for path in sheet.save(drawn[name](run), run.folder / FOLDER, name)]
 
 
 def remove(output: Path) -> None:

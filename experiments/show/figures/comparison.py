@@ -13,18 +13,19 @@ from body_models import joints as jn
 from body_models import smpl
 from experiments.data import pictures
 from experiments.data.dataset import Dataset
+from experiments.results import equal_phases
 from experiments.results.fitted_motion import FittedMotion
+from experiments.results.reading import Run
 from experiments.show.figures import posed
 from experiments.show.figures.sheet import Grid, kind, row_label
 from experiments.show.overview import spread
 from experiments.show.render import bodies, marks, views
-from experiments.show.render.overlay import Overlay
 from experiments.show.render.rasterizer import Projection
 from experiments.show.render.shading import Mesh
 from experiments.show.render.shading import draw as draw_meshes
 from experiments.show.render.views import View
 from experiments.show.style import CENTRE, FIT, INITIAL, TRUTH
-from nemo_jax import metrics, rotations
+from nemo_jax import rotations
 
 Array = np.ndarray
 
@@ -54,8 +55,9 @@ class _Body:
         return self.camera.focal * self.mesh[:, :2] / depth + self.camera.principal
 
 
-def draw(dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL) -> Figure:
+def draw(run: Run) -> Figure:
     """At most `ROWS` clips; columns are there for what the clips have."""
+    dataset, fitted = run.dataset, run.fitted
     chosen = spread(len(dataset.names), ROWS)
     moment = fastest_phase(dataset, fitted)
     has = {"initial": bool(np.any(dataset.clips.init_mask)), "fit": True, "truth": dataset.truth is not None}
@@ -64,7 +66,7 @@ def draw(dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL) -> Figure:
     cells, labels = [], []
     for instance in chosen:
         frame = frame_at(dataset, fitted, instance, moment)
-        cells.append(_row(Overlay(dataset, fitted, body), instance, frame, methods, grid.pixels))
+        cells.append(_row(run, instance, frame, methods, grid.pixels))
         labels.append(row_label(dataset, instance, f"frame {frame}"))
     groups = [(1, len(methods), "from the camera"), (1 + len(methods), 2 * len(methods), "from the side")]
     columns = ["input", *methods, *methods]
@@ -80,12 +82,8 @@ def fastest_phase(dataset: Dataset, fitted: FittedMotion) -> float:
     grid = np.linspace(0, 1, 101)
     total = np.zeros(100)
     for instance in range(len(dataset.names)):
-        frames = int(np.asarray(dataset.clips.frame_mask[instance]).sum())
-        joints = np.asarray(fitted.prediction.keypoints)[instance, :frames, : metrics.PAPER_JOINTS]
-        flat = (joints - joints[:, _MID_HIP : _MID_HIP + 1]).reshape(frames, -1)
-        phase = np.maximum.accumulate(np.asarray(fitted.prediction.phase)[instance, :frames])
-        even = np.stack([np.interp(grid, phase, values) for values in flat.T], -1)
-        total += np.linalg.norm(np.diff(even, axis=0).reshape(100, -1, 3), axis=-1).mean(-1)
+        even = equal_phases.joints_at(dataset, fitted, instance, grid)
+        total += np.linalg.norm(np.diff(even, axis=0), axis=-1).mean(-1)
     smooth = np.convolve(total, np.ones(10), "valid")
     return float(grid[np.argmax(smooth) + 5])
 
@@ -102,19 +100,19 @@ def frame_at(dataset: Dataset, fitted: FittedMotion, instance: int, phase: float
     return int(np.argmin(np.where(usable, away, away + 10)))
 
 
-def _row(scene: Overlay, instance: int, frame: int, methods: list[str], size: tuple[int, int]) -> list[Array | None]:
-    dataset = scene.dataset
+def _row(run: Run, instance: int, frame: int, methods: list[str], size: tuple[int, int]) -> list[Array | None]:
+    dataset = run.dataset
     image_size = np.asarray(dataset.clips.image_size[instance], float)
     seen = np.asarray(dataset.clips.confidence[instance, frame]) > 0
     joints = np.asarray(dataset.clips.keypoints[instance, frame])
-    shown = {name: _body(scene, instance, frame, name) for name in methods}
+    shown = {name: _body(run, instance, frame, name) for name in methods}
     points = [joints[seen], *(one.pixels for one in shown.values() if one is not None)]
     view = views.around(np.concatenate(points), image_size, _ASPECT, size, margin=0.06)
     picture = next(pictures.frames(dataset, instance, [frame]))
     background = views.background(picture, image_size, view)
     cells: list[Array | None] = [_input(background, view.place(joints), seen)]
     for name, one in shown.items():
-        cells.append(None if one is None else _over(background, one, name, scene.body, view, picture is None))
+        cells.append(None if one is None else _over(background, one, name, run.body, view, picture is None))
     # All at the same scale, the largest at which they fit.
     there = [one for one in shown.values() if one is not None]
     reach = np.max([np.abs((one.mesh - one.root) @ _SIDE.T)[:, :2].max(0) for one in there], axis=0)
@@ -124,7 +122,7 @@ def _row(scene: Overlay, instance: int, frame: int, methods: list[str], size: tu
             cells.append(None)
         else:
             place = (size[0] / 2, size[1] / 2)
-            faces = np.asarray(scene.body.faces)
+            faces = np.asarray(run.body.faces)
             cells.append(posed.picture(one.mesh, faces, _COLOURS[name], _SIDE, one.root, scale, place, size))
     return cells
 
@@ -149,25 +147,25 @@ def _over(background: Array, one: _Body, name: str, body: smpl.SMPL, view: View,
     return draw_meshes(background, [mesh], camera)
 
 
-def _body(scene: Overlay, instance: int, frame: int, name: str) -> _Body | None:
+def _body(run: Run, instance: int, frame: int, name: str) -> _Body | None:
     """A method's body in a frame; None where it has none."""
-    dataset, fitted, body = scene.dataset, scene.fitted, scene.body
+    fitted = run.fitted
     turn, move = fitted.camera_from_world[instance], fitted.camera_translation[instance]
     root = np.asarray(fitted.prediction.keypoints)[instance, frame, _MID_HIP] @ turn.T + move
-    camera = bodies.camera(dataset, fitted, instance)
+    camera = bodies.camera(run, instance)
     if name == "fit":
-        return _Body(next(bodies.of_fit(fitted, body, instance, [frame])), root, camera)
+        return _Body(next(bodies.of_fit(run, instance, [frame])), root, camera)
     if name == "initial":
-        mesh = next(bodies.of_initial(dataset, fitted, body, instance, [frame]))
+        mesh = next(bodies.of_initial(run, instance, [frame]))
         return None if mesh is None else _Body(mesh, root, camera)
-    return _truth(scene, instance, frame, camera)
+    return _truth(run, instance, frame, camera)
 
 
-def _truth(scene: Overlay, instance: int, frame: int, fitted_camera: Projection) -> _Body:
+def _truth(run: Run, instance: int, frame: int, fitted_camera: Projection) -> _Body:
     """The true body, seen by its own camera where that is known, else moved onto the fit."""
-    dataset, fitted, body = scene.dataset, scene.fitted, scene.body
-    truth = dataset.truth
-    assert truth is not None
+    dataset, fitted, body = run.dataset, run.fitted, run.body
+    truth, aligned = dataset.truth, run.truth
+    assert truth is not None and aligned is not None
     betas = np.zeros((1, body.num_betas), np.float32)
     given = np.asarray(truth.betas)[instance, : body.num_betas]
     betas[0, : len(given)] = given
@@ -181,12 +179,6 @@ def _truth(scene: Overlay, instance: int, frame: int, fitted_camera: Projection)
         principal = np.asarray(own.image_size) / 2
         camera = dataclasses.replace(fitted_camera, focal=float(own.focal), principal=principal)
         return _Body(own.to_camera(mesh), own.to_camera(root), camera)
-    frames = scene.num_frames(instance)
-    seen = np.asarray(fitted.prediction.keypoints)[instance, :frames].reshape(-1, 3)
-    true = joints[:frames].reshape(-1, 3)
-    origins = true.mean(0), seen.mean(0)
-    sums = metrics.moments(*map(jnp.asarray, (true - origins[0], seen - origins[1], np.ones(len(seen)))))
-    rotation, shift = metrics.rigid_transform(sums, *map(jnp.asarray, origins))
     turn, move = fitted.camera_from_world[instance], fitted.camera_translation[instance]
-    place = lambda points: np.asarray(metrics.move(jnp.asarray(points), rotation, shift)) @ turn.T + move
+    place = lambda points: aligned.place(instance, points) @ turn.T + move
     return _Body(place(mesh), place(root), fitted_camera)

@@ -7,8 +7,7 @@ from matplotlib.lines import Line2D
 
 from body_models import joints as jn
 from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import FittedMotion
-from experiments.show import overview
+from experiments.results.reading import Run
 from experiments.show.figures.sheet import NAMED, NORMAL, SMALL, WIDTH, colours, fit_text, kind
 from experiments.show.style import TRUTH
 
@@ -18,8 +17,9 @@ _MID_HIP = jn.BODY_25_NAMES.index("mid_hip")
 _LEGEND_COLUMNS = 4
 
 
-def draw_phases(dataset: Dataset, fitted: FittedMotion) -> Figure:
+def draw_phases(run: Run) -> Figure:
     """The learned time warps: phase against time, and how far ahead of an even pace each clip is."""
+    dataset, fitted = run.dataset, run.fitted
     figure = Figure(figsize=(WIDTH, 3.7 + _legend_height(dataset)), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="0.6", ls="--", lw=0.8)
@@ -43,9 +43,10 @@ def draw_phases(dataset: Dataset, fitted: FittedMotion) -> Figure:
     return figure
 
 
-def draw_trajectories(dataset: Dataset, fitted: FittedMotion) -> Figure:
+def draw_trajectories(run: Run) -> Figure:
     """Paths of the roots in the shared world: seen from above, and their height over the phase."""
-    truth = overview.make_scene(dataset, fitted, None, 0.5).truth
+    dataset, fitted = run.dataset, run.fitted
+    truth = None if run.truth is None else run.truth.joints
     figure = Figure(figsize=(WIDTH, 3.6 + _legend_height(dataset)), layout="constrained")
     above, height = figure.subplots(1, 2)
     for n, colour in enumerate(colours(len(dataset.names))):

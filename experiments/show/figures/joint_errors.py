@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 
 from body_models import joints as jn
 from body_models import smpl
-from experiments.data.dataset import Dataset
 from experiments.evaluation.pose_errors import given_poses
-from experiments.results.fitted_motion import FittedMotion
+from experiments.results import pixel_errors
+from experiments.results.reading import Run
 from experiments.show.figures.sheet import NORMAL, WIDTH, kind
 from experiments.show.style import CENTRE, CYCLE, FIT, INITIAL
 from nemo_jax import metrics, rotations
@@ -21,14 +21,15 @@ _UNMOVED = ("mid_hip", "right_hip", "left_hip")
 _NAMES = {"init": "initial estimate"}
 
 
-def draw(dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL, threshold: float) -> Figure:
+def draw(run: Run) -> Figure:
     """Means over clips, and their standard deviations."""
+    dataset = run.dataset
     if dataset.truth is not None:
-        methods = pose_errors(dataset, fitted, body)
+        methods = pose_errors(run)
         joints = np.array([k for k in range(metrics.PAPER_JOINTS) if jn.BODY_25_NAMES[k] not in _UNMOVED])
         what, unit = "MPJPE of each joint, poses alone; the hips, which no pose moves, are left out", "error (mm)"
     else:
-        shares = 100 * reprojection_shares(dataset, fitted, threshold)
+        shares = 100 * reprojection_shares(run)
         methods = {"fit": shares}
         joints = np.flatnonzero(np.isfinite(shares).any(0))
         what, unit = "reprojection error of each joint", "median error\n(% of the person's box)"
@@ -61,24 +62,25 @@ def draw(dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL, threshold: flo
     return figure
 
 
-def pose_errors(dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL) -> dict[str, Array]:
+def pose_errors(run: Run) -> dict[str, Array]:
     """By method, mean errors (N, 15) in mm of each joint with the poses alone: no shape, root orientation, translation.
 
     The mean over the joints is the paper's MPJPE. NaN where a method has no pose in a clip.
     """
+    dataset, fitted = run.dataset, run.fitted
     truth = dataset.truth
     assert truth is not None
     frames = np.asarray(dataset.clips.frame_mask)
     given = {name: (pose, mask * frames) for name, (pose, mask) in given_poses(dataset).items() if np.any(mask > 0)}
     methods = {**given, "fit": (fitted.poses, frames)}
-    true = _bare_joints(body, jnp.asarray(truth.pose))
-    out = {}
-    for name, (pose, mask) in methods.items():
-        errors = metrics.MILLIMETRES * np.linalg.norm(_bare_joints(body, jnp.asarray(pose)) - true, axis=-1)
-        weight = (mask > 0)[..., None]
-        total = np.where(weight, errors, 0).sum(1)
-        out[name] = np.where(weight.any(1), total / np.maximum(weight.sum(1), 1), np.nan)
-    return out
+    true = _bare_joints(run.body, jnp.asarray(truth.pose))
+    return {
+        name: np.asarray(_joint_errors(_bare_joints(run.body, jnp.asarray(pose)), true, jnp.asarray(mask)))
+        for name, (pose, mask) in methods.items()
+    }
+
+
+_joint_errors = jax.jit(jax.vmap(metrics.joint_errors))
 
 
 @jax.jit
@@ -93,15 +95,12 @@ def _bare_joints(body: smpl.SMPL, poses: jax.Array) -> jax.Array:
         return jax.vmap(jax.vmap(one))(poses)
 
 
-def reprojection_shares(dataset: Dataset, fitted: FittedMotion, threshold: float) -> Array:
-    """Median errors (N, 25) of each annotated joint in the frames that show it, over the diagonal of the person's box;
-    NaN where no frame does."""
-    clips = dataset.clips
-    errors = np.linalg.norm(fitted.scored_2d - np.asarray(clips.keypoints), axis=-1)
-    annotated = np.isin(np.arange(errors.shape[-1]), dataset.annotated)
-    visible = (np.asarray(clips.confidence) > threshold) & annotated & (np.asarray(clips.frame_mask) > 0)[..., None]
-    shares = np.where(visible, errors / np.maximum(dataset.box_size, 1e-6)[..., None], np.nan)
+def reprojection_shares(run: Run) -> Array:
+    """Median errors (N, 25) of each joint in the frames that show it, over the diagonal of the person's box; NaN where no
+    frame does. They are held against `reference_2d` where the dataset has one."""
+    errors, scored = pixel_errors.from_reference(run.dataset, run.fitted, run.threshold)
+    shares = np.where(scored, errors / np.maximum(run.dataset.box_size, 1e-6)[..., None], np.nan)
     out = np.full((len(shares), shares.shape[-1]), np.nan)
-    for n, k in zip(*np.nonzero(visible.any(1)), strict=True):
+    for n, k in zip(*np.nonzero(scored.any(1)), strict=True):
         out[n, k] = np.nanmedian(shares[n, :, k])
     return out

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from body_models import smpl
+from body_models.posing import pose_in_chunks
 from experiments.show.render.rasterizer import Projection
 from experiments.show.render.shading import Mesh, draw
 from nemo_jax import mirror, model
@@ -16,6 +17,7 @@ from nemo_jax.model import Params
 
 Array = np.ndarray
 
+_CHUNK = 16  # bodies posed at once
 _FAR = 60.0  # metres between camera and body: from so far, perspective does not show
 
 
@@ -33,13 +35,7 @@ def _sample(params: Params, config: FitConfig, phases: jax.Array, codes: jax.Arr
 
 def vertices(body: smpl.SMPL, rotation: Array, betas: Array, translation: Array) -> Array:
     """Meshes (P, V, 3), metres, of rotations (P, 24, 3, 3), betas (P, S), translations (P, 3)."""
-    return np.asarray(_vertices(body, *map(jnp.asarray, (rotation, betas, translation))))
-
-
-@jax.jit
-def _vertices(body: smpl.SMPL, *poses: jax.Array) -> jax.Array:
-    # A few at a time: all meshes of a sheet at once would not fit a laptop.
-    return jax.lax.map(lambda pose: smpl.vertices(body, *pose), poses, batch_size=16)
+    return pose_in_chunks(smpl.vertices, body, rotation, betas, translation, size=_CHUNK)
 
 
 def picture(

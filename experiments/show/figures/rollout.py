@@ -3,14 +3,11 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from body_models import smpl
-from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import FittedMotion
+from experiments.results.reading import Run
 from experiments.show.figures import posed
 from experiments.show.figures.sheet import Grid, kind, row_label
 from experiments.show.overview import spread, widest_direction
 from experiments.show.style import FIT, TRUTH
-from nemo_jax.config import FitConfig
 
 Array = np.ndarray
 
@@ -20,9 +17,10 @@ _ASPECTS = (0.6, 1.6)
 _LINE = 200  # grey of the ground
 
 
-def draw(dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL, config: FitConfig) -> Figure:
+def draw(run: Run) -> Figure:
     """At most `ROWS` clips below what the mean of all codes and shapes does; a body stands where its root is, so that
     a row shows poses and `trajectories` where they happen."""
+    dataset, fitted, body = run.dataset, run.fitted, run.body
     chosen = spread(len(dataset.names), ROWS)
     phases = np.linspace(0, 1, COLUMNS, dtype=np.float32)
     params = fitted.params
@@ -31,7 +29,7 @@ def draw(dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL, config: FitCon
     mirrored = np.concatenate([[0.0], np.asarray(params.mirrored)[chosen]]).astype(np.float32)
     rows = len(codes)
     each = lambda values: np.repeat(values, COLUMNS, axis=0)
-    rotation, translation = posed.sample(params, config, np.tile(phases, rows), each(codes), each(mirrored))
+    rotation, translation = posed.sample(params, run.config, np.tile(phases, rows), each(codes), each(mirrored))
     meshes = posed.vertices(body, rotation, each(betas), translation).reshape(rows, COLUMNS, -1, 3)
 
     exists = np.asarray(dataset.clips.frame_mask) > 0

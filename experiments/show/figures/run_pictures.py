@@ -9,29 +9,26 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.base.files import replacing
-from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import FittedMotion
+from experiments.results.reading import Run
 from experiments.show import overview
-from experiments.show.style import CYCLE, RC
+from experiments.show.style import CYCLE, NO_FORMULAS, RC
 
 _NAMED_CURVES = 8  # more instances than this get no legend
 _STAGES = {"lift": "lifting", "warmup": "warm-up", "camera": "cameras", "joint": "joint stage"}
 
 
-def write_all(
-    folder: Path,
-    dataset: Dataset,
-    fitted: FittedMotion,
-    history: Mapping[str, Mapping[str, np.ndarray]],
-    hidden: np.ndarray | None,
-    threshold: float,
-) -> None:
+def write_all(run: Run, history: Mapping[str, Mapping[str, np.ndarray]], hidden: np.ndarray | None) -> None:
     """Writes `overview.png`, `phases.png`, `losses.png`, and, where not all instances fit into the overview, every one of
-    them into `overview/page_1.png` and so on."""
+    them into `overview/page_1.png` and so on.
+
+    Args:
+      history: losses of every step, by stage and term. hidden: (N, T, K), joints hidden from the fit, or None.
+    """
     with matplotlib.rc_context(RC):
-        _write_overview(folder, overview.make_scene(dataset, fitted, hidden, threshold))
-        save(draw_phases(dataset, fitted), folder / "phases.png")
-        save(draw_losses(history), folder / "losses.png")
+        with matplotlib.rc_context(NO_FORMULAS):
+            _write_overview(run.folder, overview.make_scene(run, hidden))
+            save(draw_phases(run), run.folder / "phases.png")
+        save(draw_losses(history), run.folder / "losses.png")
 
 
 def delete_all(folder: Path) -> None:
@@ -49,16 +46,16 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _write_overview(folder: Path, scene: overview.Overview) -> None:
-    names = scene.dataset.names
-    kind = " (synthetic)" if scene.dataset.synthetic else ""
+    dataset = scene.run.dataset
+    names, kind = dataset.names, " (synthetic)" if dataset.synthetic else ""
     chosen = overview.spread(len(names))
     which = "" if len(chosen) == len(names) else f": {len(chosen)} of {len(names)} clips, the others in overview/"
-    save(overview.draw_page(scene, chosen, f"{scene.dataset.action}{kind}{which}"), folder / "overview.png")
+    save(overview.draw_page(scene, chosen, f"{dataset.action}{kind}{which}"), folder / "overview.png")
     pages = range(0, len(names), overview.ROWS) if len(chosen) < len(names) else ()
     written = set()
     for number, first in enumerate(pages, start=1):
         rows = range(first, min(first + overview.ROWS, len(names)))
-        title = f"{scene.dataset.action}{kind}: page {number} of {len(pages)}"
+        title = f"{dataset.action}{kind}: page {number} of {len(pages)}"
         path = folder / "overview" / f"page_{number}.png"
         save(overview.draw_page(scene, rows, title), path)
         written.add(path)
@@ -66,8 +63,9 @@ def _write_overview(folder: Path, scene: overview.Overview) -> None:
         stale.unlink()
 
 
-def draw_phases(dataset: Dataset, fitted: FittedMotion) -> Figure:
+def draw_phases(run: Run) -> Figure:
     """The learned phase of every instance against its raw phase."""
+    dataset, fitted = run.dataset, run.fitted
     figure = Figure(figsize=(7, 5.2), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="0.6", ls="--", lw=1, label="no warp")

@@ -27,6 +27,7 @@ SMALL, NORMAL = 8.0, 9.0  # points
 NAMED = 8  # more clips than this get no line of their own in a legend
 RC = {
     **style.RC,
+    **style.NO_FORMULAS,
     "font.size": SMALL,
     "axes.titlesize": NORMAL,
     "axes.labelsize": NORMAL,
@@ -37,8 +38,6 @@ RC = {
     # Journals ask for fonts that are embedded whole, as TrueType.
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
-    # Names of clips are no formulas.
-    "text.parse_math": False,
 }
 
 _WIDEST = 1.3  # cell of a grid

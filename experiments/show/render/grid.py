@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from experiments.data.dataset import Dataset
 from experiments.results.fitted_motion import FittedMotion
+from experiments.results.reading import Run
 from experiments.show.overview import spread
 from experiments.show.render import marks, mp4, views
 from experiments.show.render.views import View
@@ -77,8 +78,9 @@ def film_name(name: str) -> str:
     return f"{name}_clip.mp4" if name in (SYNCHRONISED, UNSYNCHRONISED) else f"{name}.mp4"
 
 
-def make_plan(dataset: Dataset, fitted: FittedMotion) -> Plan | None:
+def make_plan(run: Run) -> Plan | None:
     """What the films of all instances show; None where there is only one."""
+    dataset, fitted = run.dataset, run.fitted
     instances = spread(len(dataset.names), MAX_CELLS)
     if len(instances) < 2:
         return None
@@ -143,9 +145,7 @@ def _columns(count: int, aspect: float) -> int:
     return max(range(1, count + 1), key=height)
 
 
-def write(
-    folder: Path, dataset: Dataset, fitted: FittedMotion, plan: Plan, cells: Cells, legend: list[tuple[str, str]]
-) -> list[Path]:
+def write(folder: Path, run: Run, plan: Plan, cells: Cells, legend: list[tuple[str, str]]) -> list[Path]:
     """Writes both films and returns their paths. `cells`: what `Plan.cell` made of every frame that the plan needs."""
     speed = "" if math.isclose(plan.rate, 1, rel_tol=0.05) else f", at {plan.rate:.2g} times the speed"
     seconds = np.arange(len(plan.plain)) / _FPS * plan.rate
@@ -155,7 +155,7 @@ def write(
     ]
     written = []
     for name, what, frames, states in films:
-        page = _Page(dataset, fitted, plan, f"{dataset.action}: {what}", legend)
+        page = _Page(run, plan, f"{run.dataset.action}: {what}", legend)
         written.append(folder / f"{name}.mp4")
         with mp4.writing(written[-1], page.size, _FPS) as add:
             for row, state in zip(frames, states, strict=True):
@@ -166,9 +166,9 @@ def write(
 class _Page:
     """Draws the pictures of one film; what does not change is drawn once."""
 
-    def __init__(self, dataset: Dataset, fitted: FittedMotion, plan: Plan, title: str, legend: list[tuple[str, str]]):
+    def __init__(self, run: Run, plan: Plan, title: str, legend: list[tuple[str, str]]):
         self._plan = plan
-        self._phase = np.asarray(fitted.prediction.phase)
+        self._phase = np.asarray(run.fitted.prediction.phase)
         self._cell = plan.views[0].size
         self._head = _LINE * (2 if legend else 1)
         rows = math.ceil(len(plan.instances) / plan.columns)
@@ -190,8 +190,8 @@ class _Page:
             x += 44 + marks.font(_TEXT).getlength(label)
         for number, instance in enumerate(plan.instances):
             x, y = self._corner(number)
-            mirrored = " (mirrored)" if fitted.params.mirrored[instance] > 0.5 else ""
-            name = marks.shorten(dataset.names[instance] + mirrored, _TEXT, self._cell[0])
+            mirrored = " (mirrored)" if run.fitted.params.mirrored[instance] > 0.5 else ""
+            name = marks.shorten(run.dataset.names[instance] + mirrored, _TEXT, self._cell[0])
             draw.text((x, y + self._cell[1] + 12), name, fill=CENTRE, font=marks.font(_TEXT), anchor="lm")
         self._shown: dict[int, int] = {}
 

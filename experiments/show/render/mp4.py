@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-from experiments.results.writing import replacing
+from experiments.base.files import replacing
 
 _RATE_LIMIT = 1001  # largest denominator of a frame rate: 30000/1001 is television's 29.97
 _BT709 = 1  # its number in the H.264 standard, for primaries, transfer and matrix alike

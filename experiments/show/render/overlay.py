@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.colors import to_rgb
 from rich.console import Console
+from rich.text import Text
 
-from body_models import smpl
 from experiments.base.text import duration
 from experiments.data import pictures
 from experiments.data.dataset import Dataset
-from experiments.results.fitted_motion import FittedMotion
+from experiments.results.reading import Run
 from experiments.show.render import bodies, grid, marks, mp4, views
 from experiments.show.render.shading import Mesh, draw
 from experiments.show.render.views import View
@@ -29,18 +29,6 @@ _ALPHA, _ALPHA_ON_GREY, _ALPHA_INITIAL = 0.8, 1.0, 0.6
 
 
 @dataclasses.dataclass(frozen=True)
-class Overlay:
-    """What can be drawn: clips, their fit and the body that was fitted."""
-
-    dataset: Dataset
-    fitted: FittedMotion
-    body: smpl.SMPL
-
-    def num_frames(self, instance: int) -> int:
-        return int(np.asarray(self.dataset.clips.frame_mask[instance]).sum())
-
-
-@dataclasses.dataclass(frozen=True)
 class Show:
     """What is drawn: the film's picture, the fitted body, the initial estimate, the input joints."""
 
@@ -50,13 +38,13 @@ class Show:
     joints: bool = True
 
 
-def still(scene: Overlay, instance: int, frame: int, view: View | None = None, show: Show | None = None) -> Array:
+def still(run: Run, instance: int, frame: int, view: View | None = None, show: Show | None = None) -> Array:
     """One frame, RGB uint8 (H, W, 3); see `stills`."""
-    return next(stills(scene, instance, [frame], view, show))
+    return next(stills(run, instance, [frame], view, show))
 
 
 def stills(
-    scene: Overlay, instance: int, frames: Sequence[int], view: View | None = None, show: Show | None = None
+    run: Run, instance: int, frames: Sequence[int], view: View | None = None, show: Show | None = None
 ) -> Iterator[Array]:
     """Frames of an instance, RGB uint8 (H, W, 3) each.
 
@@ -66,53 +54,50 @@ def stills(
       show: what to draw; None = the picture, or grey where there is none, the fit, and the input joints.
     """
     show = show or Show()
-    seen = pictures.frames(scene.dataset, instance, frames) if show.picture else iter([None] * len(frames))
-    yield from _draw(scene, instance, frames, seen, view or _whole(scene.dataset, instance), show)
+    seen = pictures.frames(run.dataset, instance, frames) if show.picture else iter([None] * len(frames))
+    yield from _draw(run, instance, frames, seen, view or _whole(run.dataset, instance), show)
 
 
-def write_all(
-    output: Path, dataset: Dataset, fitted: FittedMotion, body: smpl.SMPL, console: Console, compare: bool = False
-) -> None:
-    """Writes `overlay/<instance>.mp4` for each instance and, of two or more, `overlay/all_synchronised.mp4` and
-    `overlay/all_unsynchronised.mp4`; other films in that folder, of instances that are gone, are deleted.
+def write_all(run: Run, console: Console, compare: bool = False) -> None:
+    """Writes `overlay/<instance>.mp4` for each instance into the run's folder and, of two or more,
+    `overlay/all_synchronised.mp4` and `overlay/all_unsynchronised.mp4`; other films there, of instances that are gone, are
+    deleted.
 
     Args:
-      output: the results folder.
-      body: the body that was fitted. console: where to report.
+      console: where to report.
       compare: the initial estimate is drawn too.
     """
     begun = time.perf_counter()
-    scene = Overlay(dataset, fitted, body)
-    folder = output / "overlay"
+    dataset, folder = run.dataset, run.folder / "overlay"
     written = []
     missing = _Missing(dataset)
     legend = _LEGEND if compare and bool(np.asarray(dataset.clips.init_mask).any()) else []
-    plan = grid.make_plan(dataset, fitted)
+    plan = grid.make_plan(run)
     cells: grid.Cells = {}
     status = console.status("overlay") if console.is_terminal else contextlib.nullcontext()
     with status as line:
         for instance, name in enumerate(dataset.names):
             if line:
-                line.update(f"overlay  {name}, {instance + 1} of {len(dataset.names)}")
+                line.update(Text(f"overlay  {name}, {instance + 1} of {len(dataset.names)}"))
             written.append(folder / grid.film_name(name))
-            _write_film(written[-1], scene, instance, compare, plan, cells, missing)
+            _write_film(written[-1], run, instance, compare, plan, cells, missing)
         if plan:
             if line:
                 line.update("overlay  all together")
-            written += grid.write(folder, dataset, fitted, plan, cells, legend)
+            written += grid.write(folder, run, plan, cells, legend)
     for stale in set(folder.glob("*.mp4")) - set(written):
         stale.unlink()
     notes = [*missing.notes(), *(plan.notes(len(dataset.names)) if plan else [])]
     if compare and not legend:
         notes.append("The clips have no initial estimate to compare with, so that the overlay shows the fit alone.")
     for note in notes:
-        console.print(f"Note: {note}")
+        console.print(f"Note: {note}", markup=False)
     console.print(f"overlay {len(written)} films in {duration(time.perf_counter() - begun)}")
 
 
 def _write_film(
     path: Path,
-    scene: Overlay,
+    run: Run,
     instance: int,
     compare: bool,
     plan: grid.Plan | None,
@@ -120,14 +105,14 @@ def _write_film(
     missing: "_Missing",
 ) -> None:
     """One instance's film; those of its frames that the grids need are put into `cells`."""
-    dataset = scene.dataset
+    dataset = run.dataset
     image_size = np.asarray(dataset.clips.image_size[instance])
     view = _whole(dataset, instance)
-    frames = range(scene.num_frames(instance))
+    frames = range(run.num_frames(instance))
     show = Show(initial=compare and bool(np.asarray(dataset.clips.init_mask[instance]).any()))
     seen = missing.watch(instance, pictures.frames(dataset, instance))
     with mp4.writing(path, view.size, float(dataset.clips.fps[instance])) as add:
-        for frame, picture in zip(frames, _draw(scene, instance, frames, seen, view, show), strict=True):
+        for frame, picture in zip(frames, _draw(run, instance, frames, seen, view, show), strict=True):
             if plan and plan.needs(instance, frame):
                 cells[instance, frame] = plan.cell(instance, picture, image_size, view)
             add(marks.draw_legend(picture, _LEGEND) if show.initial else picture)
@@ -138,16 +123,16 @@ def _whole(dataset: Dataset, instance: int) -> View:
 
 
 def _draw(
-    scene: Overlay, instance: int, frames: Sequence[int], seen: Iterator[Array | None], view: View, show: Show
+    run: Run, instance: int, frames: Sequence[int], seen: Iterator[Array | None], view: View, show: Show
 ) -> Iterator[Array]:
     """The frames, over their pictures `seen`, as `stills` gives them."""
-    dataset, fitted, body = scene.dataset, scene.fitted, scene.body
+    dataset = run.dataset
     image_size = np.asarray(dataset.clips.image_size[instance])
-    camera = bodies.camera(dataset, fitted, instance).view(view.corner, view.scale, view.size)
+    camera = bodies.camera(run, instance).view(view.corner, view.scale, view.size)
     nothing = [None] * len(frames)
-    fit = bodies.of_fit(fitted, body, instance, frames) if show.fit else nothing
-    initial = bodies.of_initial(dataset, fitted, body, instance, frames) if show.initial else nothing
-    faces = np.asarray(body.faces)
+    fit = bodies.of_fit(run, instance, frames) if show.fit else nothing
+    initial = bodies.of_initial(run, instance, frames) if show.initial else nothing
+    faces = np.asarray(run.body.faces)
     pixels, confidence = np.asarray(dataset.clips.keypoints[instance]), np.asarray(dataset.clips.confidence[instance])
     for frame, picture, one, other in zip(frames, seen, fit, initial, strict=True):
         alpha = _ALPHA_ON_GREY if picture is None else _ALPHA

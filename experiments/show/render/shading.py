@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from body_models.mesh import vertex_normals
 from experiments.show.render.rasterizer import Projection, Samples, rasterize
 
 Array = np.ndarray
@@ -87,16 +88,6 @@ def shade(mesh: Mesh, points: Array, samples: Samples) -> Array:
         colour = sum(w[:, None] * colour[c] for w, c in zip(samples.weights, corners, strict=True))
     brightness = sum(w * lit[c] for w, c in zip(samples.weights, corners, strict=True))
     return brightness[:, None] * colour  # pyright: ignore[reportIndexIssue, reportOptionalSubscript]
-
-
-def vertex_normals(points: Array, faces: Array) -> Array:
-    """Unit normals (V, 3), outwards: those of the faces around each vertex, weighed by their areas; 0 without faces."""
-    corners = np.asarray(faces).T
-    a, b, c = (points.T[:, corner] for corner in corners)
-    (ux, uy, uz), (vx, vy, vz) = b - a, c - a
-    crossed = (uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx)
-    total = np.stack([np.bincount(corners.ravel(), np.tile(axis, 3), len(points)) for axis in crossed], -1)
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)
 
 
 def _in_camera(mesh: Mesh, camera: Projection) -> Array:

@@ -9,6 +9,8 @@ import numpy as np
 
 from body_models import joints as jn
 from experiments.data.dataset import Dataset
+from experiments.data.visible import visible
+from experiments.results import equal_phases, pixel_errors
 from experiments.results.fitted_motion import FittedMotion
 from nemo_jax import metrics
 
@@ -61,17 +63,9 @@ class Finding:
     text: str
 
 
-def visible(dataset: Dataset, threshold: float) -> Array:
-    """Which annotated joints are seen in frames that exist, (N, T, K)."""
-    clips = dataset.clips
-    annotated = np.isin(np.arange(clips.keypoints.shape[2]), dataset.annotated)
-    return (np.asarray(clips.confidence) > threshold) & annotated & (np.asarray(clips.frame_mask) > 0)[..., None]
-
-
 def frame_errors(dataset: Dataset, fitted: FittedMotion, threshold: float) -> Array:
     """Mean error (N, T) over the visible joints as a share of the person's box; NaN with fewer than `LEAST_JOINTS`."""
-    seen = visible(dataset, threshold)
-    errors = np.linalg.norm(fitted.scored_2d - np.asarray(dataset.clips.keypoints), axis=-1)
+    errors, seen = pixel_errors.from_input(dataset, fitted, threshold)
     count = seen.sum(-1)
     mean = np.where(seen, errors, 0).sum(-1) / np.maximum(count, 1)
     return np.where(count >= LEAST_JOINTS, mean / np.maximum(dataset.box_size, 1e-6), np.nan)
@@ -110,16 +104,12 @@ def _frames(dataset: Dataset, instance: int) -> int:
 def motion_distances(dataset: Dataset, fitted: FittedMotion) -> Array:
     """Mean distance (N,) in mm of each clip's joints from the median of all clips at equal phase."""
     grid = np.linspace(0, 1, 41)
-    hip = jn.BODY_25_NAMES.index("mid_hip")
     motions = []
     for n in range(len(dataset.names)):
-        joints = np.asarray(fitted.prediction.keypoints)[n, : _frames(dataset, n)]
-        joints = joints - joints[:, hip : hip + 1]
+        joints = equal_phases.joints_at(dataset, fitted, n, grid)
         if fitted.params.mirrored[n] > 0.5:
-            joints = joints[:, jn.MIRROR_BODY_25] * [-1.0, 1.0, 1.0]
-        flat = joints[:, : metrics.PAPER_JOINTS].reshape(len(joints), -1)
-        phase = np.maximum.accumulate(np.asarray(fitted.prediction.phase)[n, : len(joints)])
-        motions.append(np.stack([np.interp(grid, phase, values) for values in flat.T], -1).reshape(len(grid), -1, 3))
+            joints = joints[:, jn.MIRROR_BODY_25[: joints.shape[1]]] * [-1.0, 1.0, 1.0]
+        motions.append(joints)
     stacked = np.stack(motions)
     away = np.linalg.norm(stacked - np.median(stacked, 0), axis=-1)
     return metrics.MILLIMETRES * away.mean((1, 2))

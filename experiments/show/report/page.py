@@ -13,8 +13,8 @@ from experiments.base.text import duration
 from experiments.data.dataset import Dataset
 from experiments.fitting.settings import Settings
 from experiments.results.fitted_motion import FittedMotion
+from experiments.results.reading import Run
 from experiments.show import figures
-from experiments.show.render.overlay import Overlay
 from experiments.show.report import checks, reproduce, wrong
 from experiments.show.report.markup import Html, element, picture, section, table, text
 from experiments.show.report.table import numbers
@@ -32,24 +32,16 @@ _OVERVIEW = "Input joints and reprojected skeleton, and the body in 3D beside th
 _LICENCE_FREE = "open body (no licensed file)"
 
 
-def build(
-    output: Path,
-    scene: Overlay,
-    metrics: Mapping[str, Any],
-    each: Mapping[str, Mapping[str, float]],
-    notes: Sequence[str],
-    settings: Settings,
-    threshold: float,
-) -> Html:
+def build(run: Run, settings: Settings, each: Mapping[str, Mapping[str, float]], notes: Sequence[str]) -> Html:
     """The whole page; arguments as of `report.write`."""
-    dataset, fitted = scene.dataset, scene.fitted
+    output, dataset, fitted, metrics, threshold = run.folder, run.dataset, run.fitted, run.metrics, run.threshold
     errors = checks.frame_errors(dataset, fitted, threshold)
     found = checks.findings(dataset, fitted, threshold)
     parts = [
         section("Numbers", *_numbers(dataset, metrics), id_="numbers"),
         section("Pictures", *_pictures(output, dataset), id_="pictures"),
-        section("What looks wrong", *wrong.show(scene, errors, found, threshold), id_="wrong"),
-        section("Clips", *_clips(dataset, fitted, each, errors, threshold), id_="clips"),
+        section("What looks wrong", *wrong.show(run, errors, found), id_="wrong"),
+        section("Clips", *_clips(run, each, errors), id_="clips"),
         section("Files", *_files(output, dataset), id_="files"),
         section("Do it again", *_again(settings, metrics, dataset), id_="again"),
         section("Notes", _notes(notes), id_="notes"),
@@ -133,15 +125,10 @@ def _pictures(output: Path, dataset: Dataset) -> list[Html]:
     return shown or [element("p", "None were written.")]
 
 
-def _clips(
-    dataset: Dataset,
-    fitted: FittedMotion,
-    each: Mapping[str, Mapping[str, float]],
-    errors: np.ndarray,
-    threshold: float,
-) -> list[Html]:
+def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray) -> list[Html]:
     """A row a clip; columns that no clip has a value for are left out."""
-    clips, shares = dataset.clips, checks.seen_shares(dataset, threshold)
+    dataset, fitted, clips = run.dataset, run.fitted, run.dataset.clips
+    shares = checks.seen_shares(dataset, run.threshold)
     columns: dict[str, list[str]] = {}
 
     def add(name: str, value: str) -> None:

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 
 from experiments.data.dataset import Dataset
+from experiments.results.reading import Run
 from experiments.show.render import marks, overlay, views
-from experiments.show.render.overlay import Overlay, Show
+from experiments.show.render.overlay import Show
 from experiments.show.report import checks
 from experiments.show.report.checks import Finding, Stretch
 from experiments.show.report.markup import Html, element, from_array, picture, table
@@ -18,20 +19,20 @@ _BEST_OF_THE_WORST = 6  # shown where no frame is bad
 _SIZE = (240, 300)  # pixels of a thumbnail
 
 
-def show(scene: Overlay, errors: Array, found: list[Finding], threshold: float) -> list[Html]:
+def show(run: Run, errors: Array, found: list[Finding]) -> list[Html]:
     """Verdict, frames, clips, and what they were judged by. errors (N, T): of `checks.frame_errors`."""
-    dataset = scene.dataset
+    dataset = run.dataset
     stretches = checks.stretches(errors)
     doubts = [finding for finding in found if finding.kind != "mirrored"]
     frames = sum(int((errors[s.instance, s.first : s.last + 1] > checks.HIGH_ERROR).sum()) for s in stretches)
     return [
         _verdict(dataset, stretches, frames, doubts),
         element("h3", "Frames far from their input"),
-        *_frames(scene, errors, stretches),
+        *_frames(run, errors, stretches),
         element("h3", "Clips"),
         _clips(dataset, found),
         element("h3", "By which rules"),
-        _rules(dataset, threshold),
+        _rules(dataset, run.threshold),
     ]
 
 
@@ -48,8 +49,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _frames(scene: Overlay, errors: Array, stretches: list[Stretch]) -> list[Html]:
-    names = scene.dataset.names
+def _frames(run: Run, errors: Array, stretches: list[Stretch]) -> list[Html]:
+    names = run.dataset.names
     limit = f"{checks.HIGH_ERROR:.0%} of the person's box"
     if stretches:
         by_clip = itertools.groupby(sorted(stretches, key=lambda s: (s.instance, s.first)), key=lambda s: s.instance)
@@ -66,7 +67,7 @@ def _frames(scene: Overlay, errors: Array, stretches: list[Stretch]) -> list[Htm
         order = sorted(range(len(names)), key=lambda n: -worst[n, frames[n]])
         shown = [(n, int(frames[n])) for n in order if worst[n, frames[n]] >= 0][:_BEST_OF_THE_WORST]
         what = "The frames that come nearest to it, one a clip"
-    pictures = [_thumbnail(scene, n, frame, errors[n, frame]) for n, frame in shown]
+    pictures = [_thumbnail(run, n, frame, errors[n, frame]) for n, frame in shown]
     legend = f"{what}: the fitted body, and the input joints as dots (blue left, orange right)."
     below = [element("p", legend), element("div", *pictures, class_="thumbnails")] if pictures else []
     return [element("p", intro), *listing, *below]
@@ -77,17 +78,17 @@ def _range(stretch: Stretch) -> str:
     return f"{frames} (up to {stretch.error:.0%})"
 
 
-def _thumbnail(scene: Overlay, instance: int, frame: int, error: float) -> Html:
-    clips = scene.dataset.clips
+def _thumbnail(run: Run, instance: int, frame: int, error: float) -> Html:
+    clips = run.dataset.clips
     joints = np.asarray(clips.keypoints[instance, frame])
     seen = np.asarray(clips.confidence[instance, frame]) > 0
-    body = np.asarray(scene.fitted.prediction.keypoints_2d)[instance, frame]
+    body = np.asarray(run.fitted.prediction.keypoints_2d)[instance, frame]
     image_size = np.asarray(clips.image_size[instance], float)
     points = np.concatenate([joints[seen], body])
     view = views.around(points, image_size, _SIZE[0] / _SIZE[1], _SIZE)
-    drawn = np.array(overlay.still(scene, instance, frame, view, Show(joints=False)))
+    drawn = np.array(overlay.still(run, instance, frame, view, Show(joints=False)))
     marks.draw_joints(drawn, view.place(joints), seen, 3.5)
-    name = scene.dataset.names[instance]
+    name = run.dataset.names[instance]
     caption = f"{name}, frame {frame}: {error:.1%}"
     return picture(from_array(drawn), f"The fitted body over frame {frame} of {name}", caption)
 

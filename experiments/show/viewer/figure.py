@@ -10,6 +10,7 @@ import numpy as np
 
 from body_models import joints as jn
 from body_models import smpl
+from body_models.mesh import strongest_joints
 from experiments.show.viewer.packing import Packed, pack, pack_rounded
 
 Array = np.ndarray
@@ -70,8 +71,8 @@ def corrective_directions(posedirs: Array, rotations: Array) -> tuple[Array, Arr
 
 def skin_weights(weights: Array) -> tuple[Array, Array]:
     """The four joints (V, 4) that move each vertex most and their weights (V, 4) in 255ths, of weights (V, 24)."""
-    ids = np.argsort(-weights, axis=1, kind="stable")[:, :_MOST_JOINTS]
-    kept = np.take_along_axis(weights, ids, 1).astype(np.float64)
+    ids, kept = strongest_joints(weights, _MOST_JOINTS)
+    kept = kept.astype(np.float64)
     parts = np.round(255 * kept / kept.sum(1, keepdims=True))
     # What rounding lost or added belongs to the strongest.
     parts[:, 0] += 255 - parts.sum(1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
+from body_models.posing import pose_in_chunks
+from experiments.data.visible import visible
 from experiments.results.reading import Run
 from experiments.show.overview import widest_direction
 from experiments.show.style import CENTRE, CYCLE, INITIAL, TRUTH
@@ -34,7 +35,7 @@ def describe(saved: Run) -> dict[str, Any]:
     initial, truth = _initial(saved), _truth(saved)
     posed += [_matrices(other["pose"][other["mask"]]) for other in (initial, truth) if other is not None]
     across = widest_direction(np.asarray(seen.keypoints)[exists])
-    visible = (np.asarray(clips.confidence) > 0) & exists[..., None]
+    drawn = visible(dataset, 0, derived=True)
     return {
         "action": dataset.action,
         "synthetic": dataset.synthetic,
@@ -57,8 +58,8 @@ def describe(saved: Run) -> dict[str, Any]:
             "principal": np.asarray(fitted.principal, float).tolist(),
             "image_size": np.asarray(clips.image_size, float).tolist(),
         },
-        "keypoints": pack_rounded(np.where(visible[..., None], clips.keypoints, 0), 16),
-        "visible": pack(visible),
+        "keypoints": pack_rounded(np.where(drawn[..., None], clips.keypoints, 0), 16),
+        "visible": pack(drawn),
         "limbs": [list(limb) for limb in jn.BODY_25_LIMBS],
         "initial": _packed(initial),
         "truth": _packed(truth),
@@ -71,16 +72,13 @@ def ground(saved: Run, instance: int) -> float:
     frames = np.linspace(0, saved.num_frames(instance) - 1, _GROUND_FRAMES).round().astype(int)
     seen = saved.fitted.prediction
     motion = (seen.rotations[instance, frames], seen.translation[instance, frames])
-    lowest = _lowest(saved.body, jnp.asarray(saved.params.betas[instance]), *map(jnp.asarray, motion))
-    return float(np.percentile(np.asarray(lowest), _GROUND_PERCENTILE))
+    lowest = pose_in_chunks(_lowest, (saved.body, saved.params.betas[instance]), *motion)
+    return float(np.percentile(lowest, _GROUND_PERCENTILE))
 
 
-@jax.jit
-def _lowest(body: smpl.SMPL, betas: jax.Array, rotations: jax.Array, translations: jax.Array) -> jax.Array:
-    """Height (P,) of the lowest vertex in poses (P, 24, 3, 3), (P, 3)."""
-    return jax.lax.map(
-        lambda motion: smpl.vertices(body, motion[0], betas, motion[1])[:, 1].min(), (rotations, translations)
-    )
+def _lowest(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, translation: jax.Array) -> jax.Array:
+    """Height () of the lowest vertex in ONE pose (24, 3, 3), (3,)."""
+    return smpl.vertices(shaped[0], rotation, shaped[1], translation)[:, 1].min()
 
 
 def _field(saved: Run) -> dict[str, Any]:
@@ -116,38 +114,22 @@ def _initial(saved: Run) -> dict[str, Array] | None:
 def _truth(saved: Run) -> dict[str, Array] | None:
     """The truth, each clip moved as a whole onto its fit, without scale: pose (N, T, 24, 3), translation (N, T, 3), betas
     (N, S), mask (N, T); None where there is none."""
-    dataset, seen = saved.dataset, saved.fitted.prediction
-    if dataset.truth is None:
+    true, aligned = saved.dataset.truth, saved.truth
+    if true is None or aligned is None:
         return None
-    true = dataset.truth
-    pose, translation, joints = (np.asarray(x, np.float32) for x in (true.pose, true.translation, true.joints))
-    mask = np.asarray(dataset.clips.frame_mask) > 0
-    for array in (pose, translation, joints):
-        mask = mask & np.isfinite(array.reshape(*mask.shape, -1)).all(-1)
-    pose, translation, joints = (
-        np.where(mask.reshape(mask.shape + (1,) * (array.ndim - 2)), array, 0.0)
-        for array in (pose, translation, joints)
-    )
+    pose, translation = (np.asarray(x, np.float32) for x in (true.pose, true.translation))
+    mask = aligned.mask & np.isfinite(pose).all((-1, -2)) & np.isfinite(translation).all(-1)
+    pose = np.where(mask[..., None, None], pose, 0.0)
+    translation = np.where(mask[..., None], translation, 0.0)
     betas = np.zeros((len(mask), saved.body.num_betas), np.float32)
     shared = min(betas.shape[1], np.shape(true.betas)[1])
     betas[:, :shared] = np.asarray(true.betas)[:, :shared]
-    moves = [_onto(joints[n, mask[n]], np.asarray(seen.keypoints)[n, mask[n]]) for n in range(len(mask))]
-    turn, shift = (np.stack(part) for part in zip(*moves, strict=True))
+    turn, shift = aligned.rotation, aligned.translation
     root = np.asarray(saved.body.joint_template)[0] + betas @ np.asarray(saved.body.joint_shapedirs)[0].T
     # A body turns about its root joint: x -> turn x + shift moves that joint, and turns the body about it.
     place = np.einsum("nij,ntj->nti", turn, root[:, None] + translation) + shift[:, None]
     pose[..., 0, :] = _turned(turn, pose[..., 0, :])
     return {"pose": pose, "translation": place - root[:, None], "betas": betas, "mask": mask}
-
-
-def _onto(source: Array, target: Array) -> tuple[Array, Array]:
-    """Rotation (3, 3) and translation (3,) that move joints (T, K, 3) of one clip onto others (Kabsch 1976)."""
-    if not len(source):
-        return np.eye(3), np.zeros(3)
-    source, target = (points.reshape(-1, 3).astype(np.float64) for points in (source, target))
-    middle, place = source.mean(0), target.mean(0)
-    turn = Rotation.align_vectors(target - place, source - middle)[0].as_matrix()
-    return turn, place - turn @ middle
 
 
 def _turned(turn: Array, root: Array) -> Array:

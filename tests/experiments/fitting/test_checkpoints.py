@@ -210,7 +210,7 @@ def test_a_disk_that_is_full_is_said(tmp_path, tiny_job, chunks, identity, monke
         raise OSError(28, "No space left on device")
 
     with Checkpoints(tmp_path / "c", tiny_job, identity) as kept:
-        monkeypatch.setattr(type(kept._manager), "save", full)
+        monkeypatch.setattr(type(kept._writer.manager), "save", full)
         with pytest.raises(UserError, match=r"No space left on device.*make room"):
             kept.save(snapshot(tiny_job, chunks[0]))
 

@@ -21,7 +21,7 @@ SCRIPT = """
 import os, signal, sys
 from absl import flags as absl_flags
 from experiments.commands import fit as flags
-from experiments.fitting import compiled_programs, run as fitting
+from experiments.fitting import compiled_programs, machine, run as fitting
 from experiments.show import presentation
 
 last = int(sys.argv[1])
@@ -34,6 +34,7 @@ def run_and_die(self, problem, position, carry):
             os.kill(os.getpid(), signal.SIGKILL)
 
 compiled_programs.CompiledFit.run = run_and_die
+machine._SAVING_SHARE = 1e9
 settings = flags.parse(["run.py", *sys.argv[2:]], absl_flags.FlagValues())
 fitting.run(settings, presentation.write_all, checkpoint_seconds=0.0)
 """

@@ -78,8 +78,8 @@ def assert_printable(figure):
     assert min(text.get_fontsize() for text in texts(figure)) >= 8
 
 
-def test_all_files_with_truth(tmp_path, tiny_dataset, tiny_fitted, tiny_body, tiny_config):
-    written = figures.write_all(tmp_path, tiny_dataset, tiny_fitted, tiny_body, tiny_config, 0.5)
+def test_all_files_with_truth(tmp_path, tiny_dataset, tiny_fitted, make_run):
+    written = figures.write_all(make_run(tiny_dataset, tiny_fitted, tmp_path))
     names = {f"{name}.{kind}" for name in figures.NAMES for kind in ("png", "pdf")}
     assert {path.name for path in written} == names == {path.name for path in (tmp_path / "figures").iterdir()}
     for path in written:
@@ -104,56 +104,54 @@ def assert_fonts_embedded(pdf):
     assert b"/Type3" not in pdf
 
 
-def test_the_same_figure_is_the_same_file(tmp_path, tiny_dataset, tiny_fitted):
+def test_the_same_figure_is_the_same_file(tmp_path, tiny_dataset, tiny_fitted, make_run):
     for folder in ("a", "b"):
-        sheet.save(curves.draw_phases(tiny_dataset, tiny_fitted), tmp_path / folder, "f")
+        sheet.save(curves.draw_phases(make_run(tiny_dataset, tiny_fitted)), tmp_path / folder, "f")
     for suffix in ("png", "pdf"):
         assert (tmp_path / f"a/f.{suffix}").read_bytes() == (tmp_path / f"b/f.{suffix}").read_bytes()
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 11])
-def test_figures_of_few_and_many_clips_are_printable(tiny_dataset, tiny_fitted, tiny_body, tiny_config, count):
-    dataset, fitted = repeated(tiny_dataset, tiny_fitted, count)
-    assert_printable(curves.draw_phases(dataset, fitted))
-    assert_printable(curves.draw_trajectories(dataset, fitted))
-    assert_printable(joint_errors.draw(dataset, fitted, tiny_body, 0.5))
-    grid = rollout.draw(dataset, fitted, tiny_body, tiny_config)
+def test_figures_of_few_and_many_clips_are_printable(tiny_dataset, tiny_fitted, make_run, count):
+    run = make_run(*repeated(tiny_dataset, tiny_fitted, count))
+    assert_printable(curves.draw_phases(run))
+    assert_printable(curves.draw_trajectories(run))
+    assert_printable(joint_errors.draw(run))
+    grid = rollout.draw(run)
     assert_printable(grid)
     assert len(grid.axes[0].images) == rollout.COLUMNS * (1 + min(count, rollout.ROWS))
     title = texts(grid)[0].get_text()
     assert ("8 of 11 clips" in title) == (count == 11)
-    compared = comparison.draw(dataset, fitted, tiny_body)
+    compared = comparison.draw(run)
     assert_printable(compared)
     assert len(compared.axes[0].images) == 7 * min(count, comparison.ROWS)
 
 
-def test_figures_without_truth_and_initial_estimate(tiny_dataset, tiny_fitted, tiny_body, tmp_path, tiny_config):
-    dataset = without_truth(tiny_dataset)
-    figure = comparison.draw(dataset, tiny_fitted, tiny_body)
+def test_figures_without_truth_and_initial_estimate(tiny_dataset, tiny_fitted, make_run, tmp_path):
+    run = make_run(without_truth(tiny_dataset), tiny_fitted, tmp_path)
+    figure = comparison.draw(run)
     assert_printable(figure)
     shown = [text.get_text() for text in texts(figure)]
     assert "truth" not in shown and "initial" not in shown
     assert shown.count("fit") == 2
-    bars = joint_errors.draw(dataset, tiny_fitted, tiny_body, 0.5)
+    bars = joint_errors.draw(run)
     assert_printable(bars)
     assert "box" in bars.axes[0].get_ylabel()
-    figures.write_all(tmp_path, dataset, tiny_fitted, tiny_body, tiny_config, 0.5)
+    figures.write_all(run)
 
 
-def test_truth_without_cameras_is_moved_onto_the_fit(tiny_dataset, perfect, tiny_body):
+def test_truth_without_cameras_is_moved_onto_the_fit(tiny_dataset, perfect, make_run):
     """Where the fit is the truth the two cells of a row are the same picture, but for the colour."""
-    dataset = dataclasses.replace(tiny_dataset, cameras=None)
-    figure = comparison.draw(dataset, perfect, tiny_body)
+    run = make_run(dataclasses.replace(tiny_dataset, cameras=None), perfect)
+    figure = comparison.draw(run)
     assert any("moved onto the fit" in text.get_text() for text in texts(figure))
-    scene = comparison.Scene(dataset, perfect, tiny_body)
-    fit, truth = (comparison._body(scene, 0, 3, name) for name in ("fit", "truth"))
+    fit, truth = (comparison._body(run, 0, 3, name) for name in ("fit", "truth"))
     np.testing.assert_allclose(truth.mesh, fit.mesh, atol=1e-3)
     np.testing.assert_allclose(truth.root, fit.root, atol=1e-3)
 
 
-def test_the_true_camera_sees_the_true_body_where_the_simulator_did(tiny_dataset, perfect, tiny_body):
-    scene = comparison.Scene(tiny_dataset, perfect, tiny_body)
-    truth = comparison._body(scene, 1, 2, "truth")
+def test_the_true_camera_sees_the_true_body_where_the_simulator_did(tiny_dataset, perfect, make_run):
+    truth = comparison._body(make_run(tiny_dataset, perfect), 1, 2, "truth")
     # The tiny body has a vertex at each joint: SMPL's joint 17 is the right shoulder, BODY_25's 2.
     expected = tiny_dataset.cameras[1].project(np.asarray(tiny_dataset.truth.joints)[1, 2, 2])
     np.testing.assert_allclose(truth.pixels[17], expected, atol=0.05)
@@ -194,22 +192,22 @@ def test_the_frame_shown_has_an_initial_estimate_and_joints(tiny_dataset, tiny_f
     assert comparison.frame_at(blind, tiny_fitted, 0, 0.0) == 6
 
 
-def test_errors_of_the_joints_are_those_of_the_table(tiny_dataset, tiny_fitted, tiny_body):
-    each = joint_errors.pose_errors(tiny_dataset, tiny_fitted, tiny_body)
+def test_errors_of_the_joints_are_those_of_the_table(tiny_dataset, tiny_fitted, tiny_body, make_run):
+    each = joint_errors.pose_errors(make_run(tiny_dataset, tiny_fitted))
     _, table = scores.evaluate(tiny_dataset, tiny_fitted, tiny_body, None, 0.5)
     for method in ("init", "fit"):
         expected = [table[name][f"mpjpe_mm/{method}"] for name in tiny_dataset.names]
         np.testing.assert_allclose(each[method].mean(-1), expected, rtol=1e-4)
 
 
-def test_a_perfect_fit_has_no_errors(tiny_dataset, perfect, tiny_body):
-    assert joint_errors.pose_errors(tiny_dataset, perfect, tiny_body)["fit"].max() < 0.1
+def test_a_perfect_fit_has_no_errors(tiny_dataset, perfect, make_run):
+    assert joint_errors.pose_errors(make_run(tiny_dataset, perfect))["fit"].max() < 0.1
     exact = dataclasses.replace(tiny_dataset.clips, keypoints=np.asarray(perfect.prediction.keypoints_2d))
-    shares = joint_errors.reprojection_shares(dataclasses.replace(tiny_dataset, clips=exact), perfect, 0.5)
+    shares = joint_errors.reprojection_shares(make_run(dataclasses.replace(tiny_dataset, clips=exact), perfect))
     assert np.nanmax(shares) < 1e-6
 
 
-def test_reprojection_shares_by_hand(tiny_dataset, tiny_fitted):
+def test_reprojection_shares_by_hand(tiny_dataset, tiny_fitted, make_run):
     clips = tiny_dataset.clips
     shape = clips.confidence.shape
     confidence = np.zeros(shape, np.float32)
@@ -221,8 +219,23 @@ def test_reprojection_shares_by_hand(tiny_dataset, tiny_fitted):
         clips=dataclasses.replace(clips, keypoints=pixels, confidence=confidence),
         box_size=np.full(shape[:2], 50.0, np.float32),
     )
-    shares = joint_errors.reprojection_shares(dataset, tiny_fitted, 0.5)
+    shares = joint_errors.reprojection_shares(make_run(dataset, tiny_fitted))
     assert shares[0, 4] == pytest.approx(0.1, rel=1e-3)
+    assert np.isfinite(shares).sum() == 1
+
+
+def test_reprojection_shares_are_held_against_the_reference(tiny_dataset, tiny_fitted, make_run):
+    """As in the table of numbers: against people's annotations where the clips' keypoints are a detector's."""
+    shape = tiny_dataset.clips.confidence.shape
+    pixels = np.asarray(tiny_fitted.scored_2d).copy()
+    pixels[0, :3, 4, 0] += 10.0
+    confidence = np.zeros(shape, np.float32)
+    confidence[0, :3, 4] = 1
+    dataset = dataclasses.replace(
+        tiny_dataset, reference_2d=(pixels, confidence), box_size=np.full(shape[:2], 50.0, np.float32)
+    )
+    shares = joint_errors.reprojection_shares(make_run(dataset, tiny_fitted))
+    assert shares[0, 4] == pytest.approx(0.2, rel=1e-3)
     assert np.isfinite(shares).sum() == 1
 
 
@@ -249,8 +262,8 @@ def test_names_of_rows(tiny_dataset, name, expected):
     assert set(first) == {"b"} and "…" in rest
 
 
-def test_metres_are_equal_along_both_axes_from_above(tiny_dataset, tiny_fitted):
-    above = curves.draw_trajectories(tiny_dataset, tiny_fitted).axes[0]
+def test_metres_are_equal_along_both_axes_from_above(tiny_dataset, tiny_fitted, make_run):
+    above = curves.draw_trajectories(make_run(tiny_dataset, tiny_fitted)).axes[0]
     (x0, x1), (z0, z1) = above.get_xlim(), above.get_ylim()
     assert above.get_aspect() == 1
     assert abs(x1 - x0) == pytest.approx(abs(z1 - z0))

@@ -16,7 +16,7 @@ from body_models import loaders, smpl
 from experiments.data.footage import Video
 from experiments.show import style
 from experiments.show.render import bodies, grid, marks, mp4, overlay, views
-from experiments.show.render.overlay import Overlay, Show
+from experiments.show.render.overlay import Show
 from experiments.show.render.views import View
 from nemo_jax import rotations
 
@@ -42,7 +42,7 @@ def body():
 
 
 @pytest.fixture(scope="module")
-def films(body, perfect, tiny_dataset):
+def films(body, perfect, tiny_dataset, make_run):
     """Two short clips as small pictures, and their perfect fit, seen by the true cameras."""
     scale = SIZE[0] / tiny_dataset.cameras[0].image_size[0]
     clips = dataclasses.replace(
@@ -59,7 +59,7 @@ def films(body, perfect, tiny_dataset):
         focal=np.array([c.focal * scale for c in cameras], np.float32),
         principal=np.array([SIZE] * 2, np.float32) / 2,
     )
-    return Overlay(dataset, fitted, body)
+    return make_run(dataset, fitted, body=body)
 
 
 def count(scene, instance):
@@ -81,8 +81,8 @@ def orange(picture):
 class TestBodies:
     def test_the_fit_is_where_its_camera_sees_it(self, films, body):
         frames = [0, 3, 5]
-        camera = bodies.camera(films.dataset, films.fitted, 1)
-        for frame, vertices in zip(frames, bodies.of_fit(films.fitted, body, 1, frames), strict=True):
+        camera = bodies.camera(films, 1)
+        for frame, vertices in zip(frames, bodies.of_fit(films, 1, frames), strict=True):
             posed = smpl.vertices(
                 body,
                 jnp.asarray(films.fitted.prediction.rotations[1, frame]),
@@ -96,7 +96,7 @@ class TestBodies:
     def test_the_initial_estimate_stands_at_the_fits_root(self, films, body):
         mask = np.asarray(films.dataset.clips.init_mask[0])[: count(films, 0)]
         frames = range(len(mask))
-        found = list(bodies.of_initial(films.dataset, films.fitted, body, 0, frames))
+        found = list(bodies.of_initial(films, 0, frames))
         assert [vertices is not None for vertices in found] == list(mask > 0)
         frame = int(np.flatnonzero(mask)[-1])
         pose = np.asarray(films.dataset.clips.init_pose[0, frame])
@@ -107,7 +107,7 @@ class TestBodies:
         place = turn @ (root + films.fitted.prediction.translation[0, frame]) + moved
         np.testing.assert_allclose(found[frame] - place, np.asarray(alone) - root, atol=1e-4)
 
-    def test_the_true_pose_as_initial_estimate_is_the_fit(self, films, body):
+    def test_the_true_pose_as_initial_estimate_is_the_fit(self, films):
         fitted = films.fitted
         world = Rotation.from_matrix(np.asarray(fitted.prediction.rotations[0], float).reshape(-1, 3, 3))
         pose = world.as_rotvec().reshape(-1, 24, 3)
@@ -115,9 +115,9 @@ class TestBodies:
         init = np.array(films.dataset.clips.init_pose)
         init[0] = pose
         clips = dataclasses.replace(films.dataset.clips, init_pose=init, init_mask=films.dataset.clips.frame_mask)
-        dataset = dataclasses.replace(films.dataset, clips=clips)
-        one = np.stack(list(bodies.of_fit(fitted, body, 0, [1, 4])))
-        other = np.stack(list(bodies.of_initial(dataset, fitted, body, 0, [1, 4])))
+        run = dataclasses.replace(films, dataset=dataclasses.replace(films.dataset, clips=clips))
+        one = np.stack(list(bodies.of_fit(run, 0, [1, 4])))
+        other = np.stack(list(bodies.of_initial(run, 0, [1, 4])))
         np.testing.assert_allclose(other, one, atol=1e-4)
 
 
@@ -243,7 +243,7 @@ class TestGrid:
     def test_plan(self, films):
         fps = np.array([30.0, 60.0], np.float32)
         clips = dataclasses.replace(films.dataset.clips, fps=fps)
-        plan = grid.make_plan(dataclasses.replace(films.dataset, clips=clips), films.fitted)
+        plan = grid.make_plan(dataclasses.replace(films, dataset=dataclasses.replace(films.dataset, clips=clips)))
         counts = [count(films, 0), count(films, 1)]
         for cell in range(2):
             phase = np.asarray(films.fitted.prediction.phase)[cell, : counts[cell]]
@@ -261,12 +261,12 @@ class TestGrid:
         seconds = np.median(np.array(counts) / fps)
         assert len(plan.phases) == 75 and plan.rate == pytest.approx(seconds / 2.5)
 
-    def test_many_clips_are_thinned(self, films):
+    def test_many_clips_are_thinned(self, films, make_run):
         names = tuple(f"clip_{i}" for i in range(40))
         repeat = lambda tree: jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf), 20, axis=0), tree)
         dataset = dataclasses.replace(films.dataset, names=names, clips=repeat(films.dataset.clips), truth=None)
         fitted = dataclasses.replace(films.fitted, prediction=repeat(films.fitted.prediction))
-        plan = grid.make_plan(dataset, fitted)
+        plan = grid.make_plan(make_run(dataset, fitted))
         assert len(plan.instances) == 16 and plan.instances[0] == 0 and plan.instances[-1] == 39
         assert plan.notes(40) == [
             "all_synchronised.mp4 and all_unsynchronised.mp4 show 16 of the 40 clips, evenly spread."
@@ -275,7 +275,11 @@ class TestGrid:
     def test_one_clip_has_no_grid(self, films):
         first = jax.tree.map(lambda leaf: leaf[:1], films.dataset.clips)
         assert (
-            grid.make_plan(dataclasses.replace(films.dataset, names=("a",), clips=first, truth=None), films.fitted)
+            grid.make_plan(
+                dataclasses.replace(
+                    films, dataset=dataclasses.replace(films.dataset, names=("a",), clips=first, truth=None)
+                )
+            )
             is None
         )
 
@@ -320,7 +324,7 @@ class TestWriteAll:
         (output / "overlay" / "gone.mp4").write_bytes(b"")
         (output / "overlay" / "mine.txt").write_text("kept")
         console = quiet()
-        overlay.write_all(output, films.dataset, films.fitted, films.body, console)
+        overlay.write_all(dataclasses.replace(films, folder=output), console)
         return output / "overlay", console.file.getvalue()
 
     def test_the_films(self, written, films):
@@ -338,7 +342,7 @@ class TestWriteAll:
 
     def test_the_grids(self, written, films):
         folder, _ = written
-        plan = grid.make_plan(films.dataset, films.fitted)
+        plan = grid.make_plan(films)
         for name, schedule in (("all_synchronised", plan.in_step), ("all_unsynchronised", plan.plain)):
             frames, stream = read(folder / f"{name}.mp4")
             assert len(frames) == len(schedule) and stream.average_rate == 30
@@ -361,7 +365,7 @@ class TestWriteAll:
         paths[2] = None
         dataset = dataclasses.replace(films.dataset, frame_paths=(tuple(paths), None))
         console = quiet()
-        overlay.write_all(tmp_path, dataset, films.fitted, films.body, console)
+        overlay.write_all(dataclasses.replace(films, folder=tmp_path, dataset=dataset), console)
         shown, _ = read(tmp_path / "overlay" / f"{dataset.names[0]}.mp4")
         grey, green = marks.rgb(style.SHADE), (10, 160, 10)
         np.testing.assert_allclose(shown[:, 1, 1], [grey] * 3 + [green] * (frames - 3), atol=6)
@@ -380,13 +384,13 @@ class TestWriteAll:
         which[0] = -1
         videos = (None, Video(str(tmp_path / "film.mp4"), which))
         dataset = dataclasses.replace(films.dataset, videos=videos)
-        overlay.write_all(tmp_path, dataset, films.fitted, films.body, quiet())
+        overlay.write_all(dataclasses.replace(films, folder=tmp_path, dataset=dataset), quiet())
         shown, _ = read(tmp_path / "overlay" / f"{dataset.names[1]}.mp4")
         expected = np.concatenate([[marks.rgb(style.SHADE)[0]], 8 * which[1:]])
         np.testing.assert_allclose(shown[:, 1, 1, 0], expected, atol=6)
 
     def test_compare(self, films, tmp_path):
-        overlay.write_all(tmp_path, films.dataset, films.fitted, films.body, quiet(), compare=True)
+        overlay.write_all(dataclasses.replace(films, folder=tmp_path), quiet(), compare=True)
         mask = np.asarray(films.dataset.clips.init_mask[0])
         shown, _ = read(tmp_path / "overlay" / f"{films.dataset.names[0]}.mp4")
         # The legend's rim is white in every frame.
@@ -398,9 +402,8 @@ class TestWriteAll:
     def test_nothing_to_compare_with(self, films, tmp_path):
         clips = dataclasses.replace(films.dataset.clips, init_mask=np.zeros_like(films.dataset.clips.init_mask))
         console = quiet()
-        overlay.write_all(
-            tmp_path, dataclasses.replace(films.dataset, clips=clips), films.fitted, films.body, console, compare=True
-        )
+        dataset = dataclasses.replace(films.dataset, clips=clips)
+        overlay.write_all(dataclasses.replace(films, folder=tmp_path, dataset=dataset), console, compare=True)
         assert "no initial estimate to compare with" in console.file.getvalue()
         shown, _ = read(tmp_path / "overlay" / f"{films.dataset.names[0]}.mp4")
         np.testing.assert_allclose(shown[0, 1, 1], marks.rgb(style.SHADE), atol=4)

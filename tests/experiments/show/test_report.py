@@ -19,7 +19,6 @@ from experiments.commands import fit as flags
 from experiments.evaluation import scores, summary
 from experiments.fitting.settings import Settings
 from experiments.show import figures, report
-from experiments.show.render.overlay import Overlay
 from experiments.show.report import checks, markup, page, reproduce, table
 from nemo_jax.config import FitConfig
 from nemo_jax.fit import with_steps
@@ -60,8 +59,8 @@ class Page(html.parser.HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def write(output, dataset, fitted, body, settings=None, notes=()):
-    numbers, each = scores.evaluate(dataset, fitted, body, None, 0.5)
+def write(run, settings=None, notes=()):
+    numbers, each = scores.evaluate(run.dataset, run.fitted, run.body, None, 0.5)
     metrics = {
         **numbers,
         "seconds/total": 70.0,
@@ -70,21 +69,22 @@ def write(output, dataset, fitted, body, settings=None, notes=()):
         "device": "cpu (2 cores)",
     }
     metrics["version/jax"] = "9.9.9"
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "metrics.json").write_text(json.dumps(metrics))
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / "metrics.json").write_text(json.dumps(metrics))
     settings = settings or Settings(action="baseball_pitch")
-    path = report.write(output, dataset, fitted, body, metrics, each, notes, settings, 0.5)
+    path = report.write(dataclasses.replace(run, metrics=metrics), settings, each, notes)
     return path, Page(path.read_text(encoding="utf-8")), metrics
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory, tiny_dataset, tiny_fitted, tiny_body, tiny_config):
+def full(tmp_path_factory, tiny_dataset, tiny_fitted, make_run):
     output = tmp_path_factory.mktemp("report") / "results"
-    figures.write_all(output, tiny_dataset, tiny_fitted, tiny_body, tiny_config, 0.5)
+    run = make_run(tiny_dataset, tiny_fitted, output)
+    figures.write_all(run)
     (output / "viewer.html").write_text("x")
     (output / "overlay").mkdir()
     (output / "overlay" / "a film.mp4").write_bytes(b"x")
-    return output, *write(output, tiny_dataset, tiny_fitted, tiny_body, notes=["A note <of> the data."])
+    return output, *write(run, notes=["A note <of> the data."])
 
 
 def test_the_page_needs_nothing_beside_it(full):
@@ -132,24 +132,24 @@ def test_every_number_is_explained(tiny_dataset):
     assert shown.tags.count("tr") == len(keys) + 1
 
 
-def test_a_bare_run_has_a_page_too(tmp_path, tiny_dataset, tiny_fitted, tiny_body):
+def test_a_bare_run_has_a_page_too(tmp_path, tiny_dataset, tiny_fitted, make_run):
     """No truth, no initial poses, no pictures, nothing that was switched on; one clip is seen in no frame."""
     clips = tiny_dataset.clips
     confidence = np.array(clips.confidence)
     confidence[1] = 0
     clips = dataclasses.replace(clips, init_mask=np.zeros_like(clips.init_mask), confidence=confidence)
     dataset = dataclasses.replace(tiny_dataset, clips=clips, truth=None, cameras=None, synthetic=False)
-    _, seen, _ = write(tmp_path / "results", dataset, tiny_fitted, tiny_body)
+    _, seen, _ = write(make_run(dataset, tiny_fitted, tmp_path / "results"))
     for part in ("none: the clips are lifted from 2D", "None were written", "0% of its annotated joints are visible"):
         assert part in seen.text
     assert "MPJPE" not in seen.text.split("What looks wrong")[0]
     assert "none is compared" in seen.text
 
 
-def test_names_are_text(tmp_path, tiny_dataset, tiny_fitted, tiny_body):
+def test_names_are_text(tmp_path, tiny_dataset, tiny_fitted, make_run):
     names = ("<script>alert('1')<!--", 'a"&b')
     dataset = dataclasses.replace(tiny_dataset, names=names, action="<b>x")
-    path, seen, _ = write(tmp_path / "results", dataset, tiny_fitted, tiny_body, Settings(action="<b>x"))
+    path, seen, _ = write(make_run(dataset, tiny_fitted, tmp_path / "results"), Settings(action="<b>x"))
     assert "<script" not in path.read_text()
     assert all(name in seen.text for name in (*names, "<b>x"))
 
@@ -346,12 +346,12 @@ def test_errors_of_frames_by_hand(several):
     assert np.nansum(errors) == pytest.approx(0.1, rel=1e-3)
 
 
-def test_bad_frames_are_shown(tmp_path, several, tiny_body):
+def test_bad_frames_are_shown(tmp_path, several, make_run):
     dataset, fitted = several
     clips = dataclasses.replace(dataset.clips, keypoints=np.array(fitted.scored_2d))
     clips.keypoints[4, 1:3, :, 0] += 0.5 * dataset.box_size[4, 1]
     dataset = dataclasses.replace(dataset, clips=clips)
-    seen = Page(page.build(tmp_path, Overlay(dataset, fitted, tiny_body), {}, {}, (), Settings(action="a"), 0.5))
+    seen = Page(page.build(make_run(dataset, fitted, tmp_path), Settings(action="a"), {}, ()))
     assert "2 frames in 1 clip far from the input" in seen.text
     assert "1–2 (up to" in seen.text
     assert "e, frame" in seen.text

@@ -69,18 +69,18 @@ def assert_nothing_cut_off(figure):
 
 
 @pytest.mark.parametrize("count", [1, 2, 8])
-def test_overview_page(tiny_dataset, tiny_fitted, count):
+def test_overview_page(tiny_dataset, tiny_fitted, make_run, count):
     dataset, fitted = repeated(tiny_dataset, tiny_fitted, count)
-    scene = overview.make_scene(dataset, fitted, None, 0.5)
+    scene = overview.make_scene(make_run(dataset, fitted), None)
     assert_nothing_cut_off(overview.draw_page(scene, range(count), "baseball_pitch (synthetic)"))
 
 
-def test_overview_with_truth_and_hidden_joints(tiny_dataset, perfect):
+def test_overview_with_truth_and_hidden_joints(tiny_dataset, perfect, make_run):
     hidden = np.zeros(tiny_dataset.clips.confidence.shape, bool)
     hidden[..., 4] = True
-    scene = overview.make_scene(tiny_dataset, perfect, hidden, 0.5)
+    scene = overview.make_scene(make_run(tiny_dataset, perfect), hidden)
     exists = np.asarray(tiny_dataset.clips.frame_mask) > 0
-    assert np.allclose(scene.truth[exists], perfect.prediction.keypoints[exists], atol=1e-3)
+    assert np.allclose(scene.run.truth.joints[exists], perfect.prediction.keypoints[exists], atol=1e-3)
     figure = overview.draw_page(scene, [0, 1], "t")
     assert_nothing_cut_off(figure)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -88,14 +88,14 @@ def test_overview_with_truth_and_hidden_joints(tiny_dataset, perfect):
     assert "truth, moved onto the fit" in labels
 
 
-def test_overview_shows_pictures_where_they_are(tmp_path, tiny_dataset, tiny_fitted):
+def test_overview_shows_pictures_where_they_are(tmp_path, tiny_dataset, tiny_fitted, make_run):
     width, height = (int(x) for x in tiny_dataset.clips.image_size[0])
     Image.new("RGB", (width, height), (0, 200, 0)).save(tmp_path / "frame.png")
     (tmp_path / "broken.jpg").write_bytes(b"not a picture")
     frames = tiny_dataset.clips.frame_mask.shape[1]
     paths = ((str(tmp_path / "frame.png"),) * frames, (str(tmp_path / "broken.jpg"),) * (frames - 1) + (None,))
     dataset = dataclasses.replace(tiny_dataset, frame_paths=paths)
-    scene = overview.make_scene(dataset, tiny_fitted, None, 0.5)
+    scene = overview.make_scene(make_run(dataset, tiny_fitted), None)
     figure = overview.draw_page(scene, [0, 1], "t")
     run_pictures.save(figure, tmp_path / "overview.png")
     pixels = matplotlib.image.imread(tmp_path / "overview.png")[..., :3]
@@ -126,9 +126,9 @@ def test_many_instances_are_spread():
     assert (shown[0], shown[-1]) == (0, 42)
 
 
-def test_all_files(tmp_path, tiny_dataset, tiny_fitted):
+def test_all_files(tmp_path, tiny_dataset, tiny_fitted, make_run):
     dataset, fitted = repeated(tiny_dataset, tiny_fitted, 10)
-    run_pictures.write_all(tmp_path, dataset, fitted, HISTORY, None, 0.5)
+    run_pictures.write_all(make_run(dataset, fitted, tmp_path), HISTORY, None)
     written = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     assert written == ["losses.png", "overview.png", "overview/page_1.png", "overview/page_2.png", "phases.png"]
     for name in written:
@@ -136,14 +136,14 @@ def test_all_files(tmp_path, tiny_dataset, tiny_fitted):
         assert min(image.size) > 300
         assert max(image.size) < 2500
     few, fitted_few = repeated(tiny_dataset, tiny_fitted, 2)
-    run_pictures.write_all(tmp_path, few, fitted_few, HISTORY, None, 0.5)
+    run_pictures.write_all(make_run(few, fitted_few, tmp_path), HISTORY, None)
     assert not list((tmp_path / "overview").glob("*.png"))
 
 
 @pytest.mark.parametrize("count", [2, 20])
-def test_phases(tiny_dataset, tiny_fitted, count):
+def test_phases(tiny_dataset, tiny_fitted, make_run, count):
     dataset, fitted = repeated(tiny_dataset, tiny_fitted, count)
-    figure = run_pictures.draw_phases(dataset, fitted)
+    figure = run_pictures.draw_phases(make_run(dataset, fitted))
     assert_nothing_cut_off(figure)
     assert len(figure.axes[0].lines) == count + 1
 
