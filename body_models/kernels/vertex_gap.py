@@ -91,9 +91,7 @@ def _merged(size: int, leaf: Array, own: bool) -> Array:
     return leaf.reshape(-1, *leaf.shape[2:])
 
 
-def _by_kernel(
-    body: SMPL, rows: Table, skeleton: Skeleton, target: Skeleton, **options: Any
-) -> tuple[Array, Skeleton]:
+def _by_kernel(body: SMPL, rows: Table, skeleton: Skeleton, target: Skeleton, **options: Any) -> tuple[Array, Skeleton]:
     value, transforms, coefficients = vertex_gap_gpu.value_and_gradient(
         rows, body.num_vertices, _flat(skeleton), _flat(target), **options
     )
