@@ -1,6 +1,7 @@
 """Where cameras start: aligned by the initial root orientations, or found among many level cameras."""
 
 import dataclasses
+from typing import cast
 
 import chex
 import jax
@@ -176,10 +177,11 @@ def search_step(
 
     (_, values), gradient = jax.value_and_grad(total, has_aux=True)(search.cameras)
     updates, state = _ADAM.update(gradient, search.adam)
+    updates = cast(Array, updates)
     if config.camera_search:
         depth = jnp.maximum(jnp.abs(search.cameras[..., 2:3]), 1.0)
-        updates = updates * jnp.where(jnp.arange(cam.CAMERA_SIZE) < 3, depth, 1.0)  # pyright: ignore[reportOperatorIssue]
-    cameras = search.cameras - rate * updates  # pyright: ignore[reportOperatorIssue]
+        updates = updates * jnp.where(jnp.arange(cam.CAMERA_SIZE) < 3, depth, 1.0)
+    cameras = search.cameras - rate * updates
     replaced = dataclasses.replace(search, cameras=cameras, adam=state)
     return replaced, {"keypoints": values.min(0).mean(where=real)}
 

@@ -1,7 +1,7 @@
 """The model: what is learned, what is given, and the prediction of ONE frame of ONE instance."""
 
 import dataclasses
-from typing import Any
+from typing import cast
 
 import chex
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 from body_models import joints as jn
 from body_models import smpl
 from body_models.kernels import vertex_gap
-from body_models.pytree import pytree
+from body_models.pytree import Tree, pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
 from nemo_jax import losses, mirror, rotations
@@ -34,8 +34,8 @@ class Params:
     the other hand, so that the shared motion is reflected for it; set by the start of a fit, not by gradients.
     """
 
-    field: Any
-    phase: Any
+    field: Tree
+    phase: Tree
     codes: Array
     cameras: Array
     betas: Array
@@ -138,14 +138,14 @@ def init(key: Array, num_instances: int, image_size: Array, num_betas: int, conf
 def warp(params: Params, config: FitConfig, instance: Array, raw_phase: Array) -> Array:
     """Phase of ONE instance (an index) at raw phases of any shape."""
     own = of_instance(params, instance).phase
-    return phase_module(config).apply({"params": own}, raw_phase)  # pyright: ignore[reportReturnType]
+    return cast(Array, phase_module(config).apply({"params": own}, raw_phase))
 
 
 def motion(params: Params, config: FitConfig, phase: Array, code: Array) -> tuple[Array, Array]:
     """The field at ONE phase () and code (C,): rotations (24, 3, 3) and translation (3,) against phase 0, code 0."""
 
-    def field(phase: Array, code: Array) -> Any:
-        return field_module(config).apply({"params": params.field}, phase, code)
+    def field(phase: Array, code: Array) -> tuple[Array, Array]:
+        return cast(tuple[Array, Array], field_module(config).apply({"params": params.field}, phase, code))
 
     rotation_6d, raw = field(phase, code)
     # The origin depends on no batched value, so that under vmap it is evaluated once.
@@ -196,8 +196,8 @@ def evaluate(
 ) -> tuple[Prediction, smpl.Skeleton]:
     """`predict`, and the posed skeleton behind it, for terms that need more of the body."""
     own = of_instance(params, instance)
-    phase = phase_module(config).apply({"params": own.phase}, raw_phase)
-    rotation, translation = motion(params, config, phase, own.codes + code_noise)  # pyright: ignore[reportArgumentType]
+    phase = cast(Array, phase_module(config).apply({"params": own.phase}, raw_phase))
+    rotation, translation = motion(params, config, phase, own.codes + code_noise)
     rotation, translation = mirror.mirror_motion(rotation, translation, own.mirrored)
     return _pose(own, assets, config, instance, rotation, translation, phase)
 
@@ -239,7 +239,7 @@ def _row(table: Array, index: Array) -> Array:
 
 
 @_row.defjvp
-def _row_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+def _row_jvp(primals: tuple[Array, Array], tangents: tuple[Array, object]) -> tuple[Array, Array]:
     table, index = primals
     picked = (jnp.arange(table.shape[0]) == index).astype(table.dtype)
     return _row(table, index), jnp.matmul(picked, tangents[0], precision=jax.lax.Precision.HIGHEST)
@@ -252,7 +252,7 @@ def _pose(
     instance: Array,
     rotation: Array,
     translation: Array,
-    phase: Any,
+    phase: Array | float,
 ) -> tuple[Prediction, smpl.Skeleton]:
     """`pose_body` with the parameters `own` of the instance alone, and the posed skeleton."""
     skeleton = smpl.pose_skeleton(assets.body, rotation, own.betas)

@@ -1,6 +1,6 @@
 """The loss of a batch: each term computed once from one prediction, then weighted and summed."""
 
-from typing import Any
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -194,7 +194,7 @@ def joint_loss(
     }
     weights = term_weights(config)
     total = sum(weights[name] * value for name, value in terms.items())
-    return total, terms  # pyright: ignore[reportReturnType]
+    return cast(Array, total), terms
 
 
 def prior_terms(prediction: Prediction, pose: Array, skeletons: smpl.Skeleton, assets: Assets) -> dict[str, Array]:
@@ -243,7 +243,7 @@ def warmup_loss(
 
     def rotation_of(instance: Array, raw: Array) -> Array:
         own = model.of_instance(params, instance)
-        phase: Any = model.phase_module(config).apply({"params": own.phase}, raw)
+        phase = cast(Array, model.phase_module(config).apply({"params": own.phase}, raw))
         rotation, translation = model.motion(params, config, phase, own.codes)
         return mirror.mirror_motion(rotation, translation, own.mirrored)[0]
 

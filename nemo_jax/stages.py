@@ -7,13 +7,14 @@ number, so that a chunk can start anywhere.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from body_models import smpl
-from body_models.pytree import pytree
+from body_models.pytree import Tree, pytree
 from nemo_jax import camera_search, handedness, lift, model, objective, optim
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig, with_steps
@@ -23,7 +24,7 @@ from nemo_jax.priors import Priors
 
 Array = jax.Array
 Losses = dict[str, Array]
-Carry = Any
+Carry = Tree
 
 
 @pytree
@@ -42,7 +43,7 @@ class FitState:
     (N,) of the cameras."""
 
     params: Params
-    opt_state: Any
+    opt_state: optax.OptState
     plateau: optim.Plateau
     targets: Targets
     yaws: Array
@@ -210,7 +211,7 @@ def _step_camera_joint(problem: Problem, state: FitState, step: Array, batch: Ba
     return _update(state, gradient, config, _joint_rates(config, jnp.zeros(()))), {"total": total, **terms}
 
 
-def _camera_stage(config: FitConfig) -> tuple[Any, Any, Any]:
+def _camera_stage(config: FitConfig) -> tuple[Callable, Callable, Callable]:
     if config.camera_joint:
         return _keep, _step_camera_joint, _keep
     return _begin_camera, _step_camera, _end_camera

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from body_models import smpl
 from body_models.kernels import vertex_gap_gpu
 from body_models.kernels.vertex_gap_gpu import Table
+from body_models.pytree import Tree
 from body_models.smpl import SMPL, Skeleton
 
 Array = jax.Array
@@ -50,7 +51,7 @@ def _fused_gap(body: SMPL, rows: Table, skeleton: Skeleton, target: Skeleton) ->
 
 
 @_fused_gap.defjvp
-def _fused_gap_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]):
+def _fused_gap_jvp(primals: tuple[SMPL, Table, Skeleton, Skeleton], tangents: tuple[Tree, ...]):
     value, gradient = _value_and_gradient(*primals)
     products = jax.tree.map(lambda g, t: jnp.sum(g * t, range(1, g.ndim)), gradient, tangents[2])
     return value, sum(jax.tree.leaves(products), start=jnp.zeros_like(value))
@@ -70,7 +71,7 @@ def _on_gpu(body: SMPL, rows: Table, skeleton: Skeleton, target: Skeleton, **opt
     batched = jax.custom_batching.custom_vmap(one)
 
     @batched.def_vmap
-    def _(size: int, mapped: Any, body: SMPL, rows: Table, *pair: Skeleton) -> tuple[Any, Any]:
+    def _(size: int, mapped: Tree, body: SMPL, rows: Table, *pair: Skeleton) -> tuple[Tree, Tree]:
         if any(jax.tree.leaves(mapped[:2])):
             axes = jax.tree.map(lambda own: 0 if own else None, tuple(mapped))
             found = jax.vmap(one, axes, axis_size=size)(body, rows, *pair)

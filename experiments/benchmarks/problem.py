@@ -124,5 +124,5 @@ def case(preset: str) -> Case:
 
 def in_precision(given: Case, precision: str, **changes: Any) -> Case:
     """The case with its networks in another precision, and other changes of the configuration."""
-    config = dataclasses.replace(given.config, matmul_precision=precision, **changes)  # pyright: ignore[reportArgumentType]
+    config = dataclasses.replace(given.config, matmul_precision=precision, **changes)
     return dataclasses.replace(given, config=config)

@@ -145,5 +145,5 @@ def _holdout_share(dataset: Dataset) -> float:
 def _without_head(dataset: Dataset) -> Dataset:
     confidence = np.array(dataset.clips.confidence)
     confidence[..., 0] = 0
-    clips = dataclasses.replace(dataset.clips, confidence=confidence)  # pyright: ignore[reportArgumentType]
+    clips = dataclasses.replace(dataset.clips, confidence=confidence)
     return dataclasses.replace(dataset, clips=clips, annotated=tuple(k for k in dataset.annotated if k != 0))

@@ -202,5 +202,5 @@ def _with_focal_length(dataset: Dataset, focal_length: float | None) -> Dataset:
         return dataset
     known = np.asarray(dataset.clips.focal_length)
     filled = np.where(np.isnan(known), np.float32(focal_length), known)
-    clips = dataclasses.replace(dataset.clips, focal_length=filled)  # pyright: ignore[reportArgumentType]
+    clips = dataclasses.replace(dataset.clips, focal_length=filled)
     return dataclasses.replace(dataset, clips=clips)
