@@ -103,18 +103,17 @@ class Session:
         with contextlib.suppress(OSError), replacing(planned.folder / fits_table.ERROR) as temporary:
             temporary.write_text(f"{error}\n")
 
-    def run(self, fits: Sequence[Planned]) -> None:
+    def run(self, fits: Sequence[Planned], workers: Workers) -> None:
         """Fits them all, but those of many that are finished."""
-        with Workers(len(fits)) as workers:
-            ready = self._ready(fits, workers)
-            if self.settings.many and len(self.failed) == len(fits) and len(set(self.failed.values())) == 1:
-                raise UserError(next(iter(self.failed.values())))
-            for group in _groups(ready):
-                if group[0].position == end_of(group[0].inputs.job):
-                    self._write_again(group, workers)
-                else:
-                    self._fit(group, workers)
-            self._collect(0)
+        ready = self._ready(fits, workers)
+        if self.settings.many and len(self.failed) == len(fits) and len(set(self.failed.values())) == 1:
+            raise UserError(next(iter(self.failed.values())))
+        for group in _groups(ready):
+            if group[0].position == end_of(group[0].inputs.job):
+                self._write_again(group, workers)
+            else:
+                self._fit(group, workers)
+        self._collect(0)
 
     # --- reading ---
 
@@ -332,22 +331,20 @@ def run(
     if not share.mine and not settings.many:
         console.print(f"Process {share.process} of {share.processes}: the one fit is another process's.")
         return {}
-    device = devices.choose(settings.accelerator)
-    devices.keep_compiled()
+    mine = [fits[number] for number in share.mine]
     if checkpoint_seconds is None:
         checkpoint_seconds = _CHECKPOINT_SECONDS_OF_MANY if settings.many else _CHECKPOINT_SECONDS
-    session = Session(settings, console, present, checkpoint_seconds, begun, device)
-    mine = [fits[number] for number in share.mine]
-    if not settings.many:
-        session.run(mine)
-        return session.metrics[mine[0].folder]
-    processes.check_alone()
-    others = (
-        f", {len(mine)} of them here, in process {share.process} of {share.processes}" if share.processes > 1 else ""
-    )
-    session.say(f"{len(fits)} fits{others}; {device}")
-    session.run(mine)
-    return _close(settings, fits, session)
+    # Before the devices, which take as long to start as the workers.
+    with Workers(len(mine)) as workers:
+        device = devices.choose(settings.accelerator)
+        devices.keep_compiled()
+        session = Session(settings, console, present, checkpoint_seconds, begun, device)
+        if settings.many:
+            processes.check_alone()
+            others = f", {len(mine)} of them here, in process {share.process} of {share.processes}"
+            session.say(f"{len(fits)} fits{others if share.processes > 1 else ''}; {device}")
+        session.run(mine, workers)
+    return _close(settings, fits, session) if settings.many else session.metrics[mine[0].folder]
 
 
 def _close(settings: Settings, fits: Sequence[Planned], session: Session) -> list[dict[str, Any]]:

@@ -1,8 +1,10 @@
 """A pool of processes for what a run of many fits does beside the device: making clips up, writing results."""
 
+import contextlib
+import importlib
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any
 
@@ -28,6 +30,9 @@ class Workers:
             # A forked process would share JAX's threads and locks.
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+            with _environment(_one_thread()):
+                # All processes start with the first task, and import while this one sees to its devices.
+                self._pool.submit(os.getpid)
 
     @property
     def apart(self) -> bool:
@@ -54,8 +59,35 @@ class Workers:
             self._pool.shutdown(wait=True, cancel_futures=error is not None)
 
 
+def _one_thread() -> dict[str, str]:
+    """Variables by which a worker computes on one core, as there is one for each core."""
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    return {
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "XLA_FLAGS": " ".join([*flags, "--xla_cpu_multi_thread_eigen=false"]),
+    }
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """The environment with these variables, for processes that start meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _begin() -> None:
     """Prepares a worker."""
+    # What most tasks need, imported before the first one.
+    importlib.import_module("experiments.fitting.clips")
     jax.config.update("jax_platforms", "cpu")
     devices.keep_compiled()
     stopping.leave_to_parent()

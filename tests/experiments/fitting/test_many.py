@@ -16,6 +16,7 @@ from rich.console import Console
 from experiments.base.errors import UserError
 from experiments.commands import fit
 from experiments.data import neutral
+from experiments.fitting import checkpoints
 from experiments.fitting import run as fitting
 from experiments.loaders import synthetic
 from experiments.show import presentation
@@ -157,3 +158,21 @@ def test_what_stops_all_is_said_once(run_py, tmp_path):
     process = run_py("--action=a,b", f"--data_dir={tmp_path / 'nowhere'}", f"--output_dir={tmp_path / 'out'}")
     assert process.returncode == 2
     assert process.stderr.strip().startswith("error: --data_dir=") and "no such folder" in process.stderr
+
+
+@pytest.mark.slow
+def test_eight_fits_are_read_and_written_by_other_processes(tiny_flags, tmp_path, capsys):
+    given = [*tiny_flags, "--num_seeds=8", f"--output_dir={tmp_path}"]
+    run_here(given)
+    rows = rows_of(tmp_path / "many.csv")
+    assert [(row["seed"], row["status"]) for row in rows] == [(str(seed), "done") for seed in range(8)]
+    # Each seed has clips of its own, made up by a process that knows nothing of the others.
+    assert len({row["mpjpe_mm/fit"] for row in rows}) == 8
+    for seed in range(8):
+        folder = tmp_path / f"seed_{seed}"
+        assert len(list((folder / "motion").glob("*.npz"))) == 2
+        assert not (folder / "overview.png").exists()
+        assert list((folder / "checkpoints").glob(f"*/{checkpoints.SEAL}"))
+    capsys.readouterr()
+    run_here(given)
+    assert "Fitting" not in capsys.readouterr().out
