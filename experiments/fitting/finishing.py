@@ -100,7 +100,10 @@ def score(
 def compile_ahead(inputs: Sequence[Inputs], frames: int | None = None) -> None:
     """Compiles what `score` of fits with these inputs runs, so that it can be done while something else compiles."""
     body = inputs[0].nose_body
-    learned = [own.shapes.last.params for own in inputs]
+    # What is learned does not depend on the lengths of clips, each of which takes a second to trace.
+    by_count = {own.job.clips.num_instances: own for own in reversed(inputs)}
+    shapes = {count: own.shapes.last.params for count, own in by_count.items()}
+    learned = [shapes[own.job.clips.num_instances] for own in inputs]
     fitted = fitted_motion.compile_ahead([own.job for own in inputs], learned, body, frames)
     each = zip(inputs, fitted, strict=True)
     scores.compile_ahead([ToScore(own.dataset, motion, own.hidden, 0.5) for own, motion in each], body, frames)
