@@ -1,4 +1,4 @@
-"""Names, order and symmetry of the joints that the rest of the project speaks of."""
+"""Names, order and symmetry of the joints used in the rest of the project."""
 
 from collections.abc import Collection, Sequence
 
@@ -77,7 +77,7 @@ EXTRA_JOINTS = [
     "head_h36m",
 ]
 
-# The 54-entry list 24 joints + 21 landmarks + 9 extras; everything below indexes it.
+# The list of 54 joints: 24 SMPL joints, 21 landmarks, 9 extra joints. The constants below are indices into it.
 ALL_JOINTS = (*SMPL_JOINTS, *LANDMARKS, *EXTRA_JOINTS)
 NOSE, TOP_OF_HEAD, HEAD_CENTRE = 24, 48, 53
 
@@ -121,11 +121,11 @@ BODY_25_LIMBS = (
 
 
 def mirror_order(names: Sequence[str], group: Collection[int] | None = None) -> np.ndarray:
-    """The permutation (K,) under which left and right trade places: the point at place k is that named `names[order[k]]`.
+    """The permutation `order` (K,) that swaps left and right: point k is replaced by the point `names[order[k]]`.
 
     Args:
-      names: of K points; one with the word left in it has a twin with the word right.
-      group: places that trade; the other points stay where they are. None = all.
+      names: names of K points; each name that contains "left" has a counterpart with "right".
+      group: indices that are swapped; the other points are unchanged. None = all.
     """
     twin = {"left": "right", "right": "left"}
     index = {name: i for i, name in enumerate(names)}

@@ -1,4 +1,4 @@
-"""What drawing and exporting a skinned mesh both need, in NumPy."""
+"""Functions for drawing and for exporting a skinned mesh, in NumPy."""
 
 import numpy as np
 
@@ -6,8 +6,8 @@ Array = np.ndarray
 
 
 def vertex_normals(points: Array, faces: Array) -> Array:
-    """Unit normals (V, 3), outwards, of vertices (V, 3): those of the faces (F, 3) around each, weighed by their areas; 0
-    without faces."""
+    """Outward unit normals (V, 3) of vertices (V, 3): means of the normals of adjacent faces (F, 3), weighted by area;
+    0 for a vertex without faces."""
     corners = np.asarray(faces).T
     a, b, c = (points.T[:, corner] for corner in corners)
     (ux, uy, uz), (vx, vy, vz) = b - a, c - a
@@ -17,6 +17,6 @@ def vertex_normals(points: Array, faces: Array) -> Array:
 
 
 def strongest_joints(weights: Array, count: int) -> tuple[Array, Array]:
-    """The `count` joints (V, count) that move each vertex most, strongest first, and their weights, of weights (V, J)."""
+    """The `count` joints (V, count) that move each vertex most, strongest first, and their weights; weights: (V, J)."""
     ids = np.argsort(-weights, axis=1, kind="stable")[:, :count]
     return ids, np.take_along_axis(weights, ids, axis=1)

@@ -1,4 +1,4 @@
-"""Many frames posed a chunk at a time: one compiled program for any number of frames, and never all meshes in memory."""
+"""Poses many frames in chunks: one compiled program for any number of frames, and only one chunk of meshes in memory."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -11,30 +11,29 @@ CHUNK = 32  # frames that are posed at once
 
 
 def pose_in_chunks(function: Callable[..., Any], shared: Any, *arrays: Any, size: int = CHUNK) -> Any:
-    """`function` of every frame, on the host.
+    """Applies `function` to every frame and returns the results on the host.
 
     Args:
-      function: (shared, *frame) -> arrays of ONE frame. It is compiled once and looked up by identity: give a function of a
-        module, not a lambda.
-      shared: what all frames have in common, such as the body.
-      arrays: trees of arrays (F, ...), one row a frame, F at least 1; they are taken as float32.
+      function: (shared, *frame) -> arrays of ONE frame. The compiled program is cached by the identity of the function,
+        so give a module-level function, not a lambda.
+      shared: the inputs that are the same for all frames, such as the body.
+      arrays: trees of arrays (F, ...), one row per frame, F at least 1; they are converted to float32.
       size: frames that are posed at once; results of other sizes may differ in the last bit.
 
     Returns:
-      What `function` returns, as NumPy arrays with a leading F.
+      The results of `function`, as NumPy arrays with a leading axis F.
     """
     parts = list(chunks(function, shared, *arrays, size=size))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
 def chunks(function: Callable[..., Any], shared: Any, *arrays: Any, size: int = CHUNK) -> Iterator[Any]:
-    """The parts of `pose_in_chunks`, one after the other, each computed when it is asked for: leaves of at most `size`
-    frames."""
+    """Yields the results of `pose_in_chunks` one chunk at a time, computed lazily: leaves of at most `size` frames."""
     given = jax.tree.map(lambda array: np.asarray(array, np.float32), arrays)
     count = len(jax.tree.leaves(given)[0])
     for first in range(0, count, size):
         frames = min(size, count - first)
-        # The last frame is posed again and again to fill the last chunk.
+        # The last frame is repeated to fill the last chunk.
         rows = np.minimum(np.arange(first, first + size), count - 1)
         part = jax.tree.map(lambda array, rows=rows: array[rows], given)
         found = jax.device_get(_pose_chunk(function, shared, part))

@@ -3,10 +3,10 @@
 Source: Loper et al., SMPL, SIGGRAPH Asia 2015; the joint list is the one of the `smplx` package with SPIN's nine extra
 joints. Shapes use J = 24 joints, V vertices, S shape directions, K keypoints, A anchors, L = 54 listed joints.
 
-Whatever rides on the skin, the whole mesh, a landmark vertex or a regressed joint, is a sum of *anchors*: rest
-positions linear in shape and pose, moved by blended joint transforms. A vertex is one anchor. A regressed joint
-sum_v e_v x_v is one anchor per joint j that moves it, at sum_v e_v w_vj v: exact, and a handful of anchors in place of
-the mesh.
+Every point on the skin (a mesh vertex, a landmark vertex or a regressed joint) is a sum of *anchors*: rest positions
+linear in shape and pose, moved by blended joint transforms. A vertex is one anchor. A regressed joint
+sum_v e_v x_v is one anchor per joint j that moves it, at sum_v e_v w_vj v: this is exact and needs a handful of anchors
+instead of the mesh.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,25 +31,25 @@ NUM_FEATURES = 9 * (jn.NUM_JOINTS - 1)
 class SkinnedPoints:
     """A anchors on the skin.
 
-    template (A, 3) metres; directions (S + 207, 3, A), what a shape coefficient and then a pose feature adds to it;
-    rotation_weights (A, J), how much each joint's transform acts on the anchor; mass (A,), what its translation is
-    multiplied by: the sum of the regressor's weights behind the anchor, 1 for a vertex.
+    template (A, 3): metres. directions (S + 207, 3, A): displacements per unit of each shape coefficient, then of each
+    pose feature. rotation_weights (A, J): weight of each joint's transform. mass (A,): factor of the translation, which
+    is the sum of the regressor weights combined in the anchor, 1 for a vertex.
     """
 
     template: Array
-    # Coefficients lead and anchors trail: one pose reads the table in order, forward and backward.
+    # The axis of coefficients comes first and that of anchors last, so that a pose reads the table in memory order.
     directions: Array
     rotation_weights: Array
     mass: Array
 
     @property
     def shapedirs(self) -> Array:
-        """(A, 3, S), as a model file has them."""
+        """The shape directions (A, 3, S), in the layout of a model file."""
         return jnp.moveaxis(self.directions[:-NUM_FEATURES], 0, -1).swapaxes(0, 1)
 
     @property
     def posedirs(self) -> Array:
-        """(A, 3, 207), as a model file has them."""
+        """The pose directions (A, 3, 207), in the layout of a model file."""
         return jnp.moveaxis(self.directions[-NUM_FEATURES:], 0, -1).swapaxes(0, 1)
 
 
@@ -58,11 +58,11 @@ class SMPL:
     """A body model.
 
     joint_template (J, 3) and joint_shapedirs (J, 3, S): the joint regressor folded through template and shape.
-    mesh: V anchors, one a vertex. tiles: its vertices, those that follow the same joints together. faces (F, 3) int32.
+    mesh: V anchors, one per vertex. tiles: its vertices, grouped by the joints that move them. faces (F, 3) int32.
     landmarks: the anchors of the 21 landmark vertices and 9 extra joints; landmark_sum (30, A) adds them up. In a
     model without the extra joints it is (21, A).
-    keypoint_anchors: the anchors that the K keypoints need, and no more; keypoint_sum (K, J + A) picks each keypoint
-    out of the joints and adds up its anchors.
+    keypoint_anchors: only the anchors of the K keypoints; keypoint_sum (K, J + A) is the matrix that computes each
+    keypoint from the joints and anchors.
     """
 
     joint_template: Array
@@ -105,7 +105,7 @@ def forward_kinematics(rotations: Array, rest: Array) -> tuple[Array, Array]:
       world_from_joint (J, 3, 3) and posed joints (J, 3). The root joint stays where it is at rest.
     """
     chex.assert_shape([rotations, rest], [(jn.NUM_JOINTS, 3, 3), (jn.NUM_JOINTS, 3)])
-    # Few large kernels for accelerators; on a CPU they cost four times the arithmetic of a walk down the tree.
+    # Doubling uses few large kernels, which suits accelerators; on a CPU it costs four times the arithmetic of levels.
     return jax.lax.platform_dependent(rotations, rest, cpu=_by_levels, default=_by_doubling)
 
 
@@ -129,8 +129,8 @@ def _by_levels(rotations: Array, rest: Array) -> tuple[Array, Array]:
 @jax.custom_jvp
 def _by_doubling(rotations: Array, rest: Array) -> tuple[Array, Array]:
     """`forward_kinematics` in as many rounds as the logarithm of the tree's depth."""
-    # Each round joins a joint's product to that of the ancestor where it ends, so that paths double in length: a tree of
-    # nine levels takes four rounds.
+    # Each round multiplies the product of a joint's path with that of the ancestor where the path ends, so that paths
+    # double in length: a tree of nine levels takes four rounds.
     world = rotations
     for hop in _HOPS:
         world = _compose(_above(world, hop), world)
@@ -139,13 +139,13 @@ def _by_doubling(rotations: Array, rest: Array) -> tuple[Array, Array]:
 
 @_by_doubling.defjvp
 def _by_doubling_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]):
-    """In closed form: a joint that turns turns all that hangs on it, so that turns add up along the path to the root.
+    """Closed form: a joint's rotation moves all joints below it, so small rotations add up along the path to the root.
 
     The inverse of a product of rotations is taken to be its transpose. Sums along paths are one matrix product, forward
     and, transposed, backward, where differentiating the rounds above would walk the tree several times.
     """
     rotations, rest = primals
-    # The gradients that meet at the rotations become one slow kernel unless this one, of another layout, is kept apart.
+    # Without this barrier XLA fuses gradients of different layouts into one slow kernel.
     d_rotations, d_rest = jax.lax.optimization_barrier(tangents[0]), tangents[1]
     world, posed = _by_doubling(rotations, rest)
     parent = _above(world, jn.PARENTS)
@@ -157,7 +157,7 @@ def _by_doubling_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]
 
 @pytree
 class Skeleton:
-    """A posed skeleton of J joints: what everything on the skin is computed from.
+    """A posed skeleton of J joints, from which all points on the skin are computed.
 
     world (J, 3, 3): world_from_joint. posed (J, 3): joints, metres. offsets (J, 3): translation of each joint's skinning
     transform x -> world x + offset. feature (207,): R - I of joints 1 to 23. betas (S,).
@@ -321,18 +321,18 @@ def skin(points: SkinnedPoints, skeleton: Skeleton) -> Array:
     blended = _matmul(columns.reshape(12, -1), points.rotation_weights.T).reshape(3, 4, count)
     moved = blended[:, 3] * points.mass
     for axis in range(3):
-        # A broadcast would be transposed to a sum over an axis of three, a slow kernel of its own on CPUs.
+        # The transpose of a broadcast would be a sum over an axis of three, a separate slow kernel on CPUs.
         moved += blended[:, axis] * jnp.concatenate([rest[axis, None]] * 3)
     return moved.T
 
 
 def _matmul(a: Array | np.ndarray, b: Array) -> Array:
-    # Centimetres are at stake: never the reduced precision that GPUs and TPUs use by default.
+    # Full precision: the reduced default precision of GPUs and TPUs would cause errors of centimetres.
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def _hops() -> tuple[np.ndarray, ...]:
-    """Ancestors (J,) of all joints at distances 1, 2, 4, ..., -1 where there is none."""
+    """Arrays (J,) of the ancestors of all joints at distances 1, 2, 4, and so on; -1 where there is none."""
     hops, hop = [], jn.PARENTS
     while (hop >= 0).any():
         hops.append(hop)
@@ -341,7 +341,7 @@ def _hops() -> tuple[np.ndarray, ...]:
 
 
 def _path() -> np.ndarray:
-    """(J, J): 1 where the column's joint lies on the row's path from the root, its end included."""
+    """Matrix (J, J): entry [i, j] is 1 where joint j lies on the path from the root to joint i, both ends included."""
     path = np.eye(jn.NUM_JOINTS, dtype=np.float32)
     for joint, parent in enumerate(jn.PARENTS[1:], start=1):
         path[joint] += path[parent]
@@ -360,7 +360,7 @@ def _above(world: Array, ancestor: np.ndarray) -> Array:
 
 
 def _bones(rest: Array) -> Array:
-    """Each joint against its parent (J, 3), the root against the origin."""
+    """Position (J, 3) of each joint relative to its parent; of the root relative to the origin."""
     return _matmul(_BONES, rest)
 
 
@@ -368,7 +368,7 @@ _BONES = np.eye(jn.NUM_JOINTS, dtype=np.float32)
 _BONES[np.arange(1, jn.NUM_JOINTS), jn.PARENTS[1:]] = -1
 
 
-# 3x3 products written out elementwise: they fuse, stay in float32 on every device, and beat batched tiny dots.
+# 3x3 products are written elementwise: they fuse, stay in float32 on every device, and beat batched small products.
 def _compose(a: Array, b: Array) -> Array:
     return cast(Array, sum(a[..., :, i, None] * b[..., None, i, :] for i in range(3)))
 

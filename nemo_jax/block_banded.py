@@ -9,7 +9,7 @@ Array = jax.Array
 
 
 def solve(diagonal: Array, first: Array, second: Array, right: Array) -> Array:
-    """x (F, n) of A x = right for a symmetric positive definite block-pentadiagonal A, by block Cholesky in O(F n^3).
+    """Solves A x = right for a symmetric positive definite block-pentadiagonal A, by block Cholesky in O(F n^3).
 
     Args:
       diagonal: (F, n, n), blocks A[t, t].
@@ -18,7 +18,7 @@ def solve(diagonal: Array, first: Array, second: Array, right: Array) -> Array:
       right: (F, n).
 
     Returns:
-      (F, n); NaN where A is not positive definite.
+      x (F, n); NaN where A is not positive definite.
     """
     num, size = right.shape
     chex.assert_shape([diagonal, first, second], (num, size, size))
@@ -37,7 +37,7 @@ def solve(diagonal: Array, first: Array, second: Array, right: Array) -> Array:
         return ((l0, l1, y), (one, one_y)), (l0, l1, l2, y)
 
     def substitute(after, row):
-        """x[t] from the two frames that follow; carries what they ask of the two before them."""
+        """Solves for x[t] from the two frames after it; the carry holds their terms for the two frames before them."""
         from_one, from_two, from_one_later = after
         l0, l1, l2, y = row
         x = solve_triangular(l0, y - from_one - from_two, lower=True, trans=1)
@@ -50,5 +50,5 @@ def solve(diagonal: Array, first: Array, second: Array, right: Array) -> Array:
 
 
 def _dot(a: Array, b: Array) -> Array:
-    # The factor of an ill-conditioned system does not survive the reduced precision of GPUs and TPUs.
+    # With the reduced default precision of GPUs and TPUs the factor of an ill-conditioned system would be wrong.
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

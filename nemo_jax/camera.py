@@ -1,7 +1,7 @@
-"""The learned camera of one instance: perspective projection and where it starts.
+"""The learned camera of one instance: its perspective projection and its initial values.
 
-Nine numbers: translation (3) in metres, then a 6D rotation. A point x of the world is R x + t in the camera, whose axes are
-x right, y down, z into the scene; its pixel is focal * (X/Z, Y/Z) + principal point (paper section 3; no distortion).
+A camera is nine numbers: a translation (3) in metres, then a 6D rotation. A world point x is at R x + t in camera axes
+(x right, y down, z into the scene); its pixel is focal * (X/Z, Y/Z) + principal point (paper section 3; no distortion).
 """
 
 from typing import cast
@@ -35,10 +35,10 @@ def to_camera(camera: Array, points: Array) -> Array:
 
 
 def project(points: Array, focal: Array, principal: Array, near: float | Array = 0.0) -> Array:
-    """Points (P, 3) in camera axes -> pixels (P, 2).
+    """Projects points (P, 3) in camera axes to pixels (P, 2).
 
-    Depths below `near` count as `near`, so that a body that slips behind the lens keeps finite pixels and is pushed
-    back; 0 turns that off, as in the published code.
+    Depths below `near` are replaced by `near`, so that a body behind the lens has finite pixels and a gradient that
+    moves it back in front; `near` 0 turns this off, as in the published code.
     """
     depth = points[..., 2:]
     clamped = jnp.where(depth < near, near, depth)
@@ -46,10 +46,10 @@ def project(points: Array, focal: Array, principal: Array, near: float | Array =
 
 
 def principal_points(image_size: Array, swapped: bool) -> Array:
-    """Principal point (N, 2) of N images of width and height `image_size` (N, 2).
+    """Principal points (N, 2), in pixels, of N images of width and height `image_size` (N, 2).
 
-    `swapped` is the published code's: one size for all, the largest height and width, halved downwards, with the height
-    in the place of x.
+    With `swapped` they are computed as in the published code: the largest height and width of all images, halved and
+    rounded down, are used for every image, with x and y swapped.
     """
     if not swapped:
         return image_size / 2
@@ -58,7 +58,7 @@ def principal_points(image_size: Array, swapped: bool) -> Array:
 
 
 def focal_lengths(known: Array, image_size: Array, guess: float | Array) -> Array:
-    """Focal lengths (N,) in pixels: the known one, and where it is NaN `guess` times the image diagonal."""
+    """Focal lengths (N,) in pixels: the known value, or `guess` times the image diagonal where it is NaN."""
     return jnp.where(jnp.isnan(known), guess * jnp.linalg.norm(image_size, axis=-1), known)
 
 
@@ -75,14 +75,15 @@ def level_camera(yaw: Array) -> Array:
 def solve_translation(
     rotated: Array, keypoints: Array, weights: Array, focal: Array, principal: Array, min_depth: float = 0.5
 ) -> Array:
-    """Translation (3,) that best reprojects points already turned into camera axes, in closed form.
+    """Closed-form translation (3,) that best reprojects points already rotated into camera axes.
 
-    f (X + t_x) = u (Z + t_z), with u the pixel against the principal point, is linear in t; the equations are weighted
-    by `weights` and solved by least squares (the linear step of pose from points; Hartley and Zisserman, section 7.1).
+    The equation f (X + t_x) = u (Z + t_z), with u the pixel minus the principal point, is linear in t; the equations
+    are weighted by `weights` and solved by least squares (the linear step of pose from points; Hartley and Zisserman,
+    section 7.1).
 
     Args:
-      rotated: (P, 3) points in camera axes, metres. keypoints: (P, 2) pixels. weights: (P,), 0 leaves a point out.
-      focal: pixels. principal: (2,) pixels. min_depth: metres, the least depth returned.
+      rotated: (P, 3) points in camera axes, metres. keypoints: (P, 2) pixels. weights: (P,), 0 excludes a point.
+      focal: pixels. principal: (2,) pixels. min_depth: metres, the smallest depth returned.
     """
     ray = (keypoints - principal) / focal
     target = ray * rotated[:, 2:] - rotated[:, :2]

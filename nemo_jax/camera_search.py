@@ -1,4 +1,4 @@
-"""Where cameras start: aligned by the initial root orientations, or found among many level cameras."""
+"""Initial cameras: aligned by the initial root orientations, or the best of many level cameras."""
 
 import dataclasses
 from typing import cast
@@ -23,7 +23,7 @@ _ADAM = optax.scale_by_adam(eps_root=optim.ROOT_FLOOR)
 
 
 def key_frames(clips: Clips, count: int) -> Array:
-    """`count` frames (N, count), int, evenly spaced over each instance from its first to its last."""
+    """Frame indices (N, count), int: `count` frames evenly spaced from each instance's first frame to its last."""
     last = clips_lib.num_frames(clips)[:, None] - 1
     return jnp.round(jnp.linspace(0.0, 1.0, count) * last).astype(jnp.int32)
 
@@ -31,7 +31,7 @@ def key_frames(clips: Clips, count: int) -> Array:
 def targets_from(clips: Clips) -> Targets:
     """The clips' own initial poses as targets; the root stays unused until cameras are aligned."""
     mask = jnp.asarray(clips.init_mask) * clips.frame_mask
-    # What stands where nothing was estimated may be anything, NaN too.
+    # Entries without an estimate may hold any value, including NaN.
     pose = jnp.where(mask[..., None, None] > 0, clips.init_pose, 0.0)
     return Targets(
         pose=pose,
@@ -43,7 +43,7 @@ def targets_from(clips: Clips) -> Targets:
 
 
 def nearest_known(mask: Array, frames: Array) -> Array:
-    """For each of `frames` (P,), the nearest frame whose `mask` (T,) is 1; itself where there is none."""
+    """For each of `frames` (P,), the nearest frame whose `mask` (T,) is 1; the frame itself if the mask is all 0."""
     distance = jnp.abs(frames[:, None] - jnp.arange(mask.shape[0]))
     known = jnp.argmin(jnp.where(mask > 0.5, distance, mask.shape[0] + distance), axis=-1)
     return jnp.where(mask.sum() > 0, known, frames)
@@ -59,7 +59,7 @@ def align_roots(
     their mirror images. The first instance's camera fixes the world: its body faces +z on average.
 
     Returns:
-      yaws (N,) of the level cameras, and targets whose root stands in the shared world.
+      yaws (N,) of the level cameras, and targets whose root orientations are in the shared world frame.
     """
     chex.assert_rank(targets.rotations, 5)
     frames = key_frames(clips, count)
@@ -68,7 +68,7 @@ def align_roots(
     known = (targets.mask.sum(-1) > 0).astype(seen.dtype) * targets.weight
     if clips.real is not None:
         known = known * clips.real
-    # M C M of a level camera C is the level camera of the opposite yaw.
+    # For a level camera C and the reflection M, M C M is the level camera of the opposite yaw.
     side = jnp.where(mirrored > 0.5, -1.0, 1.0)
     sign = jnp.stack([side, jnp.ones_like(side), jnp.ones_like(side)], -1)
     seen = seen * (sign[:, :, None] * sign[:, None, :])[:, None]
@@ -88,7 +88,7 @@ def align_roots(
 
     first = jnp.argmax(known)
     start = jnp.broadcast_to(level_yaw(seen[first].sum(0)), known.shape)
-    # One at a time first, so that the mean starts from one instance and not from a blur of all.
+    # Every instance is first aligned with a single one, so that the iteration does not start from an average of all.
     against_first = jnp.einsum("npij,pkj->nik", seen, world_roots(start)[first], precision="highest")
     yaws, _ = jax.lax.scan(refine, jax.vmap(level_yaw)(against_first), None, length=iterations)
     yaws = side * yaws
@@ -98,7 +98,8 @@ def align_roots(
 
 @pytree
 class Search:
-    """Candidates of the camera stage: cameras (S, N, 9), their Adam state, and what they look at, which does not move.
+    """Candidate cameras (S, N, 9) of the camera stage, their Adam state, and the fixed points and pixels they are
+    fitted to.
 
     points (N, P, K, 3) metres; pixels (N, P, K, 2); weight (N, P, K); box (N, P) diagonal of each frame's keypoints, pixels.
     """
@@ -112,9 +113,9 @@ class Search:
 
 
 def begin_search(params: Params, assets: Assets, config: FitConfig, clips: Clips, yaws: Array) -> Search:
-    """Candidate cameras: the aligned yaw (N,) of each instance first, then level ones all round; translations in closed
-    form. Without `camera_search` the only candidate is where the parameters stand. The field is frozen in this stage, so
-    the body is posed once."""
+    """Initial candidates: each instance's aligned yaw (N,) first, then level cameras at evenly spaced yaws, with
+    closed-form translations. Without `camera_search` the current camera parameters are the only candidate. The field is
+    frozen in this stage, so the body is posed only once."""
     frames = key_frames(clips, config.camera_frames)
     rows = jnp.arange(clips.num_instances)
     raw = jnp.take_along_axis(clips_lib.raw_phase(clips), frames, axis=1)
@@ -148,11 +149,11 @@ def begin_search(params: Params, assets: Assets, config: FitConfig, clips: Clips
 
 
 def search_losses(search: Search, cameras: Array, assets: Assets, config: FitConfig) -> Array:
-    """Robust reprojection (S, N) of every candidate, mean over frames, keypoints and coordinates."""
+    """Robust reprojection loss (S, N) of every candidate: the mean over frames, keypoints and coordinates."""
 
     def one(camera: Array, seen: Search, focal: Array, principal: Array, scale: Array) -> Array:
         pixels = cam.project(cam.to_camera(camera, seen.points), focal, principal, config.near)
-        # Gated before the loss too, so that a joint behind the lens that nobody saw cannot make it NaN.
+        # Residuals are masked before the loss too, so that an undetected joint behind the lens cannot make it NaN.
         residual = jnp.where(seen.weight[..., None] > 0, pixels - seen.pixels, 0.0) * scale
         each = losses.keypoint_loss(config.keypoint_loss, residual, config.robust_scale, seen.box * scale)
         return jnp.mean(seen.weight[..., None] * each)
@@ -187,6 +188,6 @@ def search_step(
 
 
 def best(search: Search, assets: Assets, config: FitConfig) -> Array:
-    """The candidate (N, 9) of least reprojection loss of each instance."""
+    """For each instance, the candidate camera (N, 9) with the smallest reprojection loss."""
     winner = jnp.argmin(search_losses(search, search.cameras, assets, config), axis=0)
     return search.cameras[winner, jnp.arange(winner.shape[0])]

@@ -31,8 +31,8 @@ class Clips:
     image_size (N, 2): width, height in pixels.
     focal_length (N,): pixels; NaN = unknown.
     fps (N,): frames per second.
-    real (N,): 1 where the instance exists, 0 where it only fills up the arrays, behind all that exist and without any
-      frame (`stacking.pad_instances`); None = all exist.
+    real (N,): 1 where the instance exists, 0 where it is padding without any frame, which comes after all existing
+      instances (`stacking.pad_instances`); None = all exist.
     """
 
     keypoints: Array
@@ -50,7 +50,8 @@ class Clips:
         """Pads instances of different lengths to the longest and stacks them, as NumPy float32 arrays.
 
         Raises:
-          ValueError: there are none, or the arrays of one do not fit each other; the message says which and how.
+          ValueError: `instances` is empty, or the arrays of an instance have inconsistent shapes; the message names
+            both.
         """
         if not len(instances):
             raise ValueError("Clips.from_instances was given no instances, expected at least one")
@@ -58,7 +59,7 @@ class Clips:
             instances_lib.check(instance, f"instance {number}")
 
         def keypoints(instance: Instance) -> np.ndarray:
-            # What stands at a joint that was not seen is used nowhere, but a NaN would spoil a gradient.
+            # The pixels of undetected joints are never used, but a NaN among them would make gradients NaN.
             given, seen = np.asarray(instance.keypoints), np.asarray(instance.confidence)[..., None] > 0
             return np.where(seen | np.isfinite(given), given, 0)
 
@@ -93,7 +94,7 @@ class Clips:
 
 @pytree
 class GroundTruth:
-    """What is true of the clips, kept apart so that a fit cannot see it.
+    """The ground truth of the clips, in a class of its own so that a fit cannot see it.
 
     pose (N, T, 24, 3): axis-angle, the root in a world frame with y up. translation (N, T, 3): metres, added to the body.
     betas (N, S). joints (N, T, K, 3): BODY_25 joints in that world, metres.
@@ -126,11 +127,11 @@ def num_frames(clips: Clips) -> Array:
 
 
 def which_real(clips: Clips) -> Array | None:
-    """Which instances exist (N,), bool, as `where` of a mean over instances takes it; None = all."""
+    """Mask (N,), bool, of the instances that exist, for the `where` argument of `jnp.mean`; None = all exist."""
     return None if clips.real is None else clips.real > 0
 
 
 def raw_phase(clips: Clips) -> jax.Array:
-    """t / (F - 1) per instance (N, T); padding is clamped to 1, a single frame stands at 0."""
+    """t / (F - 1) per instance (N, T); padding is clamped to 1, and the phase of a single frame is 0."""
     last = jnp.maximum(num_frames(clips) - 1, 1)[:, None]
     return jnp.minimum(jnp.arange(clips.num_frames) / last, 1.0)

@@ -225,7 +225,7 @@ class FitConfig:
 
 
 def with_steps(config: FitConfig, num_instances: int) -> FitConfig:
-    """The configuration with the joint stage's steps counted out."""
+    """The configuration with `joint_steps` replaced by an explicit number of steps."""
     steps = max(1000, 50 * num_instances) if config.joint_steps == -1 else config.joint_steps
     return dataclasses.replace(config, joint_steps=steps)
 

@@ -13,7 +13,7 @@ from nemo_jax import rotations
 
 Array = jax.Array
 
-# Radial kernels of d, which is itself a squared distance over a scale.
+# Radial kernels as functions of d, the squared distance divided by a scale.
 KERNELS: dict[str, Callable[[Array], Array]] = {
     "gaussian": lambda d: jnp.exp(-(d**2)),
     "linear": lambda d: d,
@@ -33,9 +33,10 @@ class RadialBasis(nn.Module):
     """Features of ONE phase: kernel((x - c_k)^2 / exp(l_k)), centres c fixed on [0, 1], log-scales l learned.
 
     Attributes:
-      num_centres: features.
+      num_centres: number of features.
       kernel: a key of `KERNELS`.
-      log_scale: where the learned log-scales start; the published 0 makes neighbours nearly collinear.
+      log_scale: initial value of the learned log-scales; the published value 0 makes neighbouring features nearly
+        collinear.
     """
 
     num_centres: int = 100
@@ -58,7 +59,7 @@ class MotionField(nn.Module):
     Attributes:
       hidden: width H of the layers.
       features: names the phase features: `rbf`, or `none` for the bare phase (the first published version).
-      num_centres, kernel, log_scale: of `RadialBasis`.
+      num_centres, kernel, log_scale: passed to `RadialBasis`.
     """
 
     hidden: int = 1000
@@ -82,7 +83,7 @@ class MotionField(nn.Module):
             x = nn.relu(_dense(self.hidden, x.shape[-1], name=f"hidden_{layer}")(x))
         rotation = nn.Dense(
             jn.NUM_JOINTS * 6,
-            # Tiny and not zero, as published, so that all initial rotations differ.
+            # Tiny but nonzero initial weights, as published, so that all initial rotations differ.
             kernel_init=nn.initializers.variance_scaling(1e-10, "fan_avg", "uniform"),
             bias_init=lambda _, shape, dtype: jnp.asarray(jnp.tile(rotations.IDENTITY_6D, jn.NUM_JOINTS), dtype),
             name="rotation",
@@ -92,7 +93,7 @@ class MotionField(nn.Module):
 
 
 def _dense(features: int, fan_in: int, name: str) -> nn.Dense:
-    """A layer whose weights and biases start U(+-1/sqrt(fan_in)), as PyTorch's do."""
+    """A dense layer with initial weights and biases drawn from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as in PyTorch."""
     bound = 1 / math.sqrt(fan_in)
 
     def uniform(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:

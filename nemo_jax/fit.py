@@ -27,8 +27,11 @@ Array = jax.Array
 
 @pytree
 class FitResult:
-    """params: learned. history: stage -> term -> value at each step. targets: the initial poses that were used, lifted
-    ones included, roots in the shared world where they were aligned."""
+    """The result of a fit.
+
+    params: the learned parameters. history: stage -> term -> value at each step. targets: the initial poses that were
+    used, including lifted ones; their roots are in the shared world frame if they were aligned.
+    """
 
     params: Params
     history: dict[str, Losses]
@@ -39,11 +42,11 @@ def fit(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitCo
     """Fits one action: from keypoints to motion, cameras and phases.
 
     Args:
-      key: of all randomness: the same key, clips and configuration give the same result.
+      key: the random key; the same key, clips and configuration give the same result.
       clips: N instances of the action.
-      body: the body model. priors: those to use.
-      config: every choice. Under `jit`, `vmap` or `grad`, where the values of the clips are not known, it must come from
-        `for_clips`.
+      body: the body model. priors: the pose priors to use.
+      config: the settings of the fit. Under `jit`, `vmap` or `grad`, where the values of the clips are not known, it
+        must come from `for_clips`.
 
     Returns:
       The learned parameters, the losses of every step, and the 3D targets used.
@@ -71,9 +74,9 @@ def needs_lift(clips: Clips) -> bool:
 
 
 def for_clips(config: FitConfig, clips: Clips) -> FitConfig:
-    """The configuration as these clips need it: lifting if some have no initial pose, whatever `config.lift` says, and
-    steps for so many instances.
+    """The configuration adapted to these clips: `lift` is set if and only if some instance has no initial pose, and the
+    number of joint steps is set for the number of instances.
 
-    Needs the values of the clips, so it is called outside of `jit`, `vmap` and `grad`.
+    This needs the values of the clips, so call it outside of `jit`, `vmap` and `grad`.
     """
     return dataclasses.replace(with_steps(config, clips.num_instances), lift=needs_lift(clips))

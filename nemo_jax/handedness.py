@@ -1,7 +1,7 @@
-"""Which instances do the action with the other hand, found from their own initial poses.
+"""Finds, from the initial poses, the instances whose person does the action with the other hand.
 
-Every pair of instances is compared as it is and with one of the two mirrored; which of the two fits better says whether
-the pair uses the same hand. Those pairwise votes are reconciled by the sign of the leading eigenvector of the vote matrix
+Every pair of instances is compared twice: as it is, and with one instance mirrored. The better match tells whether the
+pair uses the same hand. These pairwise votes are reconciled by the sign of the leading eigenvector of the vote matrix
 (synchronisation over Z2; Singer, Applied and Computational Harmonic Analysis 2011), and the larger group is the action.
 
 Lifted poses do not take part: seen from one side alone, a left-hander can be taken for a right-hander turned in depth.
@@ -19,7 +19,7 @@ from nemo_jax.objective import Targets
 
 Array = jax.Array
 
-# Joints whose rotation tells the hands apart; the spine's and the ends' are noise here.
+# Joints whose rotations distinguish left- from right-handed actions; the spine, hands and feet add only noise.
 _TELLING = np.array(
     [
         jn.SMPL_JOINTS.index(f"{side}_{part}")
@@ -30,13 +30,13 @@ _TELLING = np.array(
 
 
 def mirrored_instances(targets: Targets, clips: Clips, margin: float = 0.2, count: int = 24, slack: int = 4) -> Array:
-    """1 for each instance (N,) that is to be mirrored, else 0.
+    """Array (N,): 1 for each instance that is to be mirrored, else 0.
 
     Args:
-      targets: initial poses. clips: they say which instances came with poses of their own; the others get 0.
-      margin: an instance is mirrored only if that makes its poses fit the others' better by this share of their distance;
-        a symmetric action, or a doubtful one, is left as it is.
-      count: phases compared. slack: an instance may run ahead of another, or behind, by so many of them.
+      targets: initial poses. clips: tells which instances came with initial poses; the result is 0 for the others.
+      margin: an instance is mirrored only if that reduces the distance of its poses to the others' by at least this
+        fraction; symmetric or doubtful actions are left unchanged.
+      count: number of phases compared. slack: number of phases by which two instances may be out of step.
     """
     chex.assert_rank(targets.rotations, 5)
     frames = jax.vmap(camera_search.nearest_known)(targets.mask, camera_search.key_frames(clips, count))
@@ -52,14 +52,14 @@ def mirrored_instances(targets: Targets, clips: Clips, margin: float = 0.2, coun
     _, vectors = jnp.linalg.eigh(votes)
     sign = jnp.where(vectors[:, -1] < 0, -1.0, 1.0)
     sign = jnp.where((sign * known).sum() < 0, -sign, sign)
-    # What the others say of each instance, weighed against how far apart they are anyway.
+    # Votes of the other instances for each instance, relative to the distances between them.
     support = (votes * sign).sum(-1)
     doubt = margin * (pairs * (other + same) / 2).sum(-1)
     return (support < -doubt).astype(poses.dtype)
 
 
 def _distances(a: Array, b: Array, slack: int) -> Array:
-    """Mean over phases of the least chordal distance within `slack` phases; (N, P, 24, 3, 3) each -> (N, N)."""
+    """Distances (N, N) of rotations (N, P, 24, 3, 3): mean over phases of the least chordal distance within `slack`."""
     a, b = a[:, :, _TELLING].reshape(*a.shape[:2], -1), b[:, :, _TELLING].reshape(*b.shape[:2], -1)
     cross = jnp.einsum("npd,mqd->nmpq", a, b, precision="highest")
     chordal = len(_TELLING) - cross / 3

@@ -1,10 +1,11 @@
-"""Inverse kinematics: the motion of a body whose points move as given ones do, all frames of a clip at once.
+"""Inverse kinematics: finds the motion of a body that follows given 3D points, for all frames of a clip at once.
 
-What is given may come from a skeleton of another build, in another scale, with noise and outliers: so the directions of
-bones are followed, not the points, robustly; the joint limits decide what the points leave open, the twist of a straight
-arm above all; and a smooth turn over time carries each joint through frames in which its points are missing. The start is
-closed form, joint by joint from the root outwards, each the turn that best aligns its bones (Wahba's problem). From there
-Levenberg-Marquardt steps on all frames together, with the robust loss closing in.
+The given points may come from a skeleton of other proportions and scale, and may have noise and outliers. Therefore the
+directions of bones are matched instead of positions, with a robust loss. Joint limits determine what the points do not,
+above all the twist of a straight arm; smoothness over time fills in joints in frames in which their points are missing.
+The initial pose is computed in closed form: from the root outwards, each joint gets the rotation that best aligns its
+bones (Wahba's problem). It is refined by Levenberg-Marquardt steps on all frames together, while the scale of the
+robust loss decreases.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ from nemo_jax.priors import JointLimits
 
 Array = jax.Array
 
-# A bone between given points nearer than this, in their metres, has no direction.
+# Bones between given points closer together than this, in metres, have no usable direction.
 _SHORTEST = 1e-3
 
 
@@ -35,27 +36,27 @@ class IKSettings:
     """How closely points are followed and how smoothly."""
 
     noise: float = 0.03  # sd of a bone's end across the view, metres
-    depth_noise: float = 0.03  # the same along the view, which is what a single camera sees worst
-    robust: float = 3.0  # sds at which a bone's end counts as an outlier
+    depth_noise: float = 0.03  # the same along the viewing direction, which a single camera measures worst
+    robust: float = 3.0  # standard deviations (sd) at which a bone's end counts as an outlier
     robust_start: float = 6.0  # the same for the first step; steps between are in geometric progression
-    limit_sd: float = 0.05  # radians by which a joint may pass its limits at the price of one noise
+    limit_sd: float = 0.05  # radians beyond its limits at which a joint costs as much as one sd of noise
     limit_inside: float = 0.1  # pull to the middle of the limits, as in `priors.joint_limit_loss`
     acceleration_sd: float = 40.0  # of a joint's turn, rad/s^2
     acceleration_robust: float = 10.0  # accelerations beyond so many sd are real, not noise
-    steady: float = 0.07  # sd in time of the robust averages of bones that the start is made from, seconds
+    steady: float = 0.07  # seconds, sd of the temporal window of the robust bone averages for the initial pose
     iterations: int = 10
 
 
 @pytree
 class IKSolution:
-    """What was found for a clip of F frames.
+    """The solution for a clip of F frames.
 
-    rotations (F, 24, 3, 3): of each joint against its parent; the root's against the camera.
-    scale (): size of the given points against the body's. translation (F, 3): metres; the body's points stand at
-      scale * point + translation among the given ones.
-    residual (F,): root mean square distance of the given points to the body's in a frame, metres of the given points; 0
-      where a frame has none.
-    cost (iterations,): what was minimised, before each step, under that step's robust loss.
+    rotations (F, 24, 3, 3): of each joint relative to its parent, of the root relative to the camera.
+    scale (): size of the given points relative to the body. translation (F, 3): metres; scale * point + translation
+      maps a point of the body to the frame of the given points.
+    residual (F,): root mean square distance between given points and body points in a frame, in metres of the given
+      points; 0 for a frame without points.
+    cost (iterations,): the minimised cost before each step, with the robust loss of that step.
     """
 
     rotations: Array
@@ -66,7 +67,8 @@ class IKSolution:
 
 
 def markers_on(body: smpl.SMPL, ids: np.ndarray, bones: np.ndarray, bone_weight: np.ndarray | None = None) -> Markers:
-    """Markers at M of the 54 listed joints (`body_models.joints.ALL_JOINTS`), on the joint that moves each of them most.
+    """Markers at M of the 54 listed joints (`body_models.joints.ALL_JOINTS`), each attached to the joint that moves it
+    most.
 
     Args:
       body: the model, of mean shape. ids: (M,). bones: (B, 2), pairs of rows of `ids`. bone_weight: (B,), 1 by default.
@@ -74,7 +76,7 @@ def markers_on(body: smpl.SMPL, ids: np.ndarray, bones: np.ndarray, bone_weight:
     rest = smpl.rest_joints(body, jnp.zeros(body.num_betas))
     skin = body.landmark_sum
     joint = jnp.concatenate([jnp.arange(jn.NUM_JOINTS), jnp.argmax(skin @ body.landmarks.rotation_weights, -1)])
-    # An extra joint's anchors are shares of a position already; they add up.
+    # The anchors of an extra joint are already weighted parts of its position, so they are summed.
     points = jnp.concatenate([rest, jnp.matmul(skin, body.landmarks.template, precision="highest")])
     weight = jnp.ones(len(bones)) if bone_weight is None else jnp.asarray(bone_weight, jnp.float32)
     return Markers(
@@ -99,11 +101,11 @@ def solve(
     """The motion of ONE clip of F frames.
 
     Args:
-      body: the model. markers: which M points of it are given. limits: of its joints.
+      body: the body model. markers: which M points of the body are given. limits: the joint limits.
       points: (F, M, 3), in a camera's axes (x right, y down, z into the scene), any scale, any origin in each frame.
-      weights: (F, M) in [0, 1]; what stands at a point of weight 0 may be anything, NaN too.
-      frame_mask: (F,), 1 where a frame exists; what stands in the padding changes nothing elsewhere.
-      fps: frames per second. betas: (S,) of the body, zeros by default. settings: see there; static.
+      weights: (F, M) in [0, 1]; a point of weight 0 may have any value, including NaN.
+      frame_mask: (F,), 1 where a frame exists; values in the padding do not affect other frames.
+      fps: frames per second. betas: (S,), body shape, zeros by default. settings: see `IKSettings`; static.
     """
     settings = settings or IKSettings()
     num, size = points.shape[0], markers.joint.shape[0]
@@ -112,10 +114,10 @@ def solve(
     weights = weights * frame_mask[:, None]
     points = jnp.where(weights[..., None] > 0, points, 0.0)
     target, bone_weight = _retarget(rest, markers, points, weights)
-    # The start is a guess; the derivative of the result does not pass through it.
+    # The initial pose is only a guess, so the derivative of the result does not pass through it.
     rotations = jax.lax.stop_gradient(start(rest, markers, *_steadied(target, bone_weight, fps * settings.steady)))
     axis_sd = jnp.asarray([settings.noise, settings.noise, settings.depth_noise])
-    # A second of motion counts the same at any frame rate.
+    # A second of motion has the same weight at any frame rate.
     sd = settings.acceleration_sd / fps**2
 
     def terms(rotations: Array, robust: Array) -> tuple[ik_terms.Term, ik_terms.Coupling]:
@@ -144,7 +146,7 @@ def solve(
         after, smooth = terms(moved, robust)
         better = after.cost.sum() + smooth.cost < cost  # False for NaN
         rotations = jnp.where(better, moved, rotations)
-        # Frames that got worse hold back, so that they do not hold up the others.
+        # Only frames that got worse increase their damping, so that they do not slow down the others.
         damping = jnp.where(after.cost <= each.cost, damping / 5, damping * 10)
         return (rotations, jnp.clip(damping, 1e-3, 1e5)), cost
 
@@ -156,14 +158,15 @@ def solve(
 
 
 def start(rest: Array, markers: Markers, target: Array, weight: Array) -> Array:
-    """First rotations (F, 24, 3, 3), from the root outwards: each joint takes the turn that best aligns its bones.
+    """Initial rotations (F, 24, 3, 3): from the root outwards, each joint gets the rotation that best aligns its bones.
 
-    A joint's bones are those it carries whole and no joint below it does; the bones of its children count a little, held as
-    in a standing pose, which settles the twist of a bent limb. A joint without a bone in a frame turns as in the
-    nearest frame that has one.
+    A joint's bones are those that move rigidly with it but not with any joint below it. The bones of its children,
+    posed as in a standing body, get a small weight; this determines the twist of a bent limb. A joint without a bone in
+    a frame is rotated as in the nearest frame that has one.
 
     Args:
-      rest: (24, 3). target: (F, B, 3), the bones to follow, metres of this body. weight: (F, B), their weights.
+      rest: (24, 3), joints of the unposed body, metres.
+      target: (F, B, 3), the bones to match, at the lengths of this body, metres. weight: (F, B), their weights.
     """
     standing = rot.axis_angle_to_matrix(jnp.asarray(standing_pose())).at[0].set(camera.level_camera(jnp.zeros(())))
     carried = jnp.asarray(ik_terms.ANCESTORS)[markers.joint]
@@ -181,8 +184,8 @@ def start(rest: Array, markers: Markers, target: Array, weight: Array) -> Array:
         own = (owner == joint) + 0.1 * ((parents[owner] == joint) & (owner != joint))
         share = weight * own
         seen = share.sum(-1)
-        # The turn, in the camera, that brings the bones of the pose so far to their targets; the faint identity settles
-        # the twist about a single bone.
+        # The rotation, in camera axes, that best turns the bones of the current pose to their targets; adding a small
+        # multiple of the identity determines the twist about a single bone.
         aligned = jnp.einsum("fb,fbx,fby->fxy", share, target, bone, precision="highest")
         size = jnp.sum(share * jnp.sum(target**2, -1), -1)
         turn = rot.project_to_rotation(aligned + (0.05 * size + 1e-6)[:, None, None] * jnp.eye(3))
@@ -196,7 +199,7 @@ def start(rest: Array, markers: Markers, target: Array, weight: Array) -> Array:
 
 
 def _retarget(rest: Array, markers: Markers, points: Array, weights: Array) -> tuple[Array, Array]:
-    """The bones (F, B, 3) between the given points, each as long as the body's own, and their weights (F, B)."""
+    """Bones (F, B, 3) between the given points, rescaled to the bone lengths of the body, and their weights (F, B)."""
     first, last = markers.bones[:, 0], markers.bones[:, 1]
     bone = points[:, last] - points[:, first]
     square = jnp.sum(bone**2, -1)
@@ -207,7 +210,7 @@ def _retarget(rest: Array, markers: Markers, points: Array, weights: Array) -> t
 
 
 def _steadied(target: Array, weight: Array, sd: Array | float) -> tuple[Array, Array]:
-    """Robust averages (F, B, 3) of the bones over `sd` frames and their weights (F, B): a start without the outliers."""
+    """Robust temporal averages (F, B, 3) of the bones over `sd` frames, without outliers, and their weights (F, B)."""
     frames = jnp.arange(target.shape[0])
     near = jnp.exp(-0.5 * ((frames[:, None] - frames) / sd) ** 2)
     mean, total, trusted = target, weight, weight
@@ -221,7 +224,7 @@ def _steadied(target: Array, weight: Array, sd: Array | float) -> tuple[Array, A
 
 
 def _placement(rest: Array, markers: Markers, rotations: Array, points: Array, weights: Array) -> dict[str, Array]:
-    """Scale and translations, by weighted least squares, that lay the body's points on the given ones."""
+    """Scale and translations that align the body's points with the given ones, by weighted least squares."""
     world, posed = jax.vmap(smpl.forward_kinematics, (0, None))(rotations, rest)
     placed = jax.vmap(ik_terms.place, (None, 0, 0))(markers, world, posed)
     total = weights.sum(-1)
@@ -236,5 +239,5 @@ def _placement(rest: Array, markers: Markers, rotations: Array, points: Array, w
 
 
 def _orthonormal(rotations: Array) -> Array:
-    """Products of many float32 rotations drift by an ulp each."""
+    """Makes rotations orthonormal again: each product of float32 rotations adds a rounding error."""
     return rot.rotation_6d_to_matrix(rot.matrix_to_rotation_6d(rotations))

@@ -1,7 +1,8 @@
 """What inverse kinematics minimises: terms with their costs, gradients and Gauss-Newton matrices.
 
-A pose is moved by small turns: R_j <- R_j exp([d_j]), d (24, 3) radians, so that nothing depends on a choice of angles.
-Every derivative is written out; the Gauss-Newton matrix of a robust term is that of iteratively reweighted least squares.
+A pose is updated by small rotations: R_j <- R_j exp([d_j]), d (24, 3) radians, so that nothing depends on a choice of
+Euler angles. All derivatives are in closed form; the Gauss-Newton matrix of a robust term is that of iteratively
+reweighted least squares.
 """
 
 import chex
@@ -23,7 +24,7 @@ _SHORTEST = 1e-3
 
 
 def _ancestors() -> np.ndarray:
-    """(24, 24): 1 where the second joint is the first one or above it."""
+    """Matrix (24, 24): entry [i, j] is 1 where joint j is joint i or one of its ancestors."""
     table = np.eye(jn.NUM_JOINTS, dtype=np.float32)
     for joint in range(1, jn.NUM_JOINTS):
         table[joint] += table[jn.PARENTS[joint]]
@@ -35,10 +36,11 @@ ANCESTORS = _ancestors()
 
 @pytree
 class Markers:
-    """M points that ride rigidly on joints, and B bones, the pairs of them whose directions are compared.
+    """M points rigidly attached to joints, and B bones: pairs of these points whose directions are compared.
 
-    joint (M,) int32: SMPL joint that carries the point. offset (M, 3): from that joint to the point in the unposed body,
-    metres. bones (B, 2) int32: the point it starts from and the one it points to. bone_weight (B,): how much each counts.
+    joint (M,) int32: SMPL joint that the point is attached to. offset (M, 3): from that joint to the point in the
+    unposed body, metres. bones (B, 2) int32: indices of a bone's first and last point. bone_weight (B,): weight of each
+    bone.
     """
 
     joint: Array
@@ -49,7 +51,7 @@ class Markers:
 
 @pytree
 class Term:
-    """cost () and its gradient (24 * 3,) and Gauss-Newton matrix (24 * 3, 24 * 3) over the turns of ONE pose."""
+    """cost (), its gradient (24 * 3,) and Gauss-Newton matrix (24 * 3, 24 * 3) by the small rotations of ONE pose."""
 
     cost: Array
     gradient: Array
@@ -57,7 +59,7 @@ class Term:
 
 
 def place(markers: Markers, world: Array, posed: Array) -> Array:
-    """The M points (M, 3) of ONE posed chain: `world` (24, 3, 3) and `posed` (24, 3) of `smpl.forward_kinematics`."""
+    """Positions (M, 3) of the markers in ONE pose, from `smpl.forward_kinematics`: world (24, 3, 3), posed (24, 3)."""
     return posed[markers.joint] + _apply(world[markers.joint], markers.offset)
 
 
@@ -74,8 +76,10 @@ def bone_term(
 
     Args:
       rotations: (24, 3, 3). rest: (24, 3), metres. markers: the points.
-      target: (B, 3), the bones to follow, metres of this body. weight: (B,); at 0 `target` may be anything finite.
-      sd: (3,), of a bone's three coordinates, metres. robust: sds at which the cost has reached half its ceiling.
+      target: (B, 3), the bones to match, at the lengths of this body, metres.
+      weight: (B,); where it is 0, `target` may have any finite value.
+      sd: (3,), standard deviations of a bone's three coordinates, metres.
+      robust: number of standard deviations at which the cost reaches half its maximum.
     """
     world, posed = smpl.forward_kinematics(rotations, rest)
     points = place(markers, world, posed)
@@ -85,12 +89,12 @@ def bone_term(
     unit, stretch = bone / length, rest_lengths(markers, rest)[:, None] / length
     residual = (stretch * bone - target) / sd
 
-    # A turn about the axis a of a joint at x above the point p moves it by a x (p - x).
+    # A small rotation about the axis a of an ancestor joint at x moves the point p by a x (p - x).
     arm = points[:, None] - posed
     moved = jnp.cross(world.swapaxes(-1, -2)[None], arm[:, :, None, :])  # (M, 24, turn, xyz)
     moved *= jnp.asarray(ANCESTORS)[markers.joint][:, :, None, None]
     turned = moved[end] - moved[start]
-    # A bone across several joints may get longer; that is not held against it.
+    # The length of a bone that spans several joints may change; this is not penalised.
     turned -= jnp.sum(turned * unit[:, None, None], -1, keepdims=True) * unit[:, None, None]
     jacobian = (turned * (stretch / sd)[:, None, None]).reshape(-1, DIM, 3).swapaxes(-1, -2)
 
@@ -104,7 +108,7 @@ def bone_term(
 
 
 def limit_term(rotations: Array, limits: JointLimits, sd: float, inside: float) -> Term:
-    """`priors.joint_limit_loss` of ONE pose over 2 sd^2; sd in radians of excess."""
+    """`priors.joint_limit_loss` of ONE pose, divided by 2 sd^2; sd is in radians beyond the limit."""
     chex.assert_shape(rotations, (jn.NUM_JOINTS, 3, 3))
     pose = rot.matrix_to_axis_angle(rotations[1:])
     excess, centred = limit_residuals(limits, pose)
@@ -123,8 +127,8 @@ def limit_term(rotations: Array, limits: JointLimits, sd: float, inside: float) 
 
 @pytree
 class Coupling:
-    """Cost () of a motion's smoothness, gradient (F, 24 * 3), and matrix blocks (F, 24, 3, 3) of each joint: of a frame
-    with itself, with the one before it and with the one before that."""
+    """Smoothness cost () of a motion, its gradient (F, 24 * 3), and the blocks (F, 24, 3, 3) of its matrix for each
+    joint: those that couple a frame with itself, with the previous frame and with the frame before that."""
 
     cost: Array
     gradient: Array
@@ -134,14 +138,14 @@ class Coupling:
 
 
 def smoothness_term(rotations: Array, frame_mask: Array, sd: Array | float, robust: Array | float) -> Coupling:
-    """Geman-McClure cost of the change of every joint's turn from one frame to the next.
+    """Geman-McClure cost of the change of every joint's angular velocity from one frame to the next.
 
-    The residual of joint j at frame t is log(R[t]^-1 R[t+1]) - log(R[t-1]^-1 R[t]), which is 0 for a steady turn about
-    an axis, however fast.
+    The residual of joint j at frame t is log(R[t]^-1 R[t+1]) - log(R[t-1]^-1 R[t]), which is 0 for a rotation
+    about a fixed axis at constant speed.
 
     Args:
-      rotations: (F, 24, 3, 3). frame_mask: (F,), 1 where a frame exists; a triple with one that does not is left out.
-      sd: of a residual, radians a frame squared. robust: residual at which the cost has reached half its ceiling.
+      rotations: (F, 24, 3, 3). frame_mask: (F,), 1 where a frame exists; triples with a missing frame are excluded.
+      sd: of a residual, radians per frame squared. robust: residual at which the cost reaches half its maximum.
     """
     num = rotations.shape[0]
     if num < 3:

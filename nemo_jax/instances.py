@@ -15,7 +15,7 @@ Array = np.ndarray
 class Instance:
     """One video of an action: the fields of `Clips` without the leading N, F frames long.
 
-    keypoints (F, K, 2): pixels, K = 25 in BODY_25 order; what stands where the confidence is 0 is not used, NaN included.
+    keypoints (F, K, 2): pixels, K = 25 in BODY_25 order; values where the confidence is 0 are not used and may be NaN.
     confidence (F, K): of each detection, 0 = not seen.
     image_size: width and height, pixels.
     init_pose (F, 24, 3): initial 3D estimate, axis-angle, SMPL order, the root seen from the camera; None = there is none.
@@ -38,9 +38,9 @@ class Instance:
 
 
 def check(instance: Instance, name: str) -> None:
-    """Raises ValueError: an array whose shape does not fit, or a number that no fit could use.
+    """Raises ValueError if the shape of an array is inconsistent, or if a number is out of its range.
 
-    `name` is what the message calls the instance.
+    `name` is the name of the instance in the message.
     """
     shape = np.shape(instance.keypoints)
     k = jn.NUM_KEYPOINTS
@@ -81,8 +81,8 @@ def _check_shape(name: str, field: str, value: Array, expected: tuple[int, ...])
 
 
 def pad(arrays: Sequence[Array], length: int | None = None) -> Array:
-    """Stacks arrays (F_n, ...) of different lengths into float32 (N, T, ...), zeros behind; T is the longest or
-    `length`.
+    """Stacks arrays (F_n, ...) of different lengths into float32 (N, T, ...), padded with zeros at the end; T is
+    `length` or else the longest length.
     """
     longest = max(len(array) for array in arrays) if length is None else length
     out = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), np.float32)

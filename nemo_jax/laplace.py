@@ -1,15 +1,17 @@
-"""The Gauss-Newton posterior around a fit: how its answer would move with the data, and how sure it is.
+"""The Gauss-Newton posterior around a fit: how the result depends on the data, and how uncertain it is.
 
 Around the fitted parameters the loss 1/2 |r|^2 of `nemo_jax.residuals` is read as a negative logarithm of probability, with
 noise of standard deviation s on the entries of r. With J the Jacobian of r and an independent normal prior of standard
-deviations t on the deviations of the parameters, these have the precision J^T J / s^2 + diag(1 / t^2) (Laplace's method
-with the Gauss-Newton matrix; MacKay, Neural Computation 1992). The prior is also the damping.
+deviations t on the deviations of the parameters, the posterior precision of the deviations is J^T J / s^2 +
+diag(1 / t^2) (Laplace's method with the Gauss-Newton matrix; MacKay, Neural Computation 1992). The prior also acts as
+damping.
 
-What may deviate are the two heads of the field and each instance's camera, shape and code; the layers below the heads and
-the phases are held (the last-layer posterior; Daxberger et al., NeurIPS 2021). The heads see the leading directions of
-their features, which are few, because features change smoothly with phase. So the precision has a few thousand rows, and
-is put together from one small matrix for each frame: of the frame's residuals by what the field and the instance hand to
-it, by Jacobian-vector products. In the whitened u, deviations over t, no eigenvalue lies below 1.
+Only the two heads of the field and each instance's camera, shape and code may deviate; the layers below the heads and
+the phases are fixed (the last-layer posterior; Daxberger et al., NeurIPS 2021). Of the heads' input features only the
+leading directions are kept; they are few, because features change smoothly with phase. The precision therefore has only
+a few thousand rows. It is assembled from one small matrix per frame: the Jacobian of the frame's residuals with respect
+to the inputs of the frame (field outputs, camera and shape), computed by Jacobian-vector products. In the whitened
+deviations u = deviations / t, no eigenvalue is below 1.
 """
 
 import dataclasses
@@ -32,12 +34,12 @@ from nemo_jax.objective import Batch, Targets
 
 Array = jax.Array
 
-_ROTATION, _HEADS = 144, 147  # numbers of the rotation head; of both
+_ROTATION, _HEADS = 144, 147  # output sizes: of the rotation head, and of both heads together
 
 
 @pytree
 class Given:
-    """A finished fit. batch: B frames, every one that counts once."""
+    """A finished fit. batch: B frames, each existing frame exactly once."""
 
     params: Params
     assets: Assets
@@ -49,12 +51,14 @@ class Given:
 
 @pytree
 class Tangents:
-    """How what frames are given follows the deviations u (D,).
+    """The linear map from the deviations u (D,) to the inputs z of each frame.
 
-    z (B, Z): what each frame is given, Z = 147 + 9 + S: both heads (the translation against its origin), camera, shape.
-    rotation, translation (B, R): what a row of the rotation and of the translation head is multiplied with: R - 1 leading
-    directions of the features and a one, times the prior's standard deviations.
-    own (B, Z, V): of the instance's V = 9 + S + C numbers: camera, shape, code; times theirs.
+    z (B, Z): inputs of each frame, Z = 147 + 9 + S: outputs of both heads (translation relative to its origin), camera,
+    shape.
+    rotation, translation (B, R): the vectors by which a row of the rotation and of the translation head is multiplied:
+    R - 1 leading directions of the features and a one, times the prior's standard deviations.
+    own (B, Z, V): derivatives by the instance's V = 9 + S + C numbers (camera, shape, code), times their prior standard
+    deviations.
     """
 
     z: Array
@@ -68,7 +72,7 @@ def tangents(given: Given, directions: int = 24, spread: float = 1.0) -> Tangent
 
     Args:
       given: the fit; groups whose learning rate is 0 do not deviate.
-      directions: most directions of the features that are kept, the widest.
+      directions: maximal number of feature directions to keep; those of largest variation are kept.
       spread: the prior's standard deviation of every entry of an array is this times the array's root mean square, so
         that a layer, a camera and a code are each uncertain by as much as they are large.
     """
@@ -95,7 +99,7 @@ def tangents(given: Given, directions: int = 24, spread: float = 1.0) -> Tangent
     kernel, bias = (spread * _rms(params.field["rotation"][name]) for name in ("kernel", "bias"))
     one = jnp.ones((hidden.shape[0], 1), hidden.dtype)
     rotation = jnp.concatenate([kernel * hidden @ wide, bias * one], 1)
-    # Its bias cancels against the origin.
+    # The bias of the translation head cancels, because translations are relative to an origin.
     shift = spread * _rms(params.field["translation"]["kernel"]) * (hidden - origin) @ wide
     rates = (config.lr_field, config.lr_camera, config.lr_betas, config.lr_code)
     moves = [jnp.where(jnp.asarray(rate) > 0, 1.0, 0.0) for rate in rates]
@@ -111,7 +115,7 @@ def tangents(given: Given, directions: int = 24, spread: float = 1.0) -> Tangent
 
 
 def push(lines: Tangents, instance: Array, u: Array) -> Array:
-    """By how much z (B, Z) moves with the deviations u (D,)."""
+    """The change of z (B, Z) under the deviations u (D,)."""
     rotation, translation, own = _split(lines, u)
     heads = jnp.concatenate([lines.rotation @ rotation.T, lines.translation @ translation.T], 1)
     rest = jnp.einsum("bzv,bv->bz", lines.own, own[instance])
@@ -128,7 +132,7 @@ def pull(lines: Tangents, instance: Array, dz: Array, num_instances: int) -> Arr
 
 
 def frame_residuals(given: Given, z: Array) -> Array:
-    """Residuals (B, M) of frames that are given z (B, Z)."""
+    """Residuals (B, M) of frames whose inputs are z (B, Z)."""
     params, assets, config = given.params, given.assets, given.config
 
     def one(z: Array, instance: Array) -> Prediction:
@@ -146,8 +150,8 @@ def frame_residuals(given: Given, z: Array) -> Array:
 
 
 def frame_points(given: Given, z: Array) -> Array:
-    """Keypoints (B, K, 3) of such frames in the axes of their cameras, metres: free of the world, which fits may choose
-    at will."""
+    """Keypoints (B, K, 3) of frames whose inputs are z, in the axes of their cameras, metres. Camera axes do not depend
+    on the world frame, which every fit may choose differently."""
 
     def one(z: Array, instance: Array) -> Array:
         rotation, translation, camera, betas = _body(given, z, given.params.mirrored[instance])
@@ -157,13 +161,13 @@ def frame_points(given: Given, z: Array) -> Array:
 
 
 def frame_jacobian(function: Callable[[Array], Array], z: Array) -> Array:
-    """Jacobian (B, M, Z) of a function (B, Z) -> (B, M) each of whose rows depends on the same row alone."""
+    """Jacobian (B, M, Z) of a function (B, Z) -> (B, M) in which each output row depends only on the same input row."""
     columns = jax.lax.map(lambda e: jax.jvp(function, (z,), (jnp.broadcast_to(e, z.shape),))[1], jnp.eye(z.shape[1]))
     return jnp.moveaxis(columns, 0, -1)
 
 
 def frame_hessian(given: Given, z: Array) -> Array:
-    """Hessian (B, Z, Z) of each frame's 1/2 |r|^2 itself, which need not be positive definite."""
+    """Exact Hessian (B, Z, Z) of each frame's 1/2 |r|^2; it need not be positive definite."""
     slope = jax.grad(lambda z: 0.5 * jnp.sum(frame_residuals(given, z) ** 2))
     return frame_jacobian(slope, z)
 
@@ -172,9 +176,10 @@ def precision(given: Given, lines: Tangents, curvature: np.ndarray, noise: float
     """The whitened precision (D, D), in NumPy and float64: its eigenvalues span more than float32 can hold.
 
     Args:
-      given, lines: of the fit.
-      curvature: (B, Z, Z), of each frame's loss by z: A^T A of `frame_jacobian`'s A, or `frame_hessian`.
-      noise: s. spread: that of `tangents`.
+      given, lines: the fit and its linearisation by `tangents`.
+      curvature: (B, Z, Z), of each frame's loss with respect to z: A^T A with A from `frame_jacobian`, or
+        `frame_hessian`.
+      noise: the standard deviation s. spread: the value given to `tangents`.
     """
     curvature = np.asarray(curvature, np.float64) / noise**2
     features = [np.asarray(x, np.float64) for x in (lines.rotation, lines.translation)]
@@ -208,7 +213,7 @@ def precision(given: Given, lines: Tangents, curvature: np.ndarray, noise: float
 
 
 def own_pull(given: Given, noise: float, spread: float = 1.0) -> np.ndarray:
-    """What the loss's own terms on shapes and codes add to the precision of the instances' numbers (N V,)."""
+    """Diagonal (N V,) that the loss terms on shapes and codes add to the precision of the instances' parameters."""
     codes, betas = given.params.codes, given.params.betas
     by_betas = float(residuals.betas_factor(given.params, given.config) * _rms(betas))
     by_codes = float(residuals.code_factor(given.params, given.config) * _rms(codes))
@@ -217,13 +222,13 @@ def own_pull(given: Given, noise: float, spread: float = 1.0) -> np.ndarray:
 
 
 def in_clips(clips: Clips, batch: Batch, values: Array) -> Array:
-    """Values (B, ...) of frames at their places (N, T, ...), zeros elsewhere."""
+    """Scatters values (B, ...) of the batch's frames into an array (N, T, ...), zeros elsewhere."""
     shape = (clips.num_instances, clips.num_frames, *values.shape[1:])
     return jnp.zeros(shape, values.dtype).at[batch.instance, batch.frame].set(values)
 
 
 def with_keypoints(given: Given, keypoints: Array) -> Given:
-    """The same fit, shown other keypoints (N, T, K, 2)."""
+    """The same fit with its keypoints replaced by others (N, T, K, 2)."""
     return dataclasses.replace(given, clips=dataclasses.replace(given.clips, keypoints=keypoints))
 
 
@@ -248,7 +253,7 @@ def _rms(values: Array) -> Array:
 
 
 def _split(lines: Tangents, u: Array) -> tuple[Array, Array, Array]:
-    """Rows of the rotation head (144, R), of the translation head (3, R), and instances' numbers (N, V)."""
+    """Splits u into rows of the rotation head (144, R) and translation head (3, R), and instance numbers (N, V)."""
     width, each = lines.rotation.shape[1], lines.own.shape[2]
     rotation, translation, own = jnp.split(u, [_ROTATION * width, _HEADS * width])
     return rotation.reshape(-1, width), translation.reshape(-1, width), own.reshape(-1, each)

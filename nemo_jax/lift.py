@@ -1,8 +1,8 @@
-"""First 3D poses for videos that come without any: each video alone, from many yaws, the best kept.
+"""Lifting: initial 3D poses for videos that come without any, fitted for each video alone from many initial yaws.
 
-Every frame of a video gets its own free pose and root position, tied by smoothness in time and by the joint limits; a
-body facing every direction is tried, because the yaw of the root is unknown. Depth stays ambiguous here, and it is
-the shared field that resolves it afterwards; this only has to start it on the right side.
+Every frame of a video has its own pose and root position, regularised by smoothness over time and by the joint limits.
+Because the yaw of the root is unknown, many yaws are tried and the best is kept. A single video leaves depth ambiguous;
+the shared field resolves this later, so lifting only has to give it a good enough initial value.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ Array = jax.Array
 
 _ADAM = optax.scale_by_adam(eps_root=optim.ROOT_FLOOR)
 
-# Weights against the keypoint term, in squared pixels of a person of `person_size`; chosen by hand.
+# Weights relative to the keypoint term, in squared pixels of a person of `person_size`; chosen by hand.
 _LIMITS, _TURN, _TURN_CHANGE, _STEP_CHANGE = 300.0, 30.0, 300.0, 300.0
 
 
@@ -45,10 +45,10 @@ def standing_pose() -> np.ndarray:
 
 @pytree
 class Lift:
-    """S starts of N videos at P key frames, and their Adam state.
+    """S candidate solutions (one for each initial yaw) of N videos at P key frames, and their Adam state.
 
-    rotation_6d (S, N, P, 24, 6), the root seen from the camera; position (S, N, P, 3): the root joint against the
-    camera, metres, its depth as a logarithm; frames (N, P).
+    rotation_6d (S, N, P, 24, 6), the root seen from the camera; position (S, N, P, 3): the root joint in camera
+    axes, metres, with the logarithm of its depth; frames (N, P).
     """
 
     variables: tuple[Array, Array]
@@ -67,7 +67,7 @@ def begin(assets: Assets, config: FitConfig, clips: Clips) -> Lift:
         turned = pose.at[0].set(cam.level_camera(yaw))
         body = smpl.keypoints(assets.body, turned, shape, -smpl.rest_joints(assets.body, shape)[0])
         weight = keypoint_weights(clips, config, instance, frames)
-        # What stands at an undetected joint may be anything, NaN too.
+        # Undetected joints may have any value, including NaN.
         pixels = jnp.where(weight[..., None] > 0, clips.keypoints[instance, frames], 0.0)
         focal, principal = assets.focal[instance], assets.principal[instance]
 
@@ -95,7 +95,7 @@ def begin(assets: Assets, config: FitConfig, clips: Clips) -> Lift:
 
 
 def lift_losses(lift: Lift, variables: tuple[Array, Array], assets: Assets, config: FitConfig, clips: Clips) -> Array:
-    """Loss (S, N) of every start of every video."""
+    """Loss (S, N) of every candidate of every video."""
     shape = jnp.zeros(assets.body.num_betas)
     offset = -smpl.rest_joints(assets.body, shape)[0]
 
@@ -128,7 +128,7 @@ def lift_losses(lift: Lift, variables: tuple[Array, Array], assets: Assets, conf
 def step(
     lift: Lift, assets: Assets, config: FitConfig, clips: Clips, rate: Array | float
 ) -> tuple[Lift, dict[str, Array]]:
-    """One Adam step of every start."""
+    """One Adam step of every candidate."""
 
     def total(variables: tuple[Array, Array]) -> tuple[Array, Array]:
         values = lift_losses(lift, variables, assets, config, clips)
@@ -142,7 +142,7 @@ def step(
 
 
 def finish(lift: Lift, assets: Assets, config: FitConfig, clips: Clips, targets: Targets) -> Targets:
-    """Targets with the best start's poses, interpolated to every frame, for the instances that had none of their own."""
+    """Targets in which instances without initial poses get those of the best candidate, interpolated to every frame."""
     winner = jnp.argmin(lift_losses(lift, lift.variables, assets, config, clips), axis=0)
     six = lift.variables[0][winner, jnp.arange(winner.shape[0])]
     phase = clips_lib.raw_phase(clips) * (config.lift_frames - 1)

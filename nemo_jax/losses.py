@@ -1,7 +1,8 @@
 """Data terms: small functions of arrays, weighted and summed by `nemo_jax.objective`.
 
-The keypoint kinds carry the published names. Confidence acts as a gate, a strict threshold, and, where the configuration
-says so, as a factor too. Means divide by every entry, gated ones included, so that unsure frames weigh less.
+The names of the keypoint losses are the published ones. Confidence acts as a gate (a strict threshold) and, if the
+configuration asks for it, also as a factor. Means divide by the number of all entries, including gated ones, so that
+frames with few confident keypoints have less weight.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 Array = jax.Array
 
 KEYPOINT_LOSSES = ("mse", "mse_robust", "rmse", "rmse_robust", "rmse_resized", "mse_robust_resized")
-# Those that are sums of squares of smooth functions of the residual.
+# The keypoint losses that are sums of squares of smooth functions of the residual.
 SQUARED_KEYPOINT_LOSSES = ("mse", "mse_robust", "mse_robust_resized")
 
 
@@ -37,7 +38,7 @@ def keypoint_loss(kind: str, residual: Array, scale: float | Array, box_diagonal
       box_diagonal: (...,) pixels, used by the `*_resized` kinds.
 
     Returns:
-      (..., K, 2) for the kinds per coordinate, (..., K, 1) for those of the joint's distance (`rmse*`).
+      (..., K, 2) for the kinds per coordinate, (..., K, 1) for the kinds of a joint's distance (`rmse*`).
     """
     size = box_diagonal[..., None, None]
     if kind == "mse":
@@ -50,7 +51,8 @@ def keypoint_loss(kind: str, residual: Array, scale: float | Array, box_diagonal
     if kind == "rmse_resized":
         return jnp.sqrt(1e-6 + distance_square / size**2)
     if kind == "rmse_robust":
-        # The published form: the distance is not squared, so it is nearly linear. Its root is kept off zero.
+        # As published, the distance is not squared, so the loss is nearly linear. The root's argument is kept above
+        # zero.
         zero = distance_square == 0
         distance = jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, distance_square)))
         return scale**2 * distance / (distance + scale**2)
@@ -58,10 +60,10 @@ def keypoint_loss(kind: str, residual: Array, scale: float | Array, box_diagonal
 
 
 def keypoint_root(kind: str, residual: Array, scale: float | Array, box_diagonal: Array) -> Array:
-    """What `keypoint_loss` squares, (..., K, 2), with the residual's sign: its square is that loss.
+    """The signed square root (..., K, 2) of `keypoint_loss`, with the sign of the residual.
 
     Args:
-      kind: one of `SQUARED_KEYPOINT_LOSSES`; the others as of `keypoint_loss`.
+      kind: one of `SQUARED_KEYPOINT_LOSSES`; the other arguments are those of `keypoint_loss`.
     """
     if kind not in SQUARED_KEYPOINT_LOSSES:
         raise ValueError(
@@ -71,14 +73,14 @@ def keypoint_root(kind: str, residual: Array, scale: float | Array, box_diagonal
 
 
 def _resized(kind: str, residual: Array, size: Array) -> Array:
-    """The residual in pixels or, of `mse_robust_resized`, where a tenth of the box counts as 100 pixels."""
+    """The residual in pixels; for `mse_robust_resized` rescaled so that a tenth of the box diagonal is 100 pixels."""
     return 1000 * residual / size if kind == "mse_robust_resized" else residual
 
 
 def box_diagonal(keypoints: Array, confidence: Array, visible_only: bool) -> Array:
     """Diagonal (...,) of the box around a frame's keypoints (..., K, 2), pixels, + 1e-4.
 
-    The published box takes undetected keypoints, which stand at the origin, into account; `visible_only` leaves them out.
+    The published box includes undetected keypoints, which are at the origin; `visible_only` excludes them.
     A frame with no visible keypoint has diagonal 1e-4.
     """
     if visible_only:
@@ -101,16 +103,16 @@ def visible(confidence: Any, frame_mask: Any, threshold: float | Array) -> Any:
     """1 where a keypoint counts as visible, as floats (..., K): its confidence is above the threshold and its frame exists.
 
     Args:
-      confidence: (..., K). frame_mask: (...,), 1 where the frame exists. Both may be NumPy arrays, as the result is then.
+      confidence: (..., K). frame_mask: (...,), 1 where the frame exists. If both are NumPy arrays, so is the result.
     """
     return gate(confidence, threshold) * frame_mask[..., None]
 
 
 def mean_per_instance(values: Array, instance: Array, num_instances: int) -> Array:
-    """Mean over the instances present in a batch of the mean over each one's samples.
+    """Averages the samples of each instance, then averages over the instances present in the batch.
 
     Args:
-      values: (B,), one a sample. instance: (B,) int, whose sample it is. num_instances: N.
+      values: (B,), one for each sample. instance: (B,) int, the instance of each sample. num_instances: N.
     """
     member = (instance[:, None] == jnp.arange(num_instances)).astype(values.dtype)
     count = member.sum(0)

@@ -1,10 +1,11 @@
 """Errors of motion and reprojection, one pure function each, over masked frames.
 
 Joints are (T, K, 3) and vertices (T, V, 3) in metres, pixels (T, K, 2), masks (T,) or (T, K) with 1 where the entry
-counts; batch with `jax.vmap`. Errors come back in millimetres, or pixels. A mean over nothing is NaN. The definitions of
-the field: MPJPE and PA-MPJPE (Ionescu et al., Human3.6M, TPAMI 2014; Procrustes alignment as in Kanazawa et al., HMR,
-CVPR 2018), MPVPE (Pavlakos et al., CVPR 2018), acceleration error (Kanazawa et al., HMMR, CVPR 2019), PCK (Yang and
-Ramanan, TPAMI 2013); those of NeMo, section 5: pose-only MPJPE and MPVPE, dynamic range, G-MPJPE and G-MPVPE, 2D error.
+counts; batch with `jax.vmap`. Errors are returned in millimetres, or pixels. The mean of an empty set is NaN. The
+standard definitions are: MPJPE and PA-MPJPE (Ionescu et al., Human3.6M, TPAMI 2014; Procrustes alignment as in Kanazawa
+et al., HMR, CVPR 2018), MPVPE (Pavlakos et al., CVPR 2018), acceleration error (Kanazawa et al., HMMR, CVPR 2019), PCK
+(Yang and Ramanan, TPAMI 2013); those of NeMo, section 5: pose-only MPJPE and MPVPE, dynamic range, G-MPJPE and G-MPVPE,
+2D error.
 
 The paper's MPJPE and MPVPE are `mpjpe` and `mpvpe` of bodies posed with zero betas, no root rotation and no translation.
 """
@@ -18,7 +19,7 @@ from nemo_jax.rotations import nearest_rotation
 
 Array = jax.Array
 
-# The paper's errors look at the first 15 of BODY_25: the body without eyes, ears and feet.
+# The paper's errors use the first 15 joints of BODY_25: the body without eyes, ears and feet.
 PAPER_JOINTS = 15
 MILLIMETRES = 1000.0
 DYNAMIC_SPEED = 2.0  # metres per second
@@ -30,7 +31,7 @@ def masked_mean(values: Array, mask: Array) -> Array:
 
 
 def point_errors(predicted: Array, true: Array) -> Array:
-    """Mean distance (T,) in mm of each frame's points (T, P, 3): the frames whose mean is MPJPE, or MPVPE."""
+    """Mean distance (T,) in mm between the points (T, P, 3) of each frame; its mean over frames is MPJPE or MPVPE."""
     chex.assert_equal_shape([predicted, true])
     return MILLIMETRES * distances(predicted, true).mean(-1)
 
@@ -47,26 +48,26 @@ def joint_errors(predicted: Array, true: Array, mask: Array) -> Array:
 
 
 def mpjpe(predicted: Array, true: Array, mask: Array) -> Array:
-    """Mean per-joint position error () in mm of joints (T, K, 3) as they stand; mask (T,)."""
+    """Mean per-joint position error () in mm of joints (T, K, 3) without any alignment; mask (T,)."""
     return masked_mean(point_errors(predicted, true), mask)
 
 
 def mpvpe(predicted: Array, true: Array, mask: Array) -> Array:
-    """Mean per-vertex position error () in mm of vertices (T, V, 3) as they stand; mask (T,)."""
+    """Mean per-vertex position error () in mm of vertices (T, V, 3) without any alignment; mask (T,)."""
     return masked_mean(point_errors(predicted, true), mask)
 
 
 def dynamic_range(true: Array, mask: Array, rate: Array | float, least_speed: float = DYNAMIC_SPEED) -> Array:
-    """The mask (T,) cut to the paper's dynamic range, to be given to the other errors.
+    """The mask (T,) restricted to the paper's dynamic range, for use with the other errors.
 
     A frame is fast where, on the way to the next frame, the fastest of the joints moves at `least_speed` or more. The range
     runs from the first fast frame up to, but not including, the last one; frames between them count whatever their speed.
 
     Args:
       true: (T, K, 3) true joints, in the paper the first 15 of the body posed without shape, root and translation.
-      mask: (T,), 1 where the frame exists; a frame whose next one does not is not fast.
-      rate: () by which a difference of two frames becomes a speed: the clip's frames per second. The paper takes 30 times
-        (frames of the source video / frames after resampling), where the frame rate would be 30 divided by that.
+      mask: (T,), 1 where the frame exists; a frame is not fast if the next one does not exist.
+      rate: (), factor that turns the difference of two frames into a speed: the clip's frames per second. The paper
+        uses 30 times (frames of the source video / frames after resampling); the true frame rate is 30 divided by that.
       least_speed: metres per second.
 
     Returns:
@@ -92,7 +93,7 @@ def pa_mpjpe(predicted: Array, true: Array, mask: Array) -> Array:
 
 
 def align_frames(predicted: Array, true: Array) -> Array:
-    """Points (T, P, 3), those of each frame moved onto the true ones by rotation, translation and scale of its own."""
+    """Points (T, P, 3), each frame aligned with the true points by its own rotation, translation and scale."""
     return jax.vmap(lambda p, t: similarity_align(p, t, jnp.ones(p.shape[0]), with_scale=True))(predicted, true)
 
 
@@ -114,12 +115,12 @@ def clip_transform(source: Array, target: Array, mask: Array) -> tuple[Array, Ar
 
     Args:
       source, target: (T, P, 3) points of every frame.
-      mask: (T,), 1 where the frame counts; what stands elsewhere may be anything finite.
+      mask: (T,), 1 where the frame counts; values of other frames may be any finite numbers.
     """
     chex.assert_equal_shape([source, target])
     weights = jnp.repeat(mask, source.shape[1])
     source, target = source.reshape(-1, 3), target.reshape(-1, 3)
-    # Moments about points near the means, so that nothing cancels.
+    # Moments are taken about points near the means, to avoid cancellation.
     origins = _weighted_mean(source, weights), _weighted_mean(target, weights)
     return rigid_transform(moments(source - origins[0], target - origins[1], weights), *origins)
 
@@ -137,7 +138,7 @@ def acceleration_error(predicted: Array, true: Array, mask: Array, fps: Array | 
 
 @pytree
 class Moments:
-    """Sums over pairs of points, all that a rigid alignment needs; those of parts of a clip add up to those of the whole.
+    """The sums over pairs of points from which a rigid alignment is computed; the sums of parts of a clip can be added.
 
     weight (): of the weights. source, target (3,): of the points. product (3, 3): of target times source.
     """
@@ -165,7 +166,7 @@ def rigid_transform(sums: Moments, source_origin: Array, target_origin: Array) -
 
     Args:
       sums: moments of source - source_origin and target - target_origin. In float32 the origins (3,) should be near the
-        means, or else the covariance cancels.
+        means, otherwise the covariance loses precision by cancellation.
     """
     total = jnp.maximum(sums.weight, 1e-12)
     source, target = sums.source / total, sums.target / total

@@ -28,7 +28,7 @@ def mirror_motion(rotation: Array, translation: Array, mirrored: Array) -> tuple
     """
     sign = np.array([-1.0, 1.0, 1.0], np.float32)
     flag = mirrored > 0.5
-    # Twins are neighbours in SMPL's order: a shift brings them over, whose transpose is no scatter.
+    # Left and right joints are neighbours in SMPL's order, so a shift swaps them; its transpose needs no scatter.
     twin = jnp.where(_TO_LEFT, jnp.roll(rotation, 1, -3), jnp.where(_TO_RIGHT, jnp.roll(rotation, -1, -3), rotation))
     reflected = twin * (sign[:, None] * sign)
     return jnp.where(flag, reflected, rotation), jnp.where(flag, sign * translation, translation)

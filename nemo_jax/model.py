@@ -1,4 +1,4 @@
-"""The model: what is learned, what is given, and the prediction of ONE frame of ONE instance."""
+"""The model: its learned parameters, its fixed inputs, and the prediction of ONE frame of ONE instance."""
 
 import dataclasses
 from typing import cast
@@ -26,7 +26,7 @@ Array = jax.Array
 
 @pytree
 class Params:
-    """All that a fit learns. Every field but `field` has a leading axis of N instances.
+    """The learned parameters of a fit. Every attribute except `field` has a leading axis of N instances.
 
     field: Flax parameters of `MotionField`, shared. phase: Flax parameters of `MonotonicPhase`, stacked.
     codes (N, C): the instance embedding. cameras (N, 9): see `nemo_jax.camera`. betas (N, S): body shapes.
@@ -45,11 +45,11 @@ class Params:
 
 @pytree
 class Assets:
-    """All that a fit is given besides the clips.
+    """The fixed inputs of a fit besides the clips.
 
-    body: the body model. priors. focal (N,) pixels. principal (N, 2) pixels. pixel_scale (N,): residuals are multiplied
-    by it before the loss. rows: the body as the fused vertex term takes it, made by `with_rows` ahead of a loop; None for
-    the plain term.
+    body: the body model. priors: the pose priors. focal (N,) pixels. principal (N, 2) pixels. pixel_scale (N,):
+    residuals are multiplied by it before the loss. rows: the body in the layout of the fused vertex term, computed by
+    `with_rows` before a loop; None if the plain term is used.
     """
 
     body: smpl.SMPL
@@ -78,7 +78,7 @@ def field_module(config: FitConfig) -> MotionField:
         features=config.features,
         num_centres=config.num_centres,
         kernel=config.kernel,
-        # A start, not a trained number: it is read when parameters are made.
+        # An initial value, which is not trained: it is used only when parameters are initialised.
         log_scale=config.log_scale,
     )
 
@@ -94,7 +94,8 @@ def prepare(clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) ->
     image_size = jnp.asarray(clips.image_size)
     known = jnp.where(config.focal_fixed > 0, config.focal_fixed, clips.focal_length)
     box = losses.box_diagonal(keypoints, confidence, visible_only=True)
-    # The median over frames that show at least half of the body; a box around two joints says nothing of size.
+    # The median is over frames that show at least half of the body: a box around two joints does not tell a person's
+    # size.
     seen = (confidence > 0).sum(-1) >= 6
     size = jnp.nanmedian(jnp.where(seen, box, jnp.nan), axis=-1)
     size = jnp.where(jnp.isnan(size), box.max(-1), size)
@@ -108,7 +109,7 @@ def prepare(clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) ->
 
 
 def with_rows(assets: Assets, config: FitConfig) -> Assets:
-    """Assets with what the fused vertex term needs, if the configuration uses one."""
+    """The assets with `rows` filled in if the configuration uses the fused vertex term."""
     if assets.priors.vposer is None or not config.fused_vertices:
         return assets
     return dataclasses.replace(assets, rows=vertex_gap.table(assets.body))
@@ -142,7 +143,7 @@ def warp(params: Params, config: FitConfig, instance: Array, raw_phase: Array) -
 
 
 def motion(params: Params, config: FitConfig, phase: Array, code: Array) -> tuple[Array, Array]:
-    """The field at ONE phase () and code (C,): rotations (24, 3, 3) and translation (3,) against phase 0, code 0."""
+    """The field at ONE phase () and code (C,): rotations (24, 3, 3), translation (3,) relative to phase 0, code 0."""
 
     def field(phase: Array, code: Array) -> tuple[Array, Array]:
         return cast(tuple[Array, Array], field_module(config).apply({"params": params.field}, phase, code))
@@ -179,7 +180,7 @@ def predict(
     """Motion, body and pixels of ONE instance (an index) at ONE raw phase ().
 
     Args:
-      params: what is learned. assets: what is given. config: the static choices.
+      params: learned parameters. assets: fixed inputs. config: the configuration of the fit.
       instance: () int. raw_phase: () in [0, 1], t / (F - 1).
       code_noise: (C,), added to the instance code.
     """
@@ -221,10 +222,10 @@ def see(params: Params, assets: Assets, config: FitConfig, instance: Array, poin
 
 
 def of_instance(params: Params, instance: Array) -> Params:
-    """The parameters of ONE instance (an index), without the leading axis; the field, which all share, is None.
+    """The parameters of ONE instance (an index), without the leading axis; the shared field is None.
 
-    All are taken in one go, as one row of a table: the gradient of that is one matrix product, which, unlike the
-    scatter that JAX would make of it, is fast on accelerators and adds up in the same order every time.
+    All parameters are read together as one row of a table, so that their gradient is one matrix product. Unlike the
+    scatter that JAX would otherwise use, it is fast on accelerators and sums in the same order every time.
     """
     leaves, tree = jax.tree.flatten(dataclasses.replace(params, field=None))
     table = jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], 1)

@@ -1,4 +1,4 @@
-"""The loss of a batch: each term computed once from one prediction, then weighted and summed."""
+"""The loss of a batch: all terms are computed from one prediction, then weighted and summed."""
 
 from typing import cast
 
@@ -19,10 +19,11 @@ Array = jax.Array
 
 @pytree
 class Targets:
-    """Initial 3D estimate as the fit uses it.
+    """The initial 3D poses in the form that the fit uses.
 
     pose (N, T, 24, 3): axis-angle, the root in the shared world once cameras are aligned. rotations (N, T, 24, 3, 3): the
-    same. mask (N, T): 1 where the body pose exists. root_mask (N, T): 1 where the root may be used too. weight (N,): trust.
+    same. mask (N, T): 1 where the body pose exists. root_mask (N, T): 1 where the root may be used too. weight (N,):
+    confidence in the poses of each instance.
     """
 
     pose: Array
@@ -51,9 +52,10 @@ def sample_batch(key: Array, clips: Clips, size: int) -> Batch:
 
 
 def full_batch(clips: Clips) -> Batch:
-    """Every frame of every instance, T each: shorter clips go round again, so that all weigh the same.
+    """Every frame of every instance, T for each: frames of shorter clips are repeated, so that all clips weigh the
+    same.
 
-    In the place of padded instances the first ones go round again.
+    Padded instances are replaced by repetitions of the first instances.
     """
     n, t = clips.num_instances, clips.num_frames
     instance, frames = jnp.arange(n), clips_lib.num_frames(clips)
@@ -82,9 +84,9 @@ def _evaluate_batch(
 def keypoint_weights(
     clips: Clips, config: FitConfig, instance: Array, frame: Array, with_confidence: bool = True
 ) -> Array:
-    """Weights (..., K) of the keypoints of some frames: the gate on existing frames, times confidence where asked.
+    """Weights (..., K) of the keypoints of some frames: the gate, 0 for missing frames, times confidence if configured.
 
-    instance, frame: int, shapes that broadcast to (...).
+    instance, frame: int indices, shapes that broadcast to (...).
     """
     confidence = clips.confidence[instance, frame]
     weight = losses.visible(confidence, clips.frame_mask[instance, frame], config.confidence_threshold)
@@ -103,14 +105,14 @@ def keypoint_term(
 def keypoint_residuals(
     prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, batch: Batch, with_confidence: bool = True
 ) -> tuple[Array, Array, Array]:
-    """What the keypoint loss is made of: weights (B, K), residuals (B, K, 2) and diagonals (B,) of the persons' boxes.
+    """The inputs of the keypoint loss: weights (B, K), residuals (B, K, 2) and diagonals (B,) of the persons' boxes.
 
     Residuals and diagonals are pixels after each instance's `pixel_scale`; a residual of weight 0 is 0.
     """
     at = (batch.instance, batch.frame)
     weight = keypoint_weights(clips, config, *at, with_confidence)
     scale = assets.pixel_scale[batch.instance]
-    # Gated before the loss too: what stands at an undetected joint may be anything.
+    # Residuals are gated before the loss too, because undetected joints may have any value.
     residual = jnp.where(weight[..., None] > 0, prediction.keypoints_2d - clips.keypoints[at], 0.0)
     box = losses.box_diagonal(clips.keypoints[at], clips.confidence[at], config.visible_box)
     return weight, residual * scale[:, None, None], box * scale
@@ -121,10 +123,11 @@ def init_term(
 ) -> Array:
     """The 3D term () of a batch: distance of predicted rotations (B, 24, 3, 3) from the initial pose.
 
-    `pose` (B, 23, 3) is their axis-angle where the caller has it already.
+    `pose` (B, 23, 3) is their axis-angle, if the caller has already computed it.
 
-    In axis-angle as published, or as the chordal distance 1/2 |R - R0|^2, which is the squared angle for small angles,
-    needs no logarithm and is bounded; both are divided by the 69 numbers of a body pose.
+    The distance is either that of axis-angle vectors, as published, or the chordal distance 1/2 |R - R0|^2, which
+    equals the squared angle for small angles, needs no logarithm and is bounded. Both are divided by 69, the size of a
+    body pose.
     """
     at = (batch.instance, batch.frame)
     weight = targets.weight[batch.instance]
@@ -140,10 +143,10 @@ def init_term(
 def initial_poses(
     rotation: Array, targets: Targets, config: FitConfig, batch: Batch, pose: Array | None = None
 ) -> tuple[Array, Array]:
-    """What the 3D term compares: the predicted poses and the initial ones, in the space that the configuration names.
+    """The predicted and the initial poses, in the representation that the 3D term compares.
 
     Args:
-      As of `init_term`.
+      The same as those of `init_term`.
 
     Returns:
       Two arrays (B, 69), axis-angle of joints 1 to 23, or two (B, 24, 3, 3), rotations.
@@ -180,7 +183,7 @@ def joint_loss(
 ) -> tuple[Array, dict[str, Array]]:
     """Total () of the joint stage and its terms, unweighted."""
     prediction, skeletons = _evaluate_batch(params, assets, config, clips, batch, code_noise)
-    # One logarithm for all terms: their gradients meet before its derivative. XLA drops it where no term wants it.
+    # All terms share one logarithm, so that its derivative is evaluated only once. XLA removes it if no term uses it.
     pose = jax.vmap(model.body_pose)(prediction.rotations)
     n, real = clips.num_instances, clips_lib.which_real(clips)
     rows = None if real is None else real[:, None]
@@ -218,7 +221,8 @@ def camera_loss(
 ) -> tuple[Array, dict[str, Array]]:
     """Loss () of the camera stage of published version 4: keypoints and the 3D term on random frames.
 
-    The keypoints pull on cameras, root and translation; the body pose is constant for them, not for the 3D term.
+    The gradient of the keypoint term reaches cameras, root and translation but not the body pose; that of the 3D term
+    reaches the body pose too.
     """
     prediction = predict_batch(params, assets, config, clips, batch)
 

@@ -14,15 +14,15 @@ from nemo_jax.model import Params
 
 Array = jax.Array
 
-# Kept inside the root, whose slope at the zero of an idle weight would be infinite and make every gradient through a fit
-# NaN; too small to change a step.
+# Added inside the square root: where a weight has no gradient the root's derivative would be infinite at zero and make
+# every gradient through a fit NaN. It is too small to change a step.
 ROOT_FLOOR = 1e-32
 
 GROUPS = ("field", "translation", "phase", "codes", "cameras", "betas", "log_focal", "mirrored")
 
 
 def group_of(path: KeyPath) -> str:
-    """Parameter group of a leaf. The translation head counts its steps apart from the rest of the field."""
+    """Parameter group of a leaf. The translation head is a group of its own, with its own step counter."""
     names = [str(getattr(entry, "name", getattr(entry, "key", entry))) for entry in path]
     return "translation" if names[:2] == ["field", "translation"] else names[0]
 
@@ -33,9 +33,10 @@ def labels(params: Params) -> Params:
 
 
 def adam(config: FitConfig, active: Collection[str]) -> optax.GradientTransformation:
-    """Adam with torch's defaults on the `active` groups; the others stay, states and step counters included.
+    """Adam with PyTorch's defaults on the `active` groups; the other groups, their states and step counters do not
+    change.
 
-    Weight decay of the field is the coupled kind, L2 added to its gradient before Adam, or with `adamw` the decoupled one.
+    Weight decay of the field is coupled (L2 added to the gradient before Adam), or decoupled with `adamw`.
     The updates are not scaled by a learning rate: see `update`.
     """
 
@@ -68,7 +69,7 @@ def update(
 
 @pytree
 class Plateau:
-    """Reduce-on-plateau as PyTorch does it: best loss, steps since (bad), factor () of all learning rates so far."""
+    """State of PyTorch's reduce-on-plateau schedule: best loss, steps since then (bad), factor () of all rates."""
 
     best: Array
     bad: Array
@@ -83,7 +84,7 @@ def fresh_plateau() -> Plateau:
 
 
 def watch(plateau: Plateau, loss: Array, reduction: Array | float) -> Plateau:
-    """The schedule after a step of this loss."""
+    """The state of the schedule after a step with the loss `loss`."""
     better = loss < plateau.best * (1 - _THRESHOLD)
     bad = jnp.where(better, 0, plateau.bad + 1)
     reduce = bad > _PATIENCE
@@ -95,7 +96,7 @@ def watch(plateau: Plateau, loss: Array, reduction: Array | float) -> Plateau:
 
 
 def reduced(rates: Mapping[str, Array | float], plateau: Plateau) -> dict[str, Array]:
-    """Learning rates times the factor, none below 1e-6 unless it started there."""
+    """Learning rates times the factor, but at least 1e-6, or the initial rate if that is smaller."""
     return {name: jnp.maximum(rate * plateau.factor, jnp.minimum(rate, _LEAST_RATE)) for name, rate in rates.items()}
 
 

@@ -1,9 +1,10 @@
-"""Fields of a settings dataclass with what is known of them: help text, range, choices.
+"""Fields of a settings dataclass with their metadata: help text, range, choices.
 
     hidden: int = option(256, "width of the field's layers", least=1, most=16384)
 
-declares an ordinary field whose metadata hold an `Option`. Checks, flags and help pages are made of these, for `FitConfig`
-and for the settings of every command. Nothing here needs the source of a class, and nothing here imports JAX.
+declares an ordinary field whose metadata hold an `Option`. Checks, flags and help pages are made from these options,
+for `FitConfig` and for the settings of every command. This module needs no source code of a class and does not import
+JAX.
 """
 
 import dataclasses
@@ -24,18 +25,19 @@ _LONGEST_SHOWN = 100  # letters of a value in an error
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """What is known of a field besides its name and default.
+    """The metadata of a field, besides its name and default.
 
     Attributes:
       help: what it is, for a help page.
-      group: heading of the help page; in a declaration None = that of the field before.
-      least, above, most, below: the range of a number, or of each number of a tuple; `above` and `below` are outside of it.
-      special: numbers outside the range that stand for something, and what they stand for.
-      choices: the texts that it can be; empty = any. A `Literal` field has its own.
-      required: of a field without a default: what to give, and an example.
-      decided: the data decide it and not the user, so that no flag sets it.
+      group: heading of the help page; None in a declaration = the heading of the previous field.
+      least, above, most, below: the range of a number, or of each number of a tuple; `above` and `below` are exclusive
+        bounds.
+      special: numbers outside the range that have a special meaning, with that meaning.
+      choices: the allowed texts; empty = any text. For a `Literal` field they are the values of its type.
+      required: for a field without a default: what to give, and an example.
+      decided: true if the data determine the value, so that there is no flag for it.
       separated: one flag gives all values of a tuple of texts, with commas between them; else each is a flag of its own.
-      check: more that can be wrong with a value, as `problem` says it; None = nothing is.
+      check: an additional check of a value; returns a text as `problem` does, or None if the value is valid.
       kind: type of the value, or of each value of a tuple: str, int, float, bool, Path or a dataclass.
       length: of a tuple; 0 = any number of values, None = the field is no tuple.
       optional: whether None is a value too.
@@ -59,9 +61,9 @@ class Option:
 
 
 def option(default: Any, text: str, **known: Any) -> Any:
-    """A dataclass field of that default, or `REQUIRED`, with an `Option` of this help text and of `known`.
+    """A dataclass field with this default (or `REQUIRED`) and an `Option` with this help text and the values `known`.
 
-    A dataclass as the default stands for its instance with its own defaults.
+    If the default is a dataclass type, the field's default is an instance of it with its own defaults.
     """
     metadata = {_METADATA: Option(text, **known)}
     if isinstance(default, type):
@@ -71,7 +73,7 @@ def option(default: Any, text: str, **known: Any) -> Any:
 
 @functools.cache
 def of(settings: type) -> Mapping[str, Option]:
-    """The options of a dataclass by field, in order, with their groups and with what their types tell."""
+    """The options of a dataclass by field name, in order, completed with their groups and with their fields' types."""
     hints, found, group = typing.get_type_hints(settings), {}, ""
     for field in dataclasses.fields(settings):
         if _METADATA not in field.metadata:
@@ -95,7 +97,7 @@ def _of_type(hint: Any, choices: tuple[str, ...]) -> dict[str, Any]:
 
 
 def problem(known: Option, value: Any) -> str | None:
-    """What is wrong with a value, such as `is out of range; give a number from 0 to 1`; None = nothing."""
+    """Describes why a value is invalid, such as `is out of range; give a number from 0 to 1`; None = it is valid."""
     if value is None and known.optional:
         return None
     if known.length is not None:
@@ -133,7 +135,7 @@ def _is_in_range(known: Option, value: Any) -> bool:
 
 
 def expected(known: Option) -> str:
-    """What a value has to be, such as `a whole number from 1 to 16384, or -1 for all frames`."""
+    """Describes the valid values of a field, such as `a whole number from 1 to 16384, or -1 for all frames`."""
     if known.kind in (int, float):
         one, several = ("a whole number", "whole numbers") if known.kind is int else ("a number", "numbers")
         what = one if known.length is None else several if not known.length else f"{_count(known.length)} {several}"
@@ -157,7 +159,7 @@ def bounds(known: Option) -> str:
 def problems(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
     """(name, value, what is wrong) of every field of an instance whose value is wrong; names begin with `prefix`.
 
-    A field that is itself such a dataclass is looked into, and its fields are named `<field>.<name>`.
+    The fields of a nested settings dataclass are checked too and are named `<field>.<name>`.
     """
     for name, known in of(type(settings)).items():
         value = getattr(settings, name)
@@ -168,13 +170,13 @@ def problems(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
 
 
 def check(settings: Any, prefix: str = "") -> None:
-    """Raises ValueError: a field of an instance has a value that it cannot have; says the first, as a flag with `prefix`."""
+    """Raises ValueError if a field has an invalid value; the message names the first one, as a flag with `prefix`."""
     for name, value, found in problems(settings, prefix):
         raise ValueError(f"{name}={shown(value)} {found}")
 
 
 def shown(value: Any) -> str:
-    """A value as on a command line, in one line of letters that every terminal has, cut where it is very long."""
+    """A value as written on a command line: one line of ASCII characters, shortened if it is very long."""
     listed = value if isinstance(value, tuple | list) else [value]
     text = ",".join(str(each).lower() if isinstance(each, bool) else str(each) for each in listed)
     text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -1,9 +1,9 @@
 """Many fits in one program: the functions of `nemo_jax.stages`, vmapped over a leading axis of M fits and spread over
 devices.
 
-Fits differ in key, clips and the floats of their configuration: actions x seeds x hyperparameters. Body and priors are
-shared and never copied. No fit reads another's numbers, so that one that diverges leaves its neighbours bit for bit, and
-devices never talk to each other. `nemo_jax.stacking` makes the arguments and takes the results apart.
+The fits may differ in key, clips and the floats of their configuration: actions x seeds x hyperparameters. Body and
+priors are shared and never copied. Fits do not depend on each other: one that diverges does not change a bit of the
+others, and devices do not communicate. `nemo_jax.stacking` makes the arguments and splits the results.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ _SHARED = ("body", "priors", "rows")  # fields of the assets that all fits share
 
 
 def _problem(own: Any, shared: Any) -> Any:
-    """A problem's tree with `own` at the parts that each fit has and `shared` at those that all share."""
+    """A tree like a problem, with `own` at the parts that every fit has for itself and `shared` at the shared parts."""
     assets: Any = {f.name: shared if f.name in _SHARED else own for f in dataclasses.fields(Assets)}
     return Problem(key=own, clips=own, assets=Assets(**assets), config=own)
 
@@ -43,8 +43,8 @@ _PROBLEM_SPECS = _problem(PartitionSpec(_FITS), PartitionSpec())
 
 
 class Functions(NamedTuple):
-    """The parts of M fits, jitted: the arguments of `stages.start`; of a stage its begin, its end, and its steps, which take
-    (problem, carry, step numbers (L,)) and return the carry and the losses (M, L). Steps take over their carry's memory."""
+    """The jitted functions of M fits: `stages.start`, and the begin, steps and end of a stage. The steps take (problem,
+    carry, step numbers (L,)) and return the carry and the losses (M, L); the memory of their input carry is donated."""
 
     start: jax.stages.Wrapped
     begin: Callable[[Stage], Any]
@@ -54,7 +54,7 @@ class Functions(NamedTuple):
 
 @functools.cache
 def functions(devices: tuple[Any, ...]) -> Functions:
-    """The functions of M fits on these devices of this process, an equal share on each: M is a multiple of their number."""
+    """The functions of M fits spread evenly over these devices of this process; M is a multiple of their number."""
     each, shared = PartitionSpec(_FITS), PartitionSpec()
     alone = devices == tuple(jax.local_devices()[:1])
     mesh = Mesh(np.array(devices), (_FITS,))
@@ -64,7 +64,7 @@ def functions(devices: tuple[Any, ...]) -> Functions:
     ) -> Any:
         call = over_fits(function, axes, out_axes)
         if not alone:
-            # The values of constants inside a fit are the same on all devices, which the check does not see.
+            # Constants inside a fit are the same on all devices, but the replication check cannot see this.
             call = jax.shard_map(call, mesh=mesh, in_specs=specs, out_specs=out_specs, check_vma=False)
         return jax.jit(call, donate_argnums=donate)
 
@@ -91,18 +91,18 @@ def fit_many(
     configs: FitConfig,
     devices: Sequence[Any] | None = None,
 ) -> FitResult:
-    """`fit.fit` of M fits at once, an equal share on each device.
+    """Runs M fits (`fit.fit`) at once, spread evenly over the devices.
 
     Args:
-      keys: (M,), one a fit.
-      clips: leading M, see `stacking.stack_clips`.
-      body, priors: shared by all.
-      configs: floats (M,), see `stacking.stack_configs`; what is static is the same for all.
-      devices: of this process; None = all. Where M is no multiple of their number, the last fit is done again.
+      keys: (M,), one for each fit.
+      clips: arrays with a leading axis M, see `stacking.stack_clips`.
+      body, priors: shared by all fits.
+      configs: floats of shape (M,), see `stacking.stack_configs`; static fields are the same for all fits.
+      devices: devices of this process; None = all. If M is not a multiple of their number, the last fit is repeated.
 
     Returns:
-      Results with leading M, see `stacking.result_of`. A fit whose losses are not finite has diverged; the others are as
-      they would be beside any other fit.
+      Results with a leading axis M, see `stacking.result_of`. A fit whose losses are not finite has diverged; this does
+      not affect the others.
 
     Raises:
       ValueError: `joint_steps` is -1 and some instances are padding, which would count too.
@@ -128,7 +128,7 @@ def fit_many(
 
 
 def over_fits(function: Callable[..., Any], in_axes: tuple[Any, ...], out_axes: Any = 0) -> Callable[..., Any]:
-    """`jax.vmap` with every axis 0 or None, but one fit alone runs as itself.
+    """`jax.vmap` with every axis 0 or None, except that a single fit runs without the batch axis.
 
     On a CPU XLA's matrix products are four times slower with an axis of one fit than without it.
     """

@@ -16,8 +16,8 @@ class MonotonicPhase(nn.Module):
     """Monotone map of [0, 1] onto itself, of ONE instance: g(x) = mean_k sigmoid(c_k (x - s_k)), pinned at both ends.
 
     Attributes:
-      num_nodes: sigmoids.
-      start: `linear` shifts linspace(0, 1), near the identity but not on it; `uniform` shifts U(0, 1).
+      num_nodes: number of sigmoids.
+      start: initial shifts s_k: `linear` is linspace(0, 1), which gives a map near the identity; `uniform` is U(0, 1).
     """
 
     num_nodes: int = 200

@@ -1,8 +1,9 @@
-"""The joint stage's loss as a sum of squares, 1/2 |r|^2: what the Gauss-Newton approximation of its curvature needs.
+"""The joint stage's loss as a sum of squares, 1/2 |r|^2, for the Gauss-Newton approximation of its curvature.
 
 Each term of `objective.joint_loss` is written as the square of something smooth. A robust loss s^2 e^2 / (e^2 + s^2) of a
-residual e is the square of s e / sqrt(e^2 + s^2), so that its curvature is never negative, however far an outlier lies.
-What a term compares, its gates and its weight come from `objective` itself; only the squares are left open here.
+residual e is the square of s e / sqrt(e^2 + s^2), so that its Gauss-Newton curvature is never negative, even for far
+outliers. The inputs, gates and weights of every term come from `objective`; this module only writes the terms as
+squares.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ Array = jax.Array
 
 
 def check(assets: Assets, config: FitConfig) -> None:
-    """Raises ValueError: a term of the loss is no sum of squares of something smooth."""
+    """Raises ValueError if a term of the loss is not a sum of squares of smooth functions."""
     if config.keypoint_loss not in losses.SQUARED_KEYPOINT_LOSSES:
         raise ValueError(
             f"keypoint_loss is {config.keypoint_loss!r}, which is no sum of squares; expected one of "
@@ -39,7 +40,7 @@ def residuals(
     """Arrays r, by term, with 1/2 |r|^2 equal to the weighted terms of `objective.joint_loss` without code noise.
 
     Args:
-      As of `objective.joint_loss`; batch: B frames.
+      The same as those of `objective.joint_loss`; batch: B frames.
 
     Returns:
       keypoints (B, K, 2), init_pose (B, 23, 3, 3) or (B, 69), code (N, C), betas (N, S) and, with that prior,
@@ -59,7 +60,7 @@ def residuals(
 def of_frames(
     prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, targets: Targets, batch: Batch
 ) -> dict[str, Array]:
-    """The terms of `residuals` that frames have, each with a leading axis of B, from predictions with leaves (B, ...).
+    """The terms of `residuals` that belong to single frames, with a leading axis B, from predictions (B, ...).
 
     Raises:
       ValueError: see `check`.
@@ -85,19 +86,19 @@ def total(found: Mapping[str, Array]) -> Array:
 
 
 def code_factor(params: Params, config: FitConfig) -> Array:
-    """By which codes are multiplied in r, ()."""
+    """The factor () of the instance codes in r."""
     return _root(config, "code", params.codes.size)
 
 
 def betas_factor(params: Params, config: FitConfig) -> Array:
-    """By which shapes are multiplied in r, ()."""
+    """The factor () of the body shapes in r."""
     return _root(config, "betas", params.betas.size)
 
 
 def _root(config: FitConfig, term: str, count: int) -> Array:
-    """Factor of what is squared in the mean over `count` entries that is a term of the loss."""
+    """The factor in r of a loss term that is a mean over `count` squared entries."""
     weight = jnp.asarray(objective.term_weights(config)[term])
-    # A root has no slope at 0, and a weight of 0 is a choice that people make.
+    # A weight may be 0, where the square root has no finite derivative.
     positive = weight > 0
     return jnp.where(positive, jnp.sqrt(2 * jnp.where(positive, weight, 1.0) / count), 0.0)
 

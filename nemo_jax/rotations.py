@@ -90,7 +90,8 @@ def quaternion_to_axis_angle(quaternion: Array) -> Array:
 
 def matrix_to_axis_angle(matrix: Array) -> Array:
     """Logarithm of a rotation, (..., 3, 3) -> (..., 3) radians, angle at most pi."""
-    # The closed form takes fewer kernels, which accelerators wait for, and more arithmetic, which a CPU waits for.
+    # The closed form needs fewer kernels, which is faster on accelerators, but more arithmetic, which is slower on a
+    # CPU.
     return jax.lax.platform_dependent(matrix, cpu=_logarithm, default=_logarithm_in_closed_form)
 
 
@@ -105,7 +106,7 @@ def _logarithm_in_closed_form(matrix: Array) -> Array:
 
 @_logarithm_in_closed_form.defjvp
 def _logarithm_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    """The derivative in closed form, where `_logarithm`'s is that of four branches.
+    """The derivative of the logarithm in closed form; that of `_logarithm` would differentiate four branches.
 
     A rotation R that changes by dR turns by phi = 1/2 sum_i r_i x dr_i over its columns, and its logarithm w, of angle a,
     by K phi with the inverse of SO(3)'s left Jacobian, K = I - 1/2 [w] + c [w]^2, c = (1 - a/2 cot(a/2)) / a^2.

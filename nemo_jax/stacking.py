@@ -1,7 +1,7 @@
-"""Several fits as one: padded to a common size, stacked on a leading axis of M fits, and taken apart again.
+"""Stacks several fits on a leading axis M, padded to a common size, and splits their results again.
 
-Fits that are stacked share a program: their static choices are equal, and so are body and priors. Shorter clips are padded
-with frames, and fewer clips with instances, that do not exist: no batch draws them and no loss sees them.
+Stacked fits run in one program, so their static settings, body and priors are equal. Shorter clips are padded with
+frames, and actions of fewer clips with instances; padding is never drawn into a batch and has no part in any loss.
 """
 
 import dataclasses
@@ -26,7 +26,8 @@ Array = jax.Array
 # step's batch is as large for few instances as for many: only lifting and the camera stage pay for padded ones.
 FRAME_BUCKETS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 INSTANCE_BUCKETS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-# Frames of stacked fits are padded to a multiple of this, so that other clips find the compiled program again.
+# Frames of stacked fits are padded to a multiple of this, so that clips of other lengths can reuse the compiled
+# program.
 _FRAMES = 32
 
 
@@ -42,13 +43,12 @@ class Job:
 
     @property
     def arguments(self) -> tuple[Array, Clips, smpl.SMPL, Priors, FitConfig]:
-        """As `nemo_jax.fit.fit` takes them."""
+        """The arguments of `nemo_jax.fit.fit`, in order."""
         return self.key, self.clips, self.body, self.priors, self.config
 
 
 class Padding(NamedTuple):
-    """The size to which clips are padded: instances, None where all jobs have as many, and frames, None where all have as
-    many."""
+    """The number of instances and of frames to which clips are padded; None where all jobs have the same number."""
 
     instances: int | None
     frames: int | None
@@ -58,31 +58,31 @@ class Padding(NamedTuple):
 
 
 def bucket(count: int, sizes: Sequence[int] = FRAME_BUCKETS) -> int:
-    """The least of `sizes` that holds `count`, and beyond the last the next multiple of it."""
+    """The smallest of `sizes` that is at least `count`; above the last size, the next multiple of the last size."""
     return next((size for size in sizes if size >= count), -(-count // sizes[-1]) * sizes[-1])
 
 
 def shape_of_program(clips: Clips, config: FitConfig) -> tuple[int, int]:
-    """Instances and frames up to which clips are padded at most to share a program with others."""
+    """The largest numbers of instances and frames to which these clips are padded to share a program with others."""
     if config.batch_size == -1:
-        # Batches of all frames go over the padding too.
+        # Batches of all frames would include the padding.
         return clips.num_instances, clips.num_frames
     return bucket(clips.num_instances, INSTANCE_BUCKETS), bucket(clips.num_frames)
 
 
 def kind_of(clips: Clips, config: FitConfig, by_length: bool = False) -> Hashable:
-    """Equal for fits that one program can run: equal static choices, about as many instances.
+    """A key that is equal for fits that one program can run: equal static settings, similar numbers of instances.
 
-    Clips of any length go together, but with `by_length`, or for batches of all frames.
+    Clips of any length share a key, except with `by_length` or with batches of all frames.
     """
-    # By the instances that there are, not by the padded ones.
+    # Only existing instances count, not padded ones.
     static = jax.tree.structure(with_steps(config, clips.num_instances))
     instances, frames = shape_of_program(clips, config)
     return static, instances, frames if by_length or config.batch_size == -1 else None
 
 
 def groups(actions: Sequence[Clips], configs: Sequence[FitConfig]) -> list[list[int]]:
-    """Indices of fits to run as one program each: one bucket of instances and of lengths, equal static choices."""
+    """Groups indices of fits, one program per group: equal static settings, same buckets of instances and frames."""
     found: dict[Hashable, list[int]] = {}
     for index, (clips, config) in enumerate(zip(actions, configs, strict=True)):
         found.setdefault(kind_of(clips, config, by_length=True), []).append(index)
@@ -93,7 +93,7 @@ def groups(actions: Sequence[Clips], configs: Sequence[FitConfig]) -> list[list[
 
 
 def padding_of(jobs: Sequence[Job]) -> Padding:
-    """The padding that jobs of one kind share; none for a job alone."""
+    """The common padding of jobs of one kind; a single job is not padded."""
     if len(jobs) == 1:
         return Padding(None, None)
     longest, counts = max(job.clips.num_frames for job in jobs), {job.clips.num_instances for job in jobs}
@@ -117,10 +117,10 @@ def stack(jobs: Sequence[Job], size: int, padding: Padding) -> Job:
 
 
 def stack_configs(configs: Sequence[FitConfig]) -> FitConfig:
-    """Configurations as one whose floats have a leading axis M.
+    """Stacks configurations into one whose floats have a leading axis M.
 
     Raises:
-      ValueError: they differ in a static field, which takes another program.
+      ValueError: they differ in a static field and thus cannot run in one program.
     """
     for field in dataclasses.fields(FitConfig):
         values = {getattr(config, field.name) for config in configs}
@@ -132,9 +132,9 @@ def stack_configs(configs: Sequence[FitConfig]) -> FitConfig:
 
 
 def stack_clips(actions: Sequence[Clips]) -> Clips:
-    """Actions stacked (M, N, T, ...), those with fewer instances or frames than others padded.
+    """Stacks actions into arrays (M, N, T, ...), padding those with fewer instances or frames than others.
 
-    Padding changes no result but by rounding, except with `batch_size=-1`, which repeats frames of short clips.
+    Padding changes results only by rounding, except with `batch_size=-1`, which repeats frames of short clips.
     """
     frames, counts = max(clips.num_frames for clips in actions), {clips.num_instances for clips in actions}
     padded = [pad_frames(clips, frames) for clips in actions]
@@ -154,15 +154,15 @@ def pad_frames(clips: Clips, frames: int) -> Clips:
 
 
 def pad_instances(clips: Clips, instances: int) -> Clips:
-    """Clips with instances added up to `instances` that have no frames, which no batch draws and no mean counts; those
-    that exist stay first. `real` is set, even if none are added. The configuration is that of the clips before
-    (`fit.for_clips`)."""
+    """Clips padded at the end to `instances` instances. Padded instances have no frames; they are not drawn into
+    batches and not counted in means. `real` is set even if none are added. Call `fit.for_clips` with the clips before
+    padding."""
     more = instances - clips.num_instances
 
     def padded(leaf: Any, mode: str) -> Array:
         return _pad(leaf, [(0, more), *[(0, 0)] * (jnp.ndim(leaf) - 1)], mode)
 
-    # Their images and lenses are like the last one's, so that none is the largest of all.
+    # Padded instances copy image size and focal length of the last instance, so that they do not change any maximum.
     values = {
         field.name: padded(getattr(clips, field.name), "constant" if field.name in clips_lib.TIMED else "edge")
         for field in dataclasses.fields(Clips)
@@ -173,7 +173,7 @@ def pad_instances(clips: Clips, instances: int) -> Clips:
 
 
 def _pad(leaf: Any, widths: Any, mode: Any = "constant") -> Any:
-    """`jnp.pad`, but on the host for what is there: JAX would compile a program for every length of a clip."""
+    """`jnp.pad`, but NumPy arrays are padded on the host: JAX would compile a program for every length of a clip."""
     return np.pad(leaf, widths, mode) if isinstance(leaf, np.ndarray) else jnp.pad(leaf, widths, mode)
 
 
@@ -193,14 +193,15 @@ def take_apart(stacked: Any, index: int, shapes: Any) -> Any:
     """One fit's part of a stacked pytree on the host, without the padding.
 
     Args:
-      stacked: leaves (M, ...), NumPy. index: which fit. shapes: what the leaves of that fit alone are, abstract or not.
+      stacked: leaves (M, ...), NumPy. index: which fit. shapes: a pytree with the shapes of the unpadded fit; its
+      leaves may be abstract.
     """
     return jax.tree.map(lambda leaf, own: leaf[index][tuple(map(slice, own.shape))].astype(own.dtype), stacked, shapes)
 
 
 def put_together(parts: Sequence[Any], shapes: Any) -> Any:
-    """The inverse of `take_apart`: stacked to `shapes`, leaves (M, ...). Padding repeats what is before it, and the last
-    part fills up missing fits."""
+    """The inverse of `take_apart`: stacks parts into leaves (M, ...) of the shapes `shapes`. Padding repeats the last
+    entry, and missing fits are filled with the last part."""
 
     def grown(row: Any, shape: tuple[int, ...]) -> np.ndarray:
         widths = [(0, wide - narrow) for wide, narrow in zip(shape, np.shape(row), strict=True)]

@@ -1,8 +1,8 @@
-"""The stages of a fit: lifting where nothing is known in 3D, warm-up, camera stage, joint stage.
+"""The stages of a fit: lifting (if initial poses are missing), warm-up, camera stage, joint stage.
 
-Each stage is a carry, a step and a number of steps, so that one `lax.scan` runs it: whole inside `nemo_jax.fit.fit`, or in
-chunks by a caller that shows progress and writes checkpoints. The random key of a step is folded out of the step's
-number, so that a chunk can start anywhere.
+Each stage has a carry, a step function and a number of steps, so that `lax.scan` can run it: as a whole in
+`nemo_jax.fit.fit`, or in chunks by a caller that shows progress and writes checkpoints. The random key of a step is
+derived from the step's number, so that a chunk can start at any step.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ Carry = Tree
 
 @pytree
 class Problem:
-    """What a fit is given. key: of all its randomness, split by stage and step."""
+    """The inputs of a fit. key: the random key, from which the keys of all stages and steps are derived."""
 
     key: Array
     clips: Clips
@@ -39,8 +39,8 @@ class Problem:
 
 @pytree
 class FitState:
-    """What passes from stage to stage: params, Adam states of all groups, the plateau schedule, 3D targets, aligned yaws
-    (N,) of the cameras."""
+    """The state between stages: params, Adam states of all groups, the plateau schedule, 3D targets, aligned yaws (N,)
+    of the cameras."""
 
     params: Params
     opt_state: optax.OptState
@@ -51,8 +51,8 @@ class FitState:
 
 class Stage(NamedTuple):
     """name; number of steps; begin(problem, state) -> carry; step(problem, carry, i, batch) -> carry, losses;
-    end(problem, carry) -> state; draws: 0 for a stage without random batches, else which of the key's streams they are
-    from."""
+    end(problem, carry) -> state; draws: 0 for a stage without random batches, else the number of the stream
+    of random keys for its batches."""
 
     name: str
     steps: int
@@ -85,7 +85,8 @@ def run_steps(
 
     problem = dataclasses.replace(problem, assets=model.with_rows(problem.assets, problem.config))
     if batches is None and stage.draws and problem.config.batch_size != -1:
-        # All at once, ahead of the scan: random numbers take many small kernels, a step should not wait for them.
+        # All batches are drawn before the scan: random numbers take many small kernels, which would slow down each
+        # step.
         batches = jax.vmap(lambda step: _batch(problem, step, stage.draws))(steps)
 
     def body(carry: Carry, x: tuple[Array, Batch | None]) -> tuple[Carry, Losses]:
@@ -99,7 +100,7 @@ def stages(config: FitConfig) -> tuple[Stage, ...]:
     """The stages of a configuration, in order.
 
     Raises:
-      ValueError: the configuration leaves open whether clips are lifted.
+      ValueError: `config.lift` is None.
     """
     if config.lift is None:
         raise ValueError(

@@ -1,10 +1,11 @@
-"""The joint stage unrolled for reverse-mode gradients in little memory: what comes out of it, differentiated by what goes
-in, its learning rates and loss weights included.
+"""The joint stage in a form whose results can be differentiated in reverse mode with little memory, with respect to all
+inputs, including learning rates and loss weights.
 
 Reverse mode needs the state before every step and the intermediate values inside it. Here only the states at the ends of
-about sqrt(L) blocks of sqrt(L) steps are kept; on the way back a block is run again for the states within it, and each of
-its steps once more for its own intermediate values (Griewank and Walther, Evaluating Derivatives, 2008, chapter 12, with
-two levels). That costs two more forward passes and turns memory of L steps into that of 2 sqrt(L) states and one step.
+about sqrt(L) blocks of sqrt(L) steps are stored; in the backward pass each block is run again to get the states within
+it, and each of its steps once more to get its intermediate values (Griewank and Walther, Evaluating Derivatives, 2008,
+chapter 12, with two levels). This costs two more forward passes and reduces the memory from L steps to 2 sqrt(L) states
+and one step.
 """
 
 import math
@@ -22,8 +23,8 @@ def joint_stage(problem: Problem, state: FitState, steps: int) -> tuple[FitState
     """The first `steps` steps of the joint stage, equal to `stages.run_steps` of them in value.
 
     Args:
-      problem: its configuration's floats may be traced; the schedule is that of its own `joint_steps`.
-      state: before the stage, as the stages before it leave it.
+      problem: the floats of its configuration may be traced; the learning rate schedule is that of its `joint_steps`.
+      state: the state before this stage, as returned by the previous stage.
       steps: L, at least 1.
 
     Returns:
@@ -35,7 +36,7 @@ def joint_stage(problem: Problem, state: FitState, steps: int) -> tuple[FitState
     if steps < 1:
         raise ValueError(f"the joint stage was to be unrolled for {steps} steps; expected at least 1")
     (stage,) = (stage for stage in stages.stages(problem.config) if stage.name == "joint")
-    # Inside a scan nothing can be shared between a step and its repetition, so that no guard against it is needed.
+    # Inside a scan XLA cannot merge a step with its repetition, so that `prevent_cse` is not needed.
     stage = stage._replace(step=jax.checkpoint(stage.step, prevent_cse=False))
 
     def block(state: FitState, numbers: Array) -> tuple[FitState, Losses]:

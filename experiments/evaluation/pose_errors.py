@@ -18,16 +18,17 @@ from nemo_jax.clips import GroundTruth
 from nemo_jax.model import Prediction
 
 Array = jax.Array
-_RESAMPLED_RATE = 30.0  # what the paper takes for every video
+_RESAMPLED_RATE = 30.0  # frame rate that the paper assumes for every video
 
 
 @pytree
 class In3D:
-    """What 3D errors are computed from, of I instances and M methods besides the fit.
+    """The inputs of the 3D errors, for I instances and M methods besides the fit.
 
-    seen: the fit's prediction, leaves (I, T, ...), keypoints those of BODY_25. betas (I, S) and camera_from_world (I, 3, 3):
-    the fit's. truth: leading I. poses (I, M, T, 24, 3), axis-angle, roots in the camera, and masks (I, M, T) of the methods.
-    true_camera (I, 3, 3): from the world, or None. rate (I,): see `speed_rate`. fps (I,).
+    seen: the fit's prediction, leaves (I, T, ...), with the keypoints of BODY_25. betas (I, S) and camera_from_world
+    (I, 3, 3): shape and camera of the fit. truth: the ground truth, with a leading axis I. poses (I, M, T, 24, 3):
+    poses of the methods, axis-angle, roots in camera axes; masks (I, M, T): 1 where a method has a pose. true_camera
+    (I, 3, 3): true rotation from world to camera axes, or None. rate (I,): see `speed_rate`. fps (I,).
     """
 
     seen: Prediction
@@ -42,7 +43,7 @@ class In3D:
 
 
 def given_poses(dataset: Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Poses (N, T, 24, 3) and masks (N, T) of every method but the fit, the initial estimate (`init`) first."""
+    """Poses (N, T, 24, 3) and masks (N, T) of every method except the fit; the initial estimate (`init`) is first."""
     clips = dataset.clips
     own = {"init": (np.asarray(clips.init_pose), np.asarray(clips.init_mask))}
     return own | {name: (np.asarray(pose), np.asarray(mask)) for name, (pose, mask) in dataset.other_poses.items()}
@@ -70,9 +71,10 @@ def gather(dataset: Dataset, fitted: FittedMotion) -> In3D:
 
 
 def speed_rate(dataset: Dataset) -> np.ndarray:
-    """(N,) by which a difference of frames becomes a speed for the dynamic range.
+    """Factors (N,) that turn the difference of two frames into a speed, for the dynamic range.
 
-    The clip's frame rate; of resampled clips the paper's 30 * source frames / frames, which has the ratio upside down.
+    The factor is the clip's frame rate. For resampled clips it is the paper's 30 * source frames / frames, which has
+    the inverse of the correct ratio.
     """
     if dataset.source_frames is None:
         return np.asarray(dataset.clips.fps, np.float32)
@@ -81,16 +83,16 @@ def speed_rate(dataset: Dataset) -> np.ndarray:
 
 
 def in_3d(known: In3D, mask: Array, body: smpl.SMPL) -> dict[str, Array]:
-    """Errors against the ground truth, (I, M + 1) each, the fit last; NaN where nobody has that number.
+    """Errors against the ground truth, (I, M + 1) each, the fit last; NaN where the error is not defined.
 
     A method is scored on the frames for which it has a pose. `mpjpe_mm` and `mpvpe_mm` are the paper's: poses alone, no
     shape, root orientation or translation; `..._dynamic_mm` are over the paper's dynamic range. `pa_mpjpe_mm`,
-    `g_mpjpe_mm`, `g_mpvpe_mm`, `root_aligned_mpjpe_mm` and `accel_mm_s2` are of bodies as they are; the global ones are
-    the fit's alone, and the last two, in the axes of the camera with roots at the origin, need the true cameras. Joints
-    are the first 15 of BODY_25.
+    `g_mpjpe_mm`, `g_mpvpe_mm`, `root_aligned_mpjpe_mm` and `accel_mm_s2` are of bodies with their shape, root
+    orientation and translation. The global errors exist only for the fit. The last two are computed in camera axes with
+    roots at the origin and need the true cameras. Joints are the first 15 of BODY_25.
 
     Args:
-      known: the fit and the truth. mask (I, T): frames that exist. body: with the nose as keypoint 0.
+      known: the fit and the truth. mask (I, T): frames that exist. body: the body with the nose as keypoint 0.
     """
     with jax.default_matmul_precision("float32"):
         out, dynamic = jax.vmap(_joint_errors, (0, 0, None))(known, mask, body)
@@ -115,7 +117,7 @@ def in_3d(known: In3D, mask: Array, body: smpl.SMPL) -> dict[str, Array]:
 
 
 def _joint_errors(known: In3D, mask: Array, body: smpl.SMPL) -> tuple[dict[str, Array], Array]:
-    """Errors (M + 1,) of ONE instance, given methods first, the fit last; and the mask (T,) of the dynamic range."""
+    """Errors (M + 1,) of ONE instance, the fit last, and the mask (T,) of the dynamic range."""
     seen, truth = known.seen, known.truth
     flat, still = jnp.zeros(body.num_betas), jnp.zeros(3)
 
@@ -127,7 +129,7 @@ def _joint_errors(known: In3D, mask: Array, body: smpl.SMPL) -> tuple[dict[str, 
     every = jnp.concatenate(
         [given, seen.rotations[None], rotations.axis_angle_to_matrix(jnp.asarray(truth.pose))[None]]
     )
-    # One call for all, which is one body to compile.
+    # All methods are posed in one call, so that the body model is compiled only once.
     joints = jax.vmap(posed)(jnp.concatenate([_rootless(every), given]))
     bare, true_bare, in_camera = jnp.split(joints, [len(given) + 1, len(given) + 2])
     true, fitted = (jnp.asarray(x)[:, : metrics.PAPER_JOINTS] for x in (truth.joints, seen.keypoints))
@@ -150,7 +152,7 @@ def _joint_errors(known: In3D, mask: Array, body: smpl.SMPL) -> tuple[dict[str, 
 
 
 def _rootless(rotation: Array) -> Array:
-    """Rotations (..., 24, 3, 3) with the root's at the identity."""
+    """Rotations (..., 24, 3, 3) with the root rotation replaced by the identity."""
     return rotation.at[..., 0, :, :].set(jnp.eye(3))
 
 

@@ -1,8 +1,8 @@
-"""How good fits are: flat numbers for `metrics.json`, of all instances of a fit together and of each.
+"""The scores of fits: numbers for `metrics.json`, for all instances of a fit together and for each instance.
 
-3D errors (`experiments.evaluation.pose_errors`) are means over an instance's frames, then over instances; reprojection
-errors pool all visible joints, those of the paper are means over instances. Numbers that need ground truth, initial poses
-or hidden joints are there only where those are.
+3D errors (`experiments.evaluation.pose_errors`) are means over an instance's frames, then over instances. Reprojection
+errors are means over all visible joints of all instances; the paper's 2D errors are means over instances. Scores that
+need ground truth, initial poses or hidden joints exist only if the dataset has these.
 
 Fits of one size are scored together by one compiled program: M fits of N instances and T frames (a size of
 `nemo_jax.stacking`) are M N instances.
@@ -36,7 +36,7 @@ class ToScore:
     """A fit to be scored.
 
     dataset: the clips as read, before joints were hidden. fitted: the fit. hidden (N, T, K): true where a joint was hidden
-    from the fit; None where none was. threshold: a joint counts as visible above this confidence.
+    from the fit; None if no joints were hidden. threshold: a joint is visible if its confidence is above this.
     """
 
     dataset: Dataset
@@ -47,12 +47,12 @@ class ToScore:
 
 @pytree
 class _Arrays:
-    """What the numbers are computed from, leading (N,) of one fit, (M, N) of stacked ones, (M N,) within the program.
+    """The inputs of the scores; leading axes are (N,) for one fit, (M, N) for stacked fits, (M N,) inside the program.
 
-    predicted, given, reference (T, K, 2): pixels of the fit, of the clips, and of what 2D errors are measured against.
-    seen, scored, hidden (T, K): joints that the fit saw and is measured on; those of the paper's errors; those hidden from
-    it, or None. reference_confidence (T, K). diagonal (T,): of the box. mask (T,).
-    in_3d: what 3D errors are computed from; None without ground truth.
+    predicted, given, reference (T, K, 2): pixels of the fit, of the clips, and of the reference of 2D errors.
+    seen (T, K): joints that the fit saw and is scored on. scored (T, K): joints of the paper's errors. hidden (T, K):
+    joints hidden from the fit, or None. reference_confidence (T, K). diagonal (T,): of the person's box. mask (T,).
+    in_3d: inputs of the 3D errors; None without ground truth.
     """
 
     predicted: Array
@@ -70,21 +70,21 @@ class _Arrays:
 def evaluate(
     dataset: Dataset, fitted: FittedMotion, nose_body: smpl.SMPL, hidden: np.ndarray | None, threshold: float
 ) -> tuple[Numbers, dict[str, Numbers]]:
-    """All numbers of one fit; see `ToScore` and `evaluate_many`."""
+    """All scores of one fit; see `ToScore` and `evaluate_many`."""
     return evaluate_many([ToScore(dataset, fitted, hidden, threshold)], nose_body)[0]
 
 
 def evaluate_many(
     fits: Sequence[ToScore], nose_body: smpl.SMPL, frames: int | None = None
 ) -> list[tuple[Numbers, dict[str, Numbers]]]:
-    """All numbers of some fits.
+    """All scores of several fits.
 
     Args:
-      fits: those to score. nose_body: their body, with BODY_25's nose as keypoint 0.
-      frames: to which clips are padded; None = to a length of `padding.slots`.
+      fits: the fits. nose_body: their body, with BODY_25's nose as keypoint 0.
+      frames: length to which clips are padded; None = a length given by `padding.slots`.
 
     Returns:
-      For each fit, the numbers of the whole, and of each instance by name. None is NaN.
+      For each fit, the scores of the whole fit and those of each instance, by name. No score is NaN.
     """
     found: dict[int, tuple[Numbers, dict[str, Numbers]]] = {}
     for members, stacked in _groups(fits, frames):
@@ -96,13 +96,13 @@ def evaluate_many(
 
 
 def compile_ahead(fits: Sequence[ToScore], nose_body: smpl.SMPL, frames: int | None = None) -> None:
-    """Compiles what `evaluate_many` of these fits runs."""
+    """Compiles the programs that `evaluate_many` uses for these fits."""
     for _, stacked in _groups(fits, frames):
         _score.ahead(stacked, nose_body)
 
 
 def _groups(fits: Sequence[ToScore], frames: int | None) -> list[tuple[list[int], _Arrays]]:
-    """Numbers of the fits that are of one size, and their stacked arrays."""
+    """Groups of fits of one size: the indices of the fits, and their stacked arrays."""
     frames = frames or max(padding.slots(each.dataset.clips.num_frames) for each in fits)
     arrays = [_arrays_of(each, frames) for each in fits]
     groups: dict[Hashable, list[int]] = {}
@@ -123,7 +123,7 @@ def _arrays_of(one: ToScore, frames: int) -> _Arrays:
         "given": np.asarray(dataset.clips.keypoints),
         "reference": np.asarray(keypoints),
         "reference_confidence": np.asarray(confidence),
-        # Other keypoints than the fit's own are all unknown to it.
+        # If the reference differs from the input, the fit has seen none of its keypoints.
         "seen": scored if hidden is None or dataset.reference_2d is not None else scored & ~hidden,
         "scored": scored,
         "hidden": None if hidden is None else visible(dataset, one.threshold) & hidden,
@@ -135,7 +135,7 @@ def _arrays_of(one: ToScore, frames: int) -> _Arrays:
 
 
 def _numbers(fits: _Arrays, nose_body: smpl.SMPL) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Numbers (M, N), or (M, N, methods) of 3D errors, and numbers (M,) of each fit's joints pooled."""
+    """Scores (M, N) of instances, (M, N, methods) for 3D errors, and scores (M,) over all joints of each fit."""
     shape = fits.mask.shape[:2]
     every: _Arrays = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), fits)
     each: dict[str, Array] = jax.vmap(_paper_numbers)(every)
@@ -143,13 +143,13 @@ def _numbers(fits: _Arrays, nose_body: smpl.SMPL) -> tuple[dict[str, Array], dic
     errors = metrics.reprojection_errors(every.predicted, every.reference)
     kinds = [("", errors, every.seen)]
     if every.hidden is not None:
-        # Hidden joints are always held against what was hidden.
+        # Hidden joints are always compared with the hidden input keypoints.
         own = metrics.reprojection_errors(every.predicted, every.given)
         kinds.append(("heldout_", own, every.hidden))
     for prefix, pixels, seen in kinds:
         parts = (pixels, pixels / jnp.maximum(every.diagonal, 1e-6)[..., None], every.diagonal, seen)
         each |= {prefix + name: values for name, values in jax.vmap(_pixel_numbers)(*parts).items()}
-        # All instances of a fit as one long clip.
+        # All instances of a fit are joined to one long clip.
         long = [leaf.reshape(shape[0], -1, *leaf.shape[2:]) for leaf in parts]
         pooled |= {prefix + name: values for name, values in jax.vmap(_pixel_numbers)(*long).items()}
     if every.in_3d is not None:
@@ -170,7 +170,7 @@ def _pixel_numbers(pixels: Array, shares: Array, boxes: Array, seen: Array) -> d
 
 
 def _paper_numbers(one: _Arrays) -> dict[str, Array]:
-    """The paper's 2D numbers of ONE instance; hidden joints count like all others."""
+    """The paper's 2D scores of ONE instance; hidden joints count like all others."""
     errors = metrics.reprojection_errors(one.predicted, one.reference)
     errors, seen = errors[:, : metrics.PAPER_JOINTS], one.scored[:, : metrics.PAPER_JOINTS]
     boxes = {
@@ -184,13 +184,13 @@ def _paper_numbers(one: _Arrays) -> dict[str, Array]:
 def _named(
     dataset: Dataset, each: Mapping[str, np.ndarray], pooled: Mapping[str, np.ndarray]
 ) -> tuple[Numbers, dict[str, Numbers]]:
-    """Numbers by their names in `metrics.json`; those of each instance too. What is not finite is left out."""
+    """Scores of the fit and of each instance, by their names in `metrics.json`, without those that are not finite."""
     methods = [*pose_errors.given_poses(dataset), "fit"]
     single = {}
     for key, values in each.items():
         columns = {key: values} if values.ndim == 1 else {f"{key}/{m}": values[:, i] for i, m in enumerate(methods)}
         single |= {name: column for name, column in columns.items() if np.isfinite(column).any()}
-    # Pooled joints come before means over instances, which are of all other numbers.
+    # Scores over pooled joints come first; all other scores of the fit are means over instances.
     whole = {name: float(value) for name, value in pooled.items()}
     whole |= {name: float(np.nanmean(values)) for name, values in single.items() if name not in whole}
     named = {

@@ -1,4 +1,4 @@
-"""The closing table."""
+"""The table of scores that is printed at the end of a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +37,7 @@ _HEADINGS = {"init": "initial"}
 
 
 def print_table(console: Console, dataset: Dataset, metrics: Mapping[str, Any], output: Path) -> None:
-    """Means of all methods side by side, then those on hidden joints, time and where the results are."""
+    """Prints mean scores of all methods side by side, then those on hidden joints, the time and the results folder."""
     console.print(comparison_table(dataset, metrics))
     console.print(
         f"{duration(metrics['seconds/total'])} in all: {duration(metrics['seconds/compile'])} compiling, "
@@ -48,7 +48,7 @@ def print_table(console: Console, dataset: Dataset, metrics: Mapping[str, Any], 
 
 
 def comparison_table(dataset: Dataset, metrics: Mapping[str, Any]) -> Table:
-    """A row per number, a column per method; those without a number, and numbers without a method, are left out."""
+    """One row per score, one column per method; methods without any score and scores without any method are omitted."""
 
     def cell(key: str, digits: int, factor: float) -> str:
         return f"{metrics[key] * factor:.{digits}f}" if key in metrics else "–"
@@ -56,7 +56,7 @@ def comparison_table(dataset: Dataset, metrics: Mapping[str, Any]) -> Table:
     kind = ", synthetic clips" if dataset.synthetic else ""
     held_out = any(key.startswith("heldout_") for key in metrics)
     methods = [m for m in comparison.methods(dataset) if m == "fit" or f"mpjpe_mm/{m}" in metrics]
-    # Names come from files: brackets in them are no markup.
+    # Names come from files, so brackets in them are not markup.
     table = Table(title=Text(f"{dataset.action}{kind}", "table.title"), title_justify="left")
     table.add_column("")
     table.add_column("unit")

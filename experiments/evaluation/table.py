@@ -12,7 +12,7 @@ from experiments.evaluation.pose_errors import given_poses
 
 FIT = "fit"
 MEAN = "mean"
-# Of every method; a key of the numbers is one of these, a slash and the method.
+# Columns that every method has; the key of a score is a name of this list, a slash and the method.
 POSE_COLUMNS = (
     "mpjpe_mm",
     "mpvpe_mm",
@@ -25,7 +25,7 @@ POSE_COLUMNS = (
     "g_mpvpe_mm",
     "accel_mm_s2",
 )
-# Of the fit, which alone has cameras: column and key.
+# Columns that only the fit has, because only the fit has cameras: column -> key.
 PIXEL_COLUMNS = {
     "reprojection_px_paper": "reprojection_px/paper",
     "pck_0.05_paper": "pck_0.05/paper",
@@ -45,16 +45,16 @@ Row = dict[str, str | int | float]
 
 
 def methods(dataset: Dataset) -> tuple[str, ...]:
-    """The methods that have a pose somewhere: the initial estimate, those that the dataset carries, the fit."""
+    """The methods that have at least one pose: the initial estimate, the methods in the dataset, the fit."""
     given = (name for name, (_, mask) in given_poses(dataset).items() if np.any(mask > 0))
     return (*given, FIT)
 
 
 def rows(dataset: Dataset, each: Mapping[str, Mapping[str, float]]) -> Iterator[Row]:
-    """One row per method and instance, then the method's mean over its instances; cells nobody knows are not there.
+    """One row per method and instance, then the method's mean over its instances; unknown cells are omitted.
 
-    `each` is of `evaluation.evaluate`. `frames` counts the frames on which the method is scored, in a mean's row all of
-    them.
+    `each`: scores of each instance from `scores.evaluate`. The column `frames` is the number of frames on which the
+    method is scored; in the row of a mean it is their sum.
     """
     frame_mask = np.asarray(dataset.clips.frame_mask) > 0
     masks = {name: mask for name, (_, mask) in given_poses(dataset).items()} | {FIT: frame_mask}
@@ -73,7 +73,7 @@ def rows(dataset: Dataset, each: Mapping[str, Mapping[str, float]]) -> Iterator[
 
 
 def write_csv(path: Path, dataset: Dataset, each: Mapping[str, Mapping[str, float]]) -> None:
-    """The table as CSV (RFC 4180), `COLUMNS` in its first line; unknown cells are empty."""
+    """Writes the table as CSV (RFC 4180) with `COLUMNS` in its first line; unknown cells are empty."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")
         writer.writeheader()

@@ -1,9 +1,9 @@
-"""Checkpoints of a fit: written whole or not at all, the last two kept, tied to the settings and data they belong to.
+"""Checkpoints of a fit: written atomically, the last two are kept, and each belongs to certain settings and data.
 
 A checkpoint holds the position, the stage's carry (parameters, optimiser state, targets, candidates), the random key, the
-losses so far and the seconds spent, as Orbax writes them: under a temporary name, renamed when complete. It carries digests
-of its own contents, and a file beside it, written last, has those of all its files, which are checked before anything else
-reads them. A checkpoint that does not match is passed over.
+losses so far and the seconds spent. Orbax writes it under a temporary name and renames it when it is complete. It
+contains digests of its contents. A seal file beside it, written last, has the digests of all its files, which are
+checked before the files are read. A checkpoint whose digests do not match is skipped.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ SEAL = "checksums.json"
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """A fit at a position. seconds: spent so far, by name."""
+    """The state of a fit at a position. seconds: time spent so far, by name."""
 
     position: Position
     carry: Any
@@ -40,7 +40,7 @@ class Snapshot:
 
 
 class Packed(NamedTuple):
-    """A checkpoint to be written: the folder of all of its fit, its number, arrays, and what it says of itself."""
+    """A checkpoint to be written: the folder of the fit's checkpoints, its number, its arrays and its metadata."""
 
     folder: Path
     number: int
@@ -49,11 +49,11 @@ class Packed(NamedTuple):
 
 
 class Writer:
-    """Writes checkpoints into the folder of one fit, one after another, in the background; a context, at whose end all are
-    there.
+    """Writes the checkpoints of one fit into a folder, in the background; a context manager, which waits at its end
+    until all are written.
 
     Raises:
-      UserError: by any method, where nothing can be written.
+      UserError: raised by any method if a checkpoint cannot be written.
     """
 
     def __init__(self, folder: Path):
@@ -70,7 +70,7 @@ class Writer:
 
     @property
     def manager(self) -> ocp.CheckpointManager:
-        """Orbax's."""
+        """The checkpoint manager of Orbax, created when it is first needed."""
         if self._open is None:
             options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, cleanup_tmp_directories=True)
             try:
@@ -80,7 +80,7 @@ class Writer:
         return self._open
 
     def write(self, packed: Packed) -> None:
-        """Begins to write."""
+        """Starts to write a checkpoint in the background."""
         self.seal()
         arguments = ocp.args.Composite(
             arrays=ocp.args.StandardSave(packed.arrays), about=ocp.args.JsonSave(packed.about)
@@ -105,7 +105,7 @@ class Writer:
             raise self._cannot_write(error) from error
 
     def close(self) -> None:
-        """Waits until all is written. Raises UserError: it cannot be."""
+        """Waits until all checkpoints are written. Raises UserError if one cannot be written."""
         try:
             self.seal()
         finally:
@@ -122,15 +122,16 @@ class Writer:
 
 
 class Checkpoints:
-    """The checkpoints of one fit in one folder; a context, at whose end all that was saved is on disk and sealed.
+    """The checkpoints of one fit in one folder; a context manager, at whose end all saved checkpoints are on disk and
+    sealed.
 
     Args:
-      folder: made when the first is written.
-      job: what is fitted, one fit; gives the shapes to read.
-      identity: what the fit depends on, by name; see `identity_of`.
-      shapes: abstract values of a job.
+      folder: the folder, created with the first checkpoint.
+      job: the fit, which determines the shapes of the arrays.
+      identity: the inputs that the fit depends on, by name; see `identity_of`.
+      shapes: function from a job to the abstract values of its arrays.
 
-    `damaged` lists the numbers of steps whose checkpoints `latest` has passed over.
+    `damaged` lists the step numbers of damaged checkpoints that `latest` has skipped.
     """
 
     def __init__(
@@ -148,13 +149,13 @@ class Checkpoints:
         self._writer.close()
 
     def clear(self) -> None:
-        """Deletes all of them."""
+        """Deletes all checkpoints of the fit."""
         self._writer.close()
         if self._folder.exists():
             shutil.rmtree(self._folder)
 
     def packed(self, snapshot: Snapshot) -> Packed:
-        """A snapshot as `write_packed` writes it, also in another process; the arrays are copied."""
+        """Converts a snapshot for `write_packed`, which may run in another process; the arrays are copied."""
         arrays = {
             "carry": jax.tree.map(np.array, _named(snapshot.carry)),
             "key": np.array(jax.random.key_data(snapshot.key)),
@@ -176,18 +177,18 @@ class Checkpoints:
         return Packed(self._folder, self._number(snapshot.position), arrays, about)
 
     def save(self, snapshot: Snapshot) -> None:
-        """Writes in the background; the arrays are copied before this returns.
+        """Writes a snapshot in the background; the arrays are copied before this returns.
 
         Raises:
-          UserError: this one, or the one before, cannot be written.
+          UserError: this checkpoint, or the previous one, cannot be written.
         """
         self._writer.write(self.packed(snapshot))
 
     def latest(self) -> Snapshot | None:
-        """The newest that can be read, or None.
+        """The newest readable checkpoint, or None if there is none.
 
         Raises:
-          UserError: it belongs to a fit with other settings or data, or none of those there can be read.
+          UserError: the checkpoint belongs to a fit with other settings or data, or no existing checkpoint can be read.
         """
         if not self._folder.is_dir():
             return None
@@ -210,8 +211,8 @@ class Checkpoints:
         return None
 
     def _is_whole(self, number: int) -> bool:
-        """Whether its files are as they were written; one that was cut off before the list of them is as good as its own
-        digests."""
+        """Whether the files of a checkpoint match its seal. A checkpoint without a seal counts as whole here; it is
+        checked only by the digests inside it."""
         folder = self._folder / str(number)
         try:
             return not (folder / SEAL).exists() or json.loads((folder / SEAL).read_text()) == _digests(folder)
@@ -219,16 +220,16 @@ class Checkpoints:
             return False
 
     def _number(self, position: Position) -> int:
-        """Steps done in all stages."""
+        """Total number of steps done in all stages."""
         return sum(stage.steps for stage in stages_of(self._job)[: position.stage]) + position.step
 
     def _about(self, number: int) -> dict[str, Any] | None:
-        """What a checkpoint says of itself; None where no fit of this kind would say it."""
+        """The metadata of a checkpoint; None if they are not valid for a fit of this kind."""
         try:
             about = self._writer.manager.restore(number, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
             if about["format"] != FORMAT or about["about"] != _digest_of(about):
                 return None
-            # Another fit's stages are not this one's: its identity says what differs.
+            # Another fit may have other stages; the comparison of identities reports the difference.
             same = about["identity"] == self._identity
             return about if not same or self._number(Position(about["stage"], about["step"])) == number else None
         except _READING:  # damaged: the one before it is still there
@@ -278,39 +279,40 @@ class Checkpoints:
         )
 
 
-# What Orbax raises where a checkpoint cannot be read, and where one cannot be written.
+# The exceptions of Orbax when a checkpoint cannot be read, and when it cannot be written.
 _READING = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, MemoryError, OverflowError)
 _WRITING = (OSError, ValueError, RuntimeError)
 
 
 def _digest_of(about: dict[str, Any]) -> str:
-    """SHA-256 of what a checkpoint says of itself, but of this digest."""
+    """SHA-256 of the metadata of a checkpoint, without this digest itself."""
     rest = {name: value for name, value in about.items() if name != "about"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a checkpoint but its seal, by its path in the folder."""
+    """SHA-256 of every file of a checkpoint except its seal, by path relative to the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(SEAL))
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def write_packed(packed: Packed) -> None:
-    """Writes a checkpoint and waits until it is there. Raises UserError: it cannot be."""
+    """Writes a checkpoint and waits until it is complete. Raises UserError if it cannot be written."""
     with Writer(packed.folder) as writer:
         writer.write(packed)
 
 
-# How a difference is told whose values, digests, say nothing.
+# Texts for differences between inputs that are compared by digest, whose values mean nothing to a user.
 _OTHER = {"clips": "of other clips", "body model": "of another body model", "priors": "with other priors"}
 
 
 def identity_of(
     job: Job, settings: dict[str, Any], names: tuple[str, ...], shared: dict[str, str] | None = None
 ) -> dict[str, str]:
-    """What makes two fits the same: the settings, each field of the configuration, digests of clips, body and priors.
+    """The identity of a fit: the settings, each field of the configuration, and digests of clips, body and priors.
 
-    `shared` are `shared_digests` of this job, where the caller has them already.
+    Two fits are the same if their identities are equal. `shared`: the `shared_digests` of this job, if already
+    computed.
     """
     fields = {f"fit.{name}": str(value) for name, value in dataclasses.asdict(job.config).items()}
     return {
@@ -322,7 +324,7 @@ def identity_of(
 
 
 def shared_digests(job: Job) -> dict[str, str]:
-    """Digests of what fits with other clips share."""
+    """Digests of the inputs that fits of different clips share: body and priors."""
     return {"body model": digest(job.body), "priors": digest(job.priors)}
 
 
@@ -338,7 +340,7 @@ def digest(tree: Any) -> str:
 
 
 def _named(tree: Any) -> dict[str, Any]:
-    """Leaves by path, such as `params/codes`."""
+    """The leaves of a pytree by path, such as `params/codes`."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

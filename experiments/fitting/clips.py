@@ -1,4 +1,4 @@
-"""The clips that settings name, read; also by a process that imports nothing else of a fit."""
+"""Reads the clips that the settings name. A separate module, so that a worker process need not import the whole fit."""
 
 from rich.console import Console
 
@@ -9,7 +9,7 @@ from experiments.loaders import registry
 
 
 def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Dataset:
-    """The clips that the settings name."""
+    """Reads the clips that the settings name."""
     return registry.load(
         settings.action,
         settings.data_dir,
@@ -32,5 +32,5 @@ def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Datase
 
 
 def read_apart(settings: Settings) -> Dataset:
-    """The clips that the settings name, in a process of its own."""
+    """Reads the clips that the settings name, when called in a separate process."""
     return read(settings, loaders.load_body(settings.body_model), None)

@@ -1,8 +1,9 @@
-"""A fit's programs, compiled ahead of time and run chunk by chunk, so that a caller can report and save.
+"""A fit's programs, compiled ahead of time and run in chunks, so that a caller can report progress and save
+checkpoints.
 
-Everything here is of M fits at once (`nemo_jax.parallel`), one fit being M = 1. A chunk is one compiled scan over a fixed
-number of steps. Chunks start at multiples of their length, whoever starts them, so an interrupted fit that goes on from a
-chunk's end runs the very programs that an uninterrupted one would have run.
+All programs run M fits at once (`nemo_jax.parallel`); a single fit has M = 1. A chunk is one compiled scan over a fixed
+number of steps. Chunks always start at multiples of their length, so that a fit resumed at the end of a chunk runs the
+same programs as an uninterrupted one.
 """
 
 import copy
@@ -26,21 +27,22 @@ from nemo_jax.stages import Stage
 
 History = dict[str, dict[str, np.ndarray]]
 _CHUNKS_PER_STAGE = 20
-# Fits of one program on one device, where nothing else limits them: more do not make it faster.
+# Maximal number of fits of one program on one device, if memory does not limit it further; more are not faster.
 _ENOUGH = {"cpu": 4, "gpu": 32, "tpu": 32}
 _MEMORY_SHARE = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """Where a fit stands: `step` steps of stage number `stage` are done. A finished fit stands at (number of stages, 0)."""
+    """The progress of a fit: `step` steps of stage number `stage` are done; (number of stages, 0) when finished."""
 
     stage: int = 0
     step: int = 0
 
 
 class Shapes(NamedTuple):
-    """Abstract values of a job: its problem, the state before each stage, each stage's carry, the last state."""
+    """Abstract values (shapes and dtypes) of a job: its problem, the state before each stage, each stage's carry, the
+    last state."""
 
     problem: Any
     states: tuple[Any, ...]
@@ -48,13 +50,13 @@ class Shapes(NamedTuple):
     last: Any
 
     def carry_at(self, position: Position) -> Any:
-        """Abstract carry of a fit that stands at `position`."""
+        """The abstract carry of a fit at `position`."""
         return (*self.carries, self.last)[position.stage]
 
 
 class Chunk(NamedTuple):
-    """What a chunk of `stage` leaves: the losses (M, length) of each term from step number `first` on, and where the fits
-    stand now, with their carry there, which the next chunk overwrites."""
+    """The result of a chunk of `stage`: the losses (M, length) of each term from step number `first` on, the position
+    of the fits after the chunk, and their carry there, which the next chunk overwrites."""
 
     stage: Stage
     first: int
@@ -77,20 +79,20 @@ def stages_of(job: Job) -> tuple[Stage, ...]:
 
 
 def end_of(job: Job) -> Position:
-    """Where a fit stands when it is finished."""
+    """The position of a finished fit."""
     return Position(len(stages_of(job)))
 
 
 def shapes_of_one(job: Job) -> Shapes:
-    """Abstract values of one fit that is not stacked."""
+    """Abstract values of one unstacked fit."""
     return _shapes(job, stages.start, lambda stage: stage.begin, lambda stage: stage.end)
 
 
 class ShapesOfMany:
-    """`shapes_of_one` of many jobs that differ in little but the length of their clips.
+    """A faster `shapes_of_one` for many jobs that differ mainly in the length of their clips.
 
-    Tracing a fit takes a second. The sizes of all arrays follow the number of frames linearly; where three lengths that were
-    traced agree with that, the others are computed.
+    Tracing a fit takes a second. The sizes of all arrays are linear in the number of frames: if three traced lengths
+    agree with this, the shapes for other lengths are computed from two of them.
     """
 
     def __init__(self) -> None:
@@ -113,7 +115,7 @@ class ShapesOfMany:
 
 
 def _between(known: dict[int, Shapes], frames: int) -> Shapes:
-    """Shapes for a number of frames, from those for two others."""
+    """The shapes for a number of frames, extrapolated linearly from those for two others."""
     (first, a), (second, b) = list(known.items())[:2]
 
     def leaf(one: Any, other: Any) -> jax.ShapeDtypeStruct:
@@ -136,18 +138,18 @@ def _shapes(job: Job, start: Any, begin: Callable[[Stage], Any], end: Callable[[
 
 
 def chunk_length(steps: int, parts: int = _CHUNKS_PER_STAGE) -> int:
-    """Steps of a chunk: near steps / parts, and a divisor of `steps` if one is near, so that no remainder is compiled."""
+    """Steps of a chunk: near steps / parts, if possible a divisor of `steps`, so that no remainder is compiled."""
     ideal = max(1, steps // parts)
     near = [n for n in range(math.ceil(ideal / 2), 2 * ideal + 1) if steps % n == 0]
     return min(near, key=lambda n: abs(n - ideal), default=ideal)
 
 
 class CompiledFit:
-    """The programs of a stacked job from a position on; `seconds` is what compiling them took.
+    """The compiled programs of a stacked job from a position on; `seconds` is the time that compiling took.
 
     Args:
-      job: of M fits. position: where all of them stand.
-      used: the devices to spread them over, whose number divides M; None = the first one.
+      job: M stacked fits. position: the position of all of them.
+      used: the devices to spread them over, whose number divides M; None = the first device.
     """
 
     def __init__(
@@ -169,7 +171,7 @@ class CompiledFit:
                 for length in _lengths(stage):
                     lowered[number, length] = functions.steps(stage).lower(self.shapes.problem, carry, _index(length))
         options = devices.compiler_options()
-        # Compiling leaves Python, so that threads share the cores.
+        # Compiling releases Python's global lock, so that threads can compile in parallel.
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             programs = pool.map(lambda low: low.compile(compiler_options=options), lowered.values())
             self._programs = dict(zip(lowered, programs, strict=True))
@@ -183,25 +185,26 @@ class CompiledFit:
 
     @functools.cached_property
     def memory(self) -> int:
-        """Bytes that the hungriest of the programs needs on one device; 0 where the device does not tell."""
+        """The largest memory, in bytes, that a program needs on one device; 0 if the device does not report it."""
         analyses = [program.memory_analysis() for program in self._programs.values()]
         parts = ("temp_size_in_bytes", "argument_size_in_bytes", "output_size_in_bytes")
 
         def needed(analysis: Any) -> int:
-            # A donated argument and the output in its place are counted twice.
+            # A donated argument and the output that reuses its memory are counted twice.
             return sum(getattr(analysis, part) for part in parts) - analysis.alias_size_in_bytes
 
         return max(needed(each) if each else 0 for each in analyses)
 
     def start(self) -> tuple[stages.Problem, stages.FitState]:
-        """The problems and the first states, leading M."""
+        """The problems and the initial states, with a leading axis M."""
         return self._programs["start"](*self.job.arguments)
 
     def run(self, problem: stages.Problem, position: Position, carry: Any) -> Iterator[Chunk]:
-        """Runs on from a position to the end, one chunk at a time; the last one stands at the end, with the final states.
+        """Runs from a position to the end and yields one chunk at a time; the last one has the final position and
+        states.
 
-        `carry` is the stage's own; at step 0 of a stage, the state before it. It is used up, and so is each chunk's when
-        the next chunk is asked for: who needs one for longer copies it.
+        `carry` is the carry of the stage, or at step 0 of a stage the state before it. Its memory is donated, and so is
+        that of each chunk's carry when the next chunk is requested: copy a carry to keep it for longer.
         """
         listed = stages_of(self.job)
         number, step = position.stage, position.step
@@ -225,16 +228,16 @@ class CompiledFit:
 
 
 def compile_together(jobs: Sequence[Job], position: Position, most: int | None) -> tuple[CompiledFit, int, Padding]:
-    """Programs for jobs of one kind, which may take several turns.
+    """Compiles programs for jobs of one kind; if not all fit into one program, they run in several turns.
 
     Args:
-      jobs: those to run. position: where they all stand.
-      most: fits of one program at most; None = as many as are worth while and fit into the devices' memory.
+      jobs: the jobs to run. position: the position of all of them.
+      most: maximal number of fits of one program; None = as many as are useful and fit into the devices' memory.
 
     Returns:
       The programs, the fits that they run at once, and the padding of clips.
     """
-    # More devices than fits would compute fits twice.
+    # With more devices than fits some fits would be computed twice.
     used, padding = jax.local_devices()[: len(jobs)], stacking.padding_of(jobs)
     size = size_of_a_turn(len(jobs), most)
     while True:
@@ -245,21 +248,21 @@ def compile_together(jobs: Sequence[Job], position: Position, most: int | None) 
 
 
 def size_of_a_turn(count: int, most: int | None) -> int:
-    """Fits that run at once where the memory takes them; arguments as of `compile_together`."""
+    """Number of fits that run at once if memory suffices; `most` as in `compile_together`."""
     num_devices = min(count, len(jax.local_devices()))
     limit = num_devices * _ENOUGH.get(jax.default_backend(), 1) if most is None else most
     return fits_of_a_turn(count, limit, num_devices)
 
 
 def fits_of_a_turn(count: int, limit: int, num_devices: int) -> int:
-    """Fits of one turn: a multiple of the devices, near count / turns for the least number of turns."""
+    """Number of fits of one turn: a multiple of the number of devices, near count / turns for the fewest turns."""
     per_turn = max(num_devices, limit // num_devices * num_devices)
     turns = math.ceil(count / per_turn)
     return min(per_turn, num_devices * math.ceil(count / turns / num_devices))
 
 
 def _memory() -> float:
-    """Bytes that programs may take on a device; infinite where it does not tell."""
+    """Bytes of memory that programs may use on a device; infinite if the device does not report its memory."""
     stats = jax.local_devices()[0].memory_stats() or {}
     return _MEMORY_SHARE * stats["bytes_limit"] if "bytes_limit" in stats else math.inf
 

@@ -1,4 +1,4 @@
-"""The end of fits: scored together on the device, then written to their folders, each by itself."""
+"""Finishes fits: scores them together on the device, then writes the results of each to its own folder."""
 
 import dataclasses
 import functools
@@ -31,10 +31,10 @@ Present = Callable[
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A fit that is done and scored, on the host.
+    """A finished and scored fit, on the host.
 
-    numbers, each: as `scores.evaluate` gives them. seconds: spent so far, by name. checkpoint: of its end, where it is
-    yet to be written. The rest as in `inputs.Inputs`.
+    numbers, each: the results of `scores.evaluate`. seconds: time spent so far, by name. checkpoint: the final
+    checkpoint, if it is still to be written. The other attributes are those of `inputs.Inputs`.
     """
 
     settings: Settings
@@ -52,7 +52,7 @@ class Finished:
 
     @property
     def mirrored(self) -> list[str]:
-        """Names of the clips that are taken for the other hand."""
+        """Names of the clips that the fit mirrors because the person uses the other hand."""
         flags = self.fitted.params.mirrored
         return [name for name, flag in zip(self.dataset.names, flags, strict=True) if flag > 0.5]
 
@@ -64,11 +64,11 @@ def score(
     device: str,
     frames: int | None = None,
 ) -> list[Finished]:
-    """Predicts and scores fits of one kind that stand at their ends; each takes its share of the time.
+    """Predicts and scores finished fits of one kind; the time taken is divided evenly among them.
 
     Args:
-      settings, inputs, ends: of each fit. device: what they ran on, in words.
-      frames: to which clips are padded; None = to a length of `padding.slots`.
+      settings, inputs, ends: the settings, inputs and final snapshot of each fit. device: description of the device.
+      frames: length to which clips are padded; None = a length given by `padding.slots`.
     """
     begun = time.perf_counter()
     body = inputs[0].nose_body
@@ -98,7 +98,7 @@ def score(
 
 
 def compile_ahead(inputs: Sequence[Inputs], frames: int | None = None) -> None:
-    """Compiles what `score` of fits with these inputs runs, so that it can be done while something else compiles."""
+    """Compiles the programs that `score` uses for fits with these inputs, so that this can run in a separate thread."""
     body = inputs[0].nose_body
     # What is learned does not depend on the lengths of clips, each of which takes a second to trace.
     by_count = {own.job.clips.num_instances: own for own in reversed(inputs)}
@@ -115,14 +115,14 @@ def write(
     """Writes all results of a fit; `metrics.json` comes last.
 
     Args:
-      fit: the fit. present: draws pictures and pages. console: where it reports; None = nowhere.
-      body: with the nose as keypoint 0; None = read again, in a process that does not have it.
+      fit: the fit. present: draws pictures and pages. console: where to report; None = no output.
+      body: the body with the nose as keypoint 0; None = it is read again, for a process that does not have it.
 
     Returns:
-      The metrics, as `metrics.json` has them.
+      The metrics, as written to `metrics.json`.
     """
     begun = time.perf_counter()
-    # First: from here on the fit need not be done again.
+    # The checkpoint is written first: once it exists the fit need not be repeated.
     if fit.checkpoint is not None:
         write_packed(fit.checkpoint)
     console = console or Console(quiet=True)
@@ -142,7 +142,7 @@ def write(
             "num_frames": int(np.asarray(dataset.clips.frame_mask).sum()),
             "num_mirrored": len(fit.mirrored),
             "synthetic": dataset.synthetic,
-            # Of all runs, where a fit was interrupted.
+            # If the fit was interrupted, this is the sum over all its runs.
             "seconds/total": fit.seconds["before"] + time.perf_counter() - begun,
             "seconds/compile": fit.seconds["compile"],
             "seconds/fit": fit.seconds["fit"],
@@ -173,5 +173,5 @@ def _body(body_model: str | None) -> smpl.SMPL:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
+    """Versions of the packages that the numbers depend on."""
     return {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")}

@@ -1,4 +1,4 @@
-"""The table of all fits of one command line, on the screen and as CSV, made from what stands in their folders."""
+"""The table of all fits of one command line, on the screen and as CSV, made from the files in their folders."""
 
 import contextlib
 import csv
@@ -29,7 +29,7 @@ _WRITTEN = ("mpvpe_mm/fit", "g_mpvpe_mm/fit", "accel_mm_s2/fit", "pck_auc/fit", 
 
 
 def headline(metrics: Mapping[str, Any]) -> str:
-    """Such as `MPJPE 61.2, PCK 93.1, s 4.0`."""
+    """The main metrics in one line, such as `MPJPE 61.2, PCK 93.1, s 4.0`."""
     return ", ".join(
         f"{heading} {metrics[key] * factor:.{digits}f}" for key, heading, digits, factor in _SHOWN if key in metrics
     )
@@ -39,10 +39,11 @@ def write(path: Path, fits: Sequence[Planned], failed: Mapping[Path, str]) -> li
     """Writes the CSV file and returns its rows: action, seed, swept fields, status, metrics, folder, error.
 
     Args:
-      path: of the file. fits: all that were planned, whoever fits them. failed: the sentences of those that failed here.
+      path: the CSV file. fits: all planned fits, including those of other processes. failed: the error messages of the
+        fits that failed in this process, by folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # One process at a time reads the folders and writes: the last one then sees them all.
+    # Only one process at a time reads the folders and writes the table, so that the last one sees all results.
     with _turn(path):
         rows = [_row(planned, failed.get(planned.folder)) for planned in fits]
         order = [key for key, *_ in _SHOWN] + list(_WRITTEN)
@@ -56,9 +57,9 @@ def write(path: Path, fits: Sequence[Planned], failed: Mapping[Path, str]) -> li
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """The rows on the screen."""
+    """The rows as a table for the screen."""
     first = list(rows[0])
-    # What all fits have in common says nothing.
+    # Columns in which all fits have the same value are omitted.
     names = [name for name in first[: first.index("status")] if len({str(row[name]) for row in rows}) > 1]
     shown = [column for column in _SHOWN if any(column[0] in row for row in rows)]
     made = Table(title=_TITLE.format(len(rows)), title_justify="left")
@@ -88,7 +89,8 @@ def _turn(path: Path):
         yield
         return
     with path.with_name(f".{path.name}.lock").open("w") as lock:
-        # Some network file systems know no locks: then the last of two that end at once may miss the other's last fit.
+        # Some network file systems have no locks: then, of two processes that end at once, the last one to write may
+        # miss the other's last fit.
         with contextlib.suppress(OSError):
             writing.fcntl.flock(lock, writing.fcntl.LOCK_EX)
         yield

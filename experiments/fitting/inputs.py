@@ -1,4 +1,4 @@
-"""What a fit reads before it starts: body, clips and priors, and the keypoints that are hidden from it."""
+"""The inputs of a fit, read before it starts: body, clips and priors, and the keypoints that are hidden from it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -25,9 +25,12 @@ _ANNOTATION_HOLDOUT = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What a fit is given. dataset: as read, nothing hidden. hidden (N, T, K): keypoints hidden from the fit, or None.
-    nose_body: with the nose as keypoint 0. notes: sentences for the user. identity: what makes another fit the same one.
-    shapes_of: abstract values of a job."""
+    """The inputs of a fit.
+
+    dataset: the clips as read, including hidden keypoints. hidden (N, T, K): keypoints hidden from the fit, or None.
+    nose_body: the body with the nose as keypoint 0. notes: sentences for the user. identity: values that are equal for
+    equal fits, see `checkpoints.identity_of`. shapes_of: function from a job to its abstract values.
+    """
 
     dataset: Dataset
     hidden: np.ndarray | None
@@ -40,42 +43,42 @@ class Inputs:
 
     @property
     def shapes(self) -> compiled_programs.Shapes:
-        """Abstract values of this fit."""
+        """The abstract values of this fit."""
         return self.shapes_of(self.job)
 
     @property
     def num_frames(self) -> int:
-        """Of all clips."""
+        """Total number of frames of all clips."""
         return int(np.asarray(self.dataset.clips.frame_mask).sum())
 
 
 class Cache:
-    """Files that were read, by what they were read for, so that several fits read each of them once."""
+    """A cache of file contents, by key, so that several fits read each file only once."""
 
     def __init__(self) -> None:
         self._kept: dict[Any, Any] = {}
         self.shapes_of = compiled_programs.ShapesOfMany()
 
     def get(self, key: tuple[Any, ...], read: Callable[[], Any]) -> Any:
-        """The value of `read` when this key was first asked for."""
+        """The cached value of this key; calls `read` the first time that the key is used."""
         if key not in self._kept:
             self._kept[key] = read()
         return self._kept[key]
 
 
 def dataset_key(settings: Settings) -> tuple[Any, ...]:
-    """Equal for fits of one command line that have the same clips."""
-    # Only what is made up depends on the seed.
+    """A key that is equal for fits of one command line that have the same clips."""
+    # Only simulated clips depend on the seed.
     seed = settings.seed if settings.data_dir is None and settings.videos is None else None
     return "clips", settings.action, seed
 
 
 def load(settings: Settings, console: Console | None = None, cache: Cache | None = None) -> Inputs:
-    """Reads body and clips, hides what is to be held out, and puts the fit together.
+    """Reads body, clips and priors, hides the held-out keypoints, and returns the inputs of a fit.
 
     Args:
-      settings: of one fit. console: shows progress. cache: of several fits that have all in common but action, seed and
-        fields of the fit.
+      settings: the settings of one fit. console: shows progress. cache: shared by several fits that differ only in
+        action, seed and fields of the fit's configuration.
 
     Raises:
       UserError, DatasetError, BodyModelError, PriorFileError: one sentence for the user.
@@ -109,7 +112,7 @@ def load(settings: Settings, console: Console | None = None, cache: Cache | None
     priors_key = ("priors", settings.fit.prior_set)
     job = Job(
         key=jax.random.key(settings.seed),
-        # On the host: many are stacked before a device sees them.
+        # Kept on the host, because many fits are stacked before they are copied to a device.
         clips=jax.tree.map(np.asarray, clips),
         body=body,
         priors=cache.get(priors_key, lambda: load_priors(settings)),
@@ -122,12 +125,12 @@ def load(settings: Settings, console: Console | None = None, cache: Cache | None
 
 
 def body_with(head_point: HeadPoint, body_model: str | None) -> smpl.SMPL:
-    """The body whose keypoint 0 is the head point; `body_model` as the flag has it."""
+    """The body whose keypoint 0 is the head point; `body_model` is the value of the flag."""
     return loaders.load_body(body_model, keypoint_ids=[_HEAD_KEYPOINT[head_point], *jn.BODY_25[1:]])
 
 
 def load_priors(settings: Settings) -> Priors:
-    """The priors that the settings give; joint limits unless the published set is asked for."""
+    """The priors that the settings choose; these include joint limits unless the published set of priors is chosen."""
     return Priors(
         joint_limits=published_limits() if settings.fit.prior_set == "open" else None,
         gmm=prior_files.load_gmm(settings.gmm) if settings.gmm else None,
@@ -136,7 +139,7 @@ def load_priors(settings: Settings) -> Priors:
 
 
 def _holdout_share(dataset: Dataset) -> float:
-    """A tenth of what people annotated where nothing else tells how good a fit is: sure of every joint, no ground truth."""
+    """Default share of held-out keypoints: 0.1 for annotations (confidences 0 or 1) without ground truth, else 0."""
     confidence = np.asarray(dataset.clips.confidence)
     annotations = bool(np.isin(confidence, (0.0, 1.0)).all())
     return _ANNOTATION_HOLDOUT if annotations and dataset.truth is None else 0.0

@@ -1,4 +1,4 @@
-"""The machine that fits, one fit or many at once: from where each of them stands to its end, with checkpoints."""
+"""Runs one or many fits at once from their current positions to their ends, with checkpoints."""
 
 import dataclasses
 import time
@@ -16,17 +16,18 @@ from experiments.fitting.inputs import Inputs
 from experiments.fitting.progress import FitProgress
 from nemo_jax import stacking
 
-# Saving takes at most this share of the time.
+# Saving checkpoints takes at most this share of the time.
 _SAVING_SHARE = 0.05
 _NOTHING_SPENT = {"before": 0.0, "compile": 0.0, "fit": 0.0}
 
 
 class Lane:
-    """One of the fits that a program runs at once: where it stands, and its checkpoints.
+    """One of the fits that a program runs at once: its current state and its checkpoints.
 
     Args:
-      inputs: what it is given. checkpoints: its own. found: the checkpoint from which it goes on; None = it starts.
-      spent: seconds that its run has taken so far beside the fit, by name.
+      inputs: the inputs of the fit. checkpoints: those of this fit. found: the checkpoint from which the fit is
+        resumed; None = it starts from the beginning.
+      spent: seconds that the run has taken so far outside of the fit itself, by name.
     """
 
     def __init__(self, inputs: Inputs, checkpoints: Checkpoints, found: Snapshot | None, spent: Mapping[str, float]):
@@ -35,13 +36,13 @@ class Lane:
         self.at = _later(found or start, spent)
 
     def after(self, chunk: Chunk, number: int, seconds: float) -> None:
-        """Moves on by a chunk in which it is fit `number`. Raises UserError: its losses are not finite."""
+        """Updates the state after a chunk, in which this is fit `number`. Raises UserError if a loss is not finite."""
         history = with_losses(self.at, chunk, number)
         at = dataclasses.replace(self.at, position=chunk.position, carry=None, history=history)
         self.at = _later(at, {"before": seconds, "fit": seconds})
 
     def take(self, carry: Any, number: int) -> None:
-        """Takes its own part of the stacked carry, which is on the host."""
+        """Stores this fit's part of the stacked carry, which is on the host."""
         own = stacking.take_apart(carry, number, self.inputs.shapes.carry_at(self.at.position))
         self.at = dataclasses.replace(self.at, carry=own)
 
@@ -54,19 +55,19 @@ def run(
     checkpoint_seconds: float,
     failed: Callable[[int, UserError], None],
 ) -> None:
-    """Runs all lanes to their ends, whose carries they then hold, on the host; the ends are not saved yet.
+    """Runs all lanes to their ends. Each lane then holds its final carry on the host, which is not saved yet.
 
     Args:
-      lanes: by their numbers in the program, all of which stand at `position`; those that diverge are taken out.
-      programs: of a stacked job of these fits. console: shows progress.
-      checkpoint_seconds: a chunk's end is saved when the last save is at least so long ago.
-      failed: is told of those that diverge.
+      lanes: the lanes by their numbers in the program, all at `position`; lanes that diverge are removed.
+      programs: the programs of a stacked job of these fits. console: shows progress.
+      checkpoint_seconds: a checkpoint is saved at the end of a chunk if the last one is at least this many seconds old.
+      failed: called for each lane that diverges.
     """
     if not lanes:
         return
     problem, carry = programs.start()
     if position != Position():
-        # A lane that failed before it began is filled with another's.
+        # The place of a lane that failed before it began is filled with the state of another lane.
         stand_in = next(iter(lanes.values()))
         carries = [lanes.get(number, stand_in).at.carry for number in range(max(lanes) + 1)]
         carry = stacking.put_together(carries, programs.shapes.carry_at(position))
@@ -98,7 +99,7 @@ def run(
 
 
 def with_losses(at: Snapshot, chunk: Chunk, number: int) -> dict[str, dict[str, np.ndarray]]:
-    """The losses of a fit after a chunk in which it is fit `number`. Raises UserError: they are not finite."""
+    """The losses of a fit, extended by a chunk in which it is fit `number`. Raises UserError if they are not finite."""
     terms = {term: values.copy() for term, values in at.history.get(chunk.stage.name, {}).items()}
     for term, losses in chunk.losses.items():
         values = losses[number]

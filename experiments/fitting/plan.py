@@ -1,4 +1,4 @@
-"""Which fits a command line asks for: actions x seeds x swept values, each with settings and a results folder of its own."""
+"""The fits of a command line: actions x seeds x swept values, each with its own settings and results folder."""
 
 import dataclasses
 import difflib
@@ -17,14 +17,14 @@ from nemo_jax.config import FitConfig
 
 @dataclasses.dataclass(frozen=True)
 class Planned:
-    """One of several fits. settings: as if it had been asked for alone. swept: its value of each swept field."""
+    """One of several fits. settings: those of this fit alone. swept: its value of each swept field."""
 
     settings: Settings
     swept: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """Such as `tennis_serve, seed 1, lr_field=0.0001`."""
+        """The name of the fit, such as `tennis_serve, seed 1, lr_field=0.0001`."""
         parts = [f"{field}={value}" for field, value in self.swept.items()]
         return ", ".join([self.settings.action, f"seed {self.settings.seed}", *parts])
 
@@ -34,17 +34,18 @@ class Planned:
 
 
 def root(settings: Settings) -> Path:
-    """Folder of all the results of a command line."""
+    """The folder that contains all results of a command line."""
     if settings.output_dir:
         return Path(settings.output_dir)
     return Path("results") / settings.action if len(_listed(settings)) == 1 else Path("results")
 
 
 def plan(settings: Settings) -> list[Planned]:
-    """All fits, action by action; one is its own plan.
+    """The list of all fits, action by action; for a single fit the list has one entry.
 
     Raises:
-      UserError: a sweep is nonsense, or so many seeds there are not. DatasetError: the folder's actions cannot be told.
+      UserError: a sweep is invalid, or the number of seeds is too large.
+      DatasetError: the actions of the folder cannot be determined.
     """
     if not settings.many:
         return [Planned(settings, {})]
@@ -85,7 +86,7 @@ def plan(settings: Settings) -> list[Planned]:
 
 
 def _listed(settings: Settings) -> tuple[str, ...]:
-    """The actions as given; two or more names stand for several."""
+    """The actions as given on the command line; two or more names separated by commas are several actions."""
     return (ALL, ALL) if settings.action == ALL else tuple(action.strip() for action in settings.action.split(","))
 
 

@@ -1,7 +1,7 @@
 """Reads the files of the learned pose priors: the Gaussian mixture's pickle and the snapshot folder of VPoser.
 
-Both come from the internet as pickles. Neither is executed: `body_models.safe_pickle` records what they ask for, and only
-arrays are built; `experiments.base.torch_files` reads torch's checkpoints so. PyTorch is not needed.
+Both are pickles from the internet, so they are never executed: `body_models.safe_pickle` only records the calls in a
+pickle and builds arrays; `experiments.base.torch_files` does the same for PyTorch checkpoints. PyTorch is not needed.
 """
 
 import os
@@ -33,7 +33,7 @@ _GMM_KEYS = {
 
 
 class PriorFileError(ValueError):
-    """A prior's file that cannot be used. One sentence naming the file, what was found and what was expected."""
+    """A prior's file cannot be used. The message is one sentence: the file, what was found and what was expected."""
 
 
 def load_gmm(path: str | os.PathLike) -> gmm.GaussianMixture:
@@ -43,7 +43,7 @@ def load_gmm(path: str | os.PathLike) -> gmm.GaussianMixture:
     fitted mixture with full covariances.
 
     Raises:
-      PriorFileError: no such file, no mixture, damaged, unsafe, of another size.
+      PriorFileError: the file is missing, damaged, unsafe, not a mixture, or a mixture of another size.
     """
     file = Path(path)
     if file.is_dir():
@@ -80,7 +80,7 @@ def load_vposer(path: str | os.PathLike) -> vposer.VPoser:
     Its yaml is not read: the sizes are those of the arrays.
 
     Raises:
-      PriorFileError: no such file or checkpoint, not VPoser version 2, damaged, unsafe.
+      PriorFileError: the file or checkpoint is missing, damaged, unsafe, or not VPoser version 2.
     """
     file = _find_checkpoint(Path(path))
     try:
@@ -112,10 +112,11 @@ def _age(file: Path) -> tuple[int, float, str]:
 
 
 def _read_checkpoint(file: Path, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Those of the wanted arrays that the checkpoint has, under their names without prefix.
+    """The wanted arrays that exist in the checkpoint, by their names without prefix.
 
     Raises:
-      ValueError: not a checkpoint, or damaged. BadPickleError: its pickle is; this names the file.
+      ValueError: the file is not a checkpoint, or is damaged.
+      BadPickleError: its pickle is damaged; the message names the file.
     """
     with torch_files.opened(file, _MAX_BYTES) as (recorded, resolve):
         top = _items(recorded)
@@ -137,7 +138,7 @@ def _read_checkpoint(file: Path, wanted: tuple[str, ...]) -> dict[str, np.ndarra
 
 
 def _items(recorded: Any) -> dict:
-    """Entries of a recorded dict or ordered dict; none of anything else."""
+    """The entries of a recorded dict or ordered dict; an empty dict for any other object."""
     if isinstance(recorded, Call):
         return recorded.items if recorded.name == "collections.OrderedDict" else {}
     return recorded if isinstance(recorded, dict) else {}
@@ -152,6 +153,6 @@ _GENERATORS = (
 )
 _SKLEARN: dict[str, safe_pickle.Builder | None] = {
     **{f"sklearn.mixture.{name}": safe_pickle.attributes for name in _MIXTURES},
-    # The random generator that fitted it, of which nothing is made.
+    # scikit-learn's object contains the random generator of its fit, which is not built.
     **{name: lambda call, resolve: safe_pickle.Opaque(call.name) for name in _GENERATORS},
 }

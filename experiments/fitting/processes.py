@@ -1,10 +1,11 @@
 """Several processes, on one machine or many, share the fits of one command line.
 
-They meet once, through `jax.distributed.initialize`: they check that they were asked for the same fits, hear from process 0
-which of these are finished, and part. From then on each fits its own share on its own devices and writes to its own
-folders of a file system that all see; the death of one takes nothing from the others, and starting all again, in any
-number, shares out what is left. They meet in a short-lived child process, because JAX's runtime, once joined, ends all
-processes when the one with the coordinator dies, and so that checkpoints are those of one process, which any can restore.
+At the start the processes connect once, through `jax.distributed.initialize`: they check that all were asked for the
+same fits, receive from process 0 the list of finished fits, and disconnect. After that each process computes its own
+share on its own devices and writes to its own folders of a shared file system. If one process dies, the others
+continue; if all are started again, in any number, the remaining fits are divided among them. The connection is made in
+a short-lived child process for two reasons: a process connected by JAX's runtime is ended when the coordinator dies;
+and checkpoints written by an unconnected process can be restored by any process.
 """
 
 import dataclasses
@@ -30,14 +31,14 @@ _PATIENCE = 300
 _FLAGS = ("coordinator_address", "num_processes", "process_id")
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 _MPI = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
-# Number of this process among those of its machine, and how many these are, as launchers say it.
+# Environment variables of launchers: the index of this process on its machine, and the number of processes there.
 _LOCAL = (("SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"), ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """process: which one this is, of how many `processes`. mine: the numbers of its fits, finished ones included, which it
-    checks."""
+    """The share of one process. process: its index. processes: the number of processes. mine: the indices of its fits,
+    including finished ones, which it only checks."""
 
     process: int
     processes: int
@@ -45,17 +46,17 @@ class Share:
 
 
 def share(settings: Settings, names: Sequence[str], finished: Sequence[bool], patience: int = _PATIENCE) -> Share:
-    """This process's share of the fits; all of them where it is the only one.
+    """This process's share of the fits; all fits if it is the only process.
 
-    Must come before anything that touches a device.
+    Call this before anything that uses a device.
 
     Args:
-      settings: they may say where the processes meet; else the environment is asked.
-      names: of all fits, the same in every process. finished: which of them have results, as seen from here.
-      patience: seconds to wait for the others.
+      settings: may contain the address of the coordinator; otherwise the environment is used.
+      names: names of all fits, the same in every process. finished: which fits have results, as seen by this process.
+      patience: seconds to wait for the other processes.
 
     Raises:
-      UserError: the flags are not enough, not all processes came, or they were not asked for the same.
+      UserError: flags are missing, not all processes connected, or the processes were asked for different fits.
     """
     method = launcher(os.environ) if settings.num_processes != 1 else None
     given = {flag: getattr(settings, flag) for flag in _FLAGS}
@@ -72,18 +73,18 @@ def share(settings: Settings, names: Sequence[str], finished: Sequence[bool], pa
 
 
 def assigned(finished: Sequence[bool], process: int, processes: int) -> tuple[int, ...]:
-    """Numbers of one process's fits: its part of the unfinished ones, neighbours together as they share data and programs,
-    and its part of the finished ones."""
+    """Indices of one process's fits: its part of the unfinished ones and its part of the finished ones. A part consists
+    of consecutive fits, because these share data and programs."""
     state = np.asarray(finished, bool)
     parts = [np.array_split(np.flatnonzero(which), processes)[process] for which in (~state, state)]
     return tuple(sorted(int(number) for part in parts for number in part))
 
 
 def launcher(environment: Mapping[str, str]) -> str | None:
-    """Who started several processes, by the variables that it leaves; None where this is the only one.
+    """The launcher that started several processes, detected by its environment variables; None for a single process.
 
     Raises:
-      UserError: they were started by an MPI, or are pods of Kubernetes, and the package that asks it is not installed.
+      UserError: the launcher is MPI or Kubernetes, and the package that JAX needs to query it is not installed.
     """
 
     def count(name: str) -> int:
@@ -104,7 +105,8 @@ def launcher(environment: Mapping[str, str]) -> str | None:
 
 
 def own_device(environment: Mapping[str, str]) -> str | None:
-    """The GPU of this process, where a launcher started several on this machine and did not give each its own; else None."""
+    """The GPU that this process is to use if a launcher started several processes on this machine without assigning
+    GPUs; otherwise None."""
     for number, count in _LOCAL:
         several = max(map(int, re.findall(r"(?<!x)\b\d+", environment.get(count, ""))), default=1) > 1
         if number in environment and several:
@@ -114,7 +116,7 @@ def own_device(environment: Mapping[str, str]) -> str | None:
 
 
 def check_alone() -> None:
-    """Raises UserError: JAX's devices reach over several machines, so that this process cannot compute by itself."""
+    """Raises UserError if JAX's devices span several machines, so that this process cannot compute by itself."""
     if jax.process_count() > 1:
         raise UserError(
             f"JAX counts {jax.process_count()} processes behind its devices; each must have its own: on a TPU pod set "
@@ -138,7 +140,7 @@ def _has_tpu() -> bool:
 
 
 def _tpu_hosts(environment: Mapping[str, str]) -> int | None:
-    """None: only the machine's metadata would tell."""
+    """The number of TPU hosts from the environment; None if only the machine's metadata would tell."""
     hosts = environment.get("TPU_PROCESS_ADDRESSES") or environment.get("TPU_WORKER_HOSTNAMES")
     if hosts is None:
         return 1 if "TPU_SKIP_MDS_QUERY" in environment else None
@@ -161,10 +163,10 @@ def _check(given: Mapping[str, Any], method: str | None) -> None:
 
 
 def _meet(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Joins the others in a child process and returns what they agreed on."""
+    """Connects to the other processes in a child process and returns the common result."""
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    # The meeting needs no accelerator, and must not take one from the fits.
+    # The connection needs no accelerator, and must not take one from the fits.
     environment = {**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
@@ -203,7 +205,7 @@ def _digest(names: Sequence[str]) -> int:
 
 
 def _attend(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The meeting itself, in the child process."""
+    """Connects to the other processes; runs in the child process."""
     from jax.experimental import multihost_utils
 
     jax.distributed.initialize(

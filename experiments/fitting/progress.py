@@ -1,4 +1,4 @@
-"""What a running fit says: one live line on a terminal, one plain line per stage elsewhere."""
+"""The progress output of a running fit: one live line on a terminal, one plain line per stage elsewhere."""
 
 import math
 import time
@@ -14,13 +14,13 @@ from experiments.base.text import duration
 from experiments.fitting.compiled_programs import Chunk, Position
 from nemo_jax.stages import Stage
 
-# Cost of a step against one of the joint stage, to guess the time left before a stage has been seen.
+# Cost of a step relative to a step of the joint stage, to estimate the remaining time of stages that have not run yet.
 _COST = {"lift": 1.0, "warmup": 0.6, "camera": 0.3, "joint": 1.0}
 _BAR = 20
 
 
 class FitProgress:
-    """Reports the chunks of a fit; a context, within which the live line stands."""
+    """Reports the chunks of a fit; a context manager, which shows the live line until it ends."""
 
     def __init__(self, console: Console, stages: Sequence[Stage], position: Position):
         self._console, self._stages = console, stages
@@ -41,7 +41,7 @@ class FitProgress:
             self._live.stop()
 
     def chunk(self, chunk: Chunk) -> None:
-        """Shows the state after a chunk; when it ends a stage, the line of the stage."""
+        """Shows the state after a chunk; if the chunk ends a stage, prints the line of the stage."""
         now = time.perf_counter()
         losses = {term: float(np.mean(values)) for term, values in chunk.losses.items()}
         self._first = self._first or {term: float(values[0]) for term, values in chunk.losses.items()}
@@ -65,13 +65,13 @@ class FitProgress:
 
 
 def losses_text(losses: Mapping[str, float]) -> str:
-    """Such as `total 31.2 · keypoints 20.1`; the total first, then the largest."""
+    """The losses as text, such as `total 31.2 · keypoints 20.1`: the total first, then the largest terms."""
     order = sorted(losses, key=lambda term: (term != "total", -losses[term]))
     return " · ".join(f"{term} {losses[term]:.3g}" for term in order if math.isfinite(losses[term]))
 
 
 def _work(stages: Sequence[Stage], position: Position) -> float:
-    """Steps done, each weighed by its stage's cost."""
+    """The work done: the number of steps, each weighted by its stage's cost."""
     before = sum(stage.steps * _COST.get(stage.name, 1.0) for stage in stages[: position.stage])
     here = position.step * _COST.get(stages[position.stage].name, 1.0) if position.stage < len(stages) else 0.0
     return before + here

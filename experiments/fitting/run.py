@@ -1,7 +1,9 @@
-"""A command line's fits, one or many: planned, read, fitted together in as few programs as they need, written one by one.
+"""Runs the fits of a command line, one or many: plans and reads them, fits them together in as few programs as
+possible, and writes the results of each.
 
-Every fit has its own folder with results, checkpoints and, where one of many failed, `error.txt`; what happens to one does
-not touch the others. A run that was interrupted goes on where each fit stood; of many, it leaves finished ones alone.
+Every fit has its own folder with results, checkpoints and, if it is one of many and failed, `error.txt`; a failure does
+not affect other fits. An interrupted run is resumed from the last checkpoint of each fit; of many fits, finished ones
+are skipped.
 """
 
 import contextlib
@@ -48,7 +50,7 @@ _ERRORS = (UserError, DatasetError)
 
 @dataclasses.dataclass(frozen=True)
 class Ready:
-    """A fit whose clips are read. found: where it stands, or None. saved: whether a checkpoint on disk says so too."""
+    """A fit whose clips are read. found: its last state, or None. saved: whether this state is a checkpoint on disk."""
 
     planned: Planned
     inputs: Inputs
@@ -60,18 +62,18 @@ class Ready:
         return self.found.position if self.found else Position()
 
     def checkpoints(self) -> Checkpoints:
-        """Its checkpoints, to be opened."""
+        """The checkpoints of this fit, not opened yet."""
         folder = self.planned.folder / "checkpoints"
         return Checkpoints(folder, self.inputs.job, self.inputs.identity, self.inputs.shapes_of)
 
 
 class Session:
-    """One command line's fits while they go.
+    """The running fits of one command line.
 
     Args:
-      settings: of the command line. console: where to report. present: draws a finished fit. checkpoint_seconds: a fit is
-        saved when the last save is at least so long ago, and at its end.
-      begun: when the command began, on the clock of `time.perf_counter`.
+      settings: those of the command line. console: where to report. present: draws a finished fit.
+      checkpoint_seconds: a fit is saved if its last checkpoint is at least this many seconds old, and at its end.
+      begun: start of the command, as a time of `time.perf_counter`.
     """
 
     def __init__(
@@ -90,21 +92,21 @@ class Session:
         self._writing: list[tuple[Ready, Future[Any], contextlib.ExitStack]] = []
 
     def say(self, text: str) -> None:
-        """A line for the user."""
+        """Prints a line for the user."""
         self.console.print(text, markup=False)
 
     def fail(self, planned: Planned, error: Exception) -> None:
-        """One of many fits came to a bad end: its folder and the user are told why. Raises the error of an only fit."""
+        """Reports that one of many fits failed, in its folder and to the user. Raises the error of an only fit."""
         if not self.settings.many:
             raise error
         self.failed[planned.folder] = str(error)
         self.say(f"{planned.name} failed: {error}")
-        # Where nothing can be written, the closing table still says it.
+        # If the folder cannot be written to, the closing table still shows the error.
         with contextlib.suppress(OSError), replacing(planned.folder / fits_table.ERROR) as temporary:
             temporary.write_text(f"{error}\n")
 
     def run(self, fits: Sequence[Planned], workers: Workers) -> None:
-        """Fits them all, but those of many that are finished."""
+        """Runs all fits, except finished ones if there are many."""
         ready = self._ready(fits, workers)
         if self.settings.many and len(self.failed) == len(fits) and len(set(self.failed.values())) == 1:
             raise UserError(next(iter(self.failed.values())))
@@ -118,7 +120,7 @@ class Session:
     # --- reading ---
 
     def _ready(self, fits: Sequence[Planned], workers: Workers) -> list[Ready]:
-        """Those that are to be fitted or written, their clips read."""
+        """Reads the clips of the fits that are still to be fitted or written."""
         cache, ready = _Ahead(fits, workers), []
         for planned in fits:
             try:
@@ -128,7 +130,7 @@ class Session:
                 each = self._found(Ready(planned, own, None))
                 done = each.position == end_of(own.job)
                 if done and self.settings.many and (planned.folder / fits_table.METRICS).exists():
-                    # A command with other settings may have left this fit alone.
+                    # An earlier command with other settings may have left an error file for this finished fit.
                     (planned.folder / fits_table.ERROR).unlink(missing_ok=True)
                     continue
                 ready.append(each)
@@ -137,7 +139,7 @@ class Session:
         return ready
 
     def _found(self, each: Ready) -> Ready:
-        """With its last checkpoint, if it is to go on from there."""
+        """The fit with its last checkpoint, if it is to be resumed."""
         settings, folder = each.planned.settings, each.planned.folder
         with writing.held(folder), each.checkpoints() as checkpoints:
             if not settings.resume:
@@ -164,20 +166,20 @@ class Session:
     # --- fitting ---
 
     def _fit(self, group: Sequence[Ready], workers: Workers) -> None:
-        """Fits of one kind and position, as many at a time as go together."""
+        """Runs fits of one kind and position, as many at a time as one program can run."""
         position, many = group[0].position, self.settings.many
         waiting = "compiling, about a minute the first time" if not many else "compiling"
         with self.console.status(waiting) if self.console.is_terminal else contextlib.nullcontext():
             jobs = [each.inputs.job for each in group]
             scoring = _Scoring(group, self.settings.fits_per_batch)
-            # What scores the fits compiles beside what fits them.
+            # The programs that score the fits are compiled in parallel with those that run them.
             with ThreadPoolExecutor(1) as beside:
                 ahead = beside.submit(finishing.compile_ahead, scoring.example, scoring.frames)
                 programs, size, widths = compile_together(jobs, position, self.settings.fits_per_batch)
                 ahead.result()
         together = f" for {size} fits at once in" if many else " in"
         self.say(f"compiled{together} {duration(programs.seconds)}")
-        # One fit alone counts all that its command has done so far.
+        # For a single fit all time since the start of the command is counted.
         before = programs.seconds / len(group) if many else time.perf_counter() - self.begun
         spent = {"compile": programs.seconds / len(group), "before": before}
         for first in range(0, len(group), size):
@@ -186,13 +188,13 @@ class Session:
             if many:
                 self.say("Fitting " + "; ".join(each.planned.name for each in part))
             self._write_all(self._turn(part, position, turn, spent), scoring, workers)
-            # What is waiting to be written is kept in memory.
+            # Results that wait to be written are kept in memory, so their number is limited.
             self._collect(2 * size)
 
     def _turn(
         self, part: Sequence[Ready], position: Position, programs: CompiledFit, spent: dict[str, float]
     ) -> list[tuple[Ready, contextlib.ExitStack]]:
-        """Runs the fits of one turn; those that came to their ends, each with what keeps other runs out of its folder."""
+        """Runs the fits of one turn and returns those that reached their ends, each with the lock on its folder."""
         lanes: dict[int, Lane] = {}
         locks: dict[int, contextlib.ExitStack] = {}
         with contextlib.ExitStack() as opened:
@@ -214,7 +216,7 @@ class Session:
     # --- writing ---
 
     def _write_again(self, group: Sequence[Ready], workers: Workers) -> None:
-        """Fits that are finished, but whose results are missing, or wanted anew."""
+        """Writes the results of finished fits whose results are missing or are to be written again."""
         scoring = _Scoring(group, None)
         for first in range(0, len(group), scoring.size):
             part = []
@@ -232,10 +234,10 @@ class Session:
     def _write_all(
         self, ends: Sequence[tuple[Ready, contextlib.ExitStack]], scoring: "_Scoring", workers: Workers
     ) -> None:
-        """Scores fits that stand at their ends together, and has each written."""
+        """Scores finished fits together, then writes the results of each."""
         for first in range(0, len(ends), scoring.size):
             part = ends[first : first + scoring.size]
-            # The last one is scored again in the place of missing ones, which keeps the compiled program.
+            # Missing fits are replaced by the last one, so that the compiled program can be reused.
             filled = [each for each, _ in [*part, *[part[-1]] * (scoring.size - len(part))]]
             settings, own = [each.planned.settings for each in filled], [each.inputs for each in filled]
             snapshots = [each.found for each in filled if each.found]
@@ -256,7 +258,7 @@ class Session:
         self._writing.append((each, future, lock))
 
     def _collect(self, most: int) -> None:
-        """Waits until at most so many fits are being written, and says what came of the others."""
+        """Waits until at most `most` fits are still being written, and reports the results of the others."""
         while len(self._writing) > most:
             each, future, lock = self._writing.pop(0)
             planned = each.planned
@@ -277,7 +279,7 @@ class Session:
 
 
 class _Scoring:
-    """The size in which fits of one kind are scored together: `size` fits, clips padded to `frames`."""
+    """The size of the program that scores fits of one kind: `size` fits at once, clips padded to `frames`."""
 
     def __init__(self, group: Sequence[Ready], most: int | None):
         self.size = min(size_of_a_turn(len(group), most), _SCORED_TOGETHER)
@@ -286,12 +288,12 @@ class _Scoring:
         self.example = [*chosen, *[chosen[-1]] * (self.size - len(chosen))]
 
 
-# Fits whose meshes are compared in one program.
+# Maximal number of fits whose meshes are compared in one program.
 _SCORED_TOGETHER = 32
 
 
 class _Ahead(Cache):
-    """A cache whose clips are read by other processes, where those of many fits differ."""
+    """A cache for many fits of different clips, which lets worker processes read the clips in advance."""
 
     def __init__(self, fits: Sequence[Planned], workers: Workers):
         super().__init__()
@@ -308,20 +310,21 @@ class _Ahead(Cache):
 def run(
     settings: Settings, present: Present, console: Console | None = None, checkpoint_seconds: float | None = None
 ) -> dict[str, Any] | list[dict[str, Any]]:
-    """Does what a command line says, one fit or many.
+    """Runs the fits of a command line, one or many.
 
     Args:
-      settings: checked ones.
-      present: draws pictures and pages of a finished fit; can be pickled.
+      settings: settings that have been checked.
+      present: draws pictures and pages of a finished fit; must be picklable.
       console: where to report; None = standard output.
-      checkpoint_seconds: fits are saved when the last save is at least so long ago, and at their end; None = 2, and 10 of
-        many.
+      checkpoint_seconds: a fit is saved if its last checkpoint is at least this many seconds old, and at its end; None
+        = 2 for a single fit, 10 for many.
 
     Returns:
-      The metrics of the one fit, or the rows of the table of all.
+      The metrics of a single fit, or the rows of the table of all fits.
 
     Raises:
-      UserError, DatasetError, BodyModelError: nothing could be fitted, or some fits failed; one sentence.
+      UserError, DatasetError, BodyModelError: nothing could be fitted, or some fits failed; the message is one
+        sentence.
     """
     begun = time.perf_counter()
     fits = plan.plan(settings)
@@ -348,7 +351,11 @@ def run(
 
 
 def _close(settings: Settings, fits: Sequence[Planned], session: Session) -> list[dict[str, Any]]:
-    """The table of all fits, those of other processes as far as they have come. Raises UserError: some here failed."""
+    """Prints and writes the table of all fits, including those of other processes as far as they are finished.
+
+    Raises:
+      UserError: some fits of this process failed.
+    """
     path = plan.root(settings) / fits_table.NAME
     rows = fits_table.write(path, fits, session.failed)
     session.console.print(fits_table.table(rows))
@@ -362,7 +369,7 @@ def _close(settings: Settings, fits: Sequence[Planned], session: Session) -> lis
 
 
 def _groups(ready: Iterable[Ready]) -> list[list[Ready]]:
-    """Fits of one kind that stand at the same position and share body and priors, in order."""
+    """Groups fits that are of one kind, are at the same position and share body and priors; order is kept."""
     groups: dict[Any, list[Ready]] = {}
     for each in ready:
         job = each.inputs.job

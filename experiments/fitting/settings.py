@@ -1,4 +1,4 @@
-"""What one run was asked to do, with the help texts and ranges of its flags, and the checks of it that need no data."""
+"""The settings of a run, with the help texts and ranges of its flags, and the checks that need no data."""
 
 import dataclasses
 import re
@@ -13,8 +13,8 @@ from nemo_jax.config import FitConfig
 from nemo_jax.options import REQUIRED, option
 
 __all__ = ["ALL", "DECIDED", "SEED_LIMIT", "Settings", "check", "check_fit", "size_of"]
-ALL = "all"  # as an action: every one of the folder
-# Fields of the fit that the clips decide (see `nemo_jax.fit.for_clips`).
+ALL = "all"  # as the value of `action`: all actions of the folder
+# Fields of the fit that are determined by the clips (see `nemo_jax.fit.for_clips`).
 DECIDED = tuple(name for name, known in options.of(FitConfig).items() if known.decided)
 MOST_FITS = 100_000
 
@@ -27,11 +27,11 @@ _LICENSED = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Everything the command line says; each field is a flag.
+    """All settings of the command line; each field is a flag.
 
-    action: of several fits, their actions with commas between them, or `all`. holdout: None = 0.1 for annotations without
-    ground truth, else 0. fits_per_batch: None = as many as the device takes. coordinator_address, num_processes and
-    process_id: how processes of several machines find each other, see `experiments.fitting.processes`.
+    action: for several fits, their actions separated by commas, or `all`. holdout: None = 0.1 for annotations without
+    ground truth, else 0. fits_per_batch: None = as many as fit into the device's memory. coordinator_address,
+    num_processes and process_id: how processes of several machines connect, see `experiments.fitting.processes`.
     """
 
     action: str = option(
@@ -130,7 +130,7 @@ class Settings:
 
     @property
     def many(self) -> bool:
-        """Whether several fits are asked for."""
+        """Whether the command line asks for several fits."""
         return self.num_seeds > 1 or bool(self.sweep) or "," in self.action or self.action == ALL
 
     @property
@@ -139,7 +139,7 @@ class Settings:
 
 
 def check(settings: Settings) -> None:
-    """Raises UserError: a value that no run could use."""
+    """Raises UserError if a value is invalid for every run."""
     for action in settings.action.split(","):
         if found := shared_options.name_problem(action.strip(), "baseball_pitch"):
             raise UserError(f"--action={options.shown(settings.action)} {found}")
@@ -155,13 +155,13 @@ def check(settings: Settings) -> None:
                 )
     if settings.image_size is not None:
         size_of(settings.image_size)
-    # People and pixels of a picture: `isdecimal` and `\d` of those who read them take other scripts' digits too.
+    # ASCII digits only: `isdecimal` and `\d`, which read the people and pixels, accept digits of other scripts too.
     if settings.person and any(c.isdecimal() and not c.isascii() for c in re.sub(r"[^,]*=", "", settings.person)):
         raise UserError(f"--person={options.shown(settings.person)} is not understood; expected digits from 0 to 9")
 
 
 def size_of(text: str) -> tuple[int, int]:
-    """Width and height of `--image_size`. Raises UserError: it is not of the form 1920x1080."""
+    """Width and height from `--image_size`. Raises UserError if it does not have the form 1920x1080."""
     match = re.fullmatch(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})", text)
     if not match:
         raise UserError(
@@ -171,5 +171,5 @@ def size_of(text: str) -> tuple[int, int]:
 
 
 def check_fit(config: FitConfig) -> None:
-    """Raises UserError: a configuration value that no fit could use, named as its flag."""
+    """Raises UserError if a configuration value is invalid; the message names it as a flag."""
     flags.check(config, "fit.")

@@ -1,4 +1,4 @@
-"""A pool of processes for what a run of many fits does beside the device: making clips up, writing results."""
+"""A pool of processes for the work of many fits that needs no accelerator: simulating clips, writing results."""
 
 import contextlib
 import importlib
@@ -12,13 +12,13 @@ import jax
 
 from experiments.base import devices, stopping
 
-# Starting a process takes seconds: fewer fits are done sooner without.
+# Starting a process takes seconds, so fewer fits than this are faster without a pool.
 _LEAST_FITS = 8
 _MOST_WORKERS = 32
 
 
 class Workers:
-    """Runs functions in other processes where there are many fits, else at once in this one; a context.
+    """Runs functions in other processes if there are many fits, otherwise immediately in this one; a context manager.
 
     Functions, arguments and results are pickled. Workers compute on the CPU and leave the accelerators to this process.
     """
@@ -27,7 +27,7 @@ class Workers:
         count = min(_num_cores(), num_fits, _MOST_WORKERS) if num_fits >= _LEAST_FITS else 0
         self._pool = None
         if count > 1:
-            # A forked process would share JAX's threads and locks.
+            # Processes are spawned, because a forked process would inherit JAX's threads and locks.
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
             with _environment(_one_thread()):
@@ -36,11 +36,11 @@ class Workers:
 
     @property
     def apart(self) -> bool:
-        """Whether there are other processes."""
+        """Whether functions run in other processes."""
         return self._pool is not None
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        """The future result; an error of the function is raised by asking for it."""
+        """A future of the function's result; an error of the function is raised by its `result` method."""
         if self._pool is not None:
             return self._pool.submit(function, *args)
         done: Future[Any] = Future()
@@ -55,7 +55,7 @@ class Workers:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
         if self._pool is not None:
-            # What a worker has begun to write it ends.
+            # A worker finishes the results that it has begun to write.
             self._pool.shutdown(wait=True, cancel_futures=error is not None)
 
 

@@ -1,4 +1,4 @@
-"""Clips at the same moments of the shared motion, so that they can be compared."""
+"""Interpolates clips at equal phases of the shared motion, so that they can be compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MID_HIP = jn.BODY_25_NAMES.index("mid_hip")
 
 
 def joints_at(dataset: Dataset, fitted: FittedMotion, instance: int, phases: Array) -> Array:
-    """Fitted joints (P, 15, 3) of a clip in metres against the middle of its hips, interpolated at phases (P,)."""
+    """Fitted joints (P, 15, 3) of a clip in metres relative to the middle of its hips, interpolated at phases (P,)."""
     frames = int(np.asarray(dataset.clips.frame_mask[instance]).sum())
     joints = np.asarray(fitted.prediction.keypoints)[instance, :frames, : metrics.PAPER_JOINTS]
     flat = (joints - joints[:, _MID_HIP : _MID_HIP + 1]).reshape(frames, -1)

@@ -1,4 +1,4 @@
-"""A fit's answer to its clips: what the reports, the files and the pictures of a run are made from."""
+"""The fitted motion of all clips, from which the reports, files and pictures of a run are made."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from nemo_jax.stacking import Job
 
 @dataclasses.dataclass(frozen=True)
 class FittedMotion:
-    """A fit's answer to its clips, as arrays (N, ...) on the host.
+    """The prediction of a fit for all frames of its clips, as arrays (N, ...) on the host.
 
     The prediction's keypoints are BODY_25 with the nose. poses (N, T, 24, 3): its rotations in axis-angle. head_2d
-    (N, T, 2): the pixel of what the data calls keypoint 0. A point x of the world is camera_from_world x +
-    camera_translation in the camera.
+    (N, T, 2): pixel of the head point that the data uses as keypoint 0. A world point x is at camera_from_world x +
+    camera_translation in camera axes.
     """
 
     params: Params
@@ -45,7 +45,7 @@ class FittedMotion:
         return np.concatenate([self.head_2d[:, :, None], self.prediction.keypoints_2d[:, :, 1:]], 2)
 
     def padded(self, frames: int) -> "FittedMotion":
-        """With so many frame slots."""
+        """The same arrays padded to `frames` frames."""
         prediction = jax.tree.map(lambda leaf: padding.array(leaf, frames), self.prediction)
         rest = padding.grown(self, ("poses", "head_2d", "raw_phases"), frames)
         return dataclasses.replace(self, prediction=prediction, **rest)
@@ -54,7 +54,7 @@ class FittedMotion:
 def predict(
     params: Params, assets: Assets, nose_body: smpl.SMPL, config: FitConfig, clips: clips_lib.Clips
 ) -> FittedMotion:
-    """The fitted model on every frame; `nose_body` is the body whose keypoint 0 is the nose."""
+    """Evaluates the fitted model on every frame; `nose_body` is the body whose keypoint 0 is the nose."""
     wide = jax.device_get(_predict(params, assets, config, padding.clips(clips), nose_body))
     return _cut(wide, clips)
 
@@ -62,12 +62,12 @@ def predict(
 def predict_many(
     fits: Sequence[tuple[Job, Params]], nose_body: smpl.SMPL, frames: int | None = None
 ) -> list[FittedMotion]:
-    """The fitted models of fits of one kind (`stacking.kind_of`) on every frame, by one compiled program.
+    """Evaluates several fits of one kind (`stacking.kind_of`) on every frame, by one compiled program.
 
     Args:
-      fits: what was fitted, with the body of its own keypoint 0, and what was learned.
+      fits: the job of each fit, whose body has the data's own keypoint 0, and its learned parameters.
       nose_body: the same body with the nose as keypoint 0.
-      frames: to which clips are padded; None = to a length of `padding.slots`.
+      frames: length to which clips are padded; None = a length given by `padding.slots`.
     """
     jobs, learned = zip(*fits, strict=True)
     wide = jax.device_get(_predict_many(*_stacked(jobs, learned, frames), nose_body))
@@ -81,13 +81,13 @@ def predict_many(
 def compile_ahead(
     jobs: Sequence[Job], learned: Sequence[Any], nose_body: smpl.SMPL, frames: int | None = None
 ) -> list[FittedMotion]:
-    """Compiles what `predict_many` of these fits runs.
+    """Compiles the program that `predict_many` uses for these fits.
 
     Args:
-      jobs, nose_body, frames: as there. learned: abstract parameters of each.
+      jobs, nose_body, frames: as in `predict_many`. learned: abstract parameters of each fit.
 
     Returns:
-      What it would return, all zeros.
+      Results as of `predict_many`, with all values zero.
     """
     zeros = [jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params) for params in learned]
     arguments = (*_stacked(jobs, zeros, frames), nose_body)
@@ -98,7 +98,7 @@ def compile_ahead(
 
 
 def _stacked(jobs: Sequence[Job], learned: Sequence[Any], frames: int | None) -> tuple[Any, ...]:
-    """Parameters, clips, configurations and body as `_predict_many` takes them."""
+    """The arguments of `_predict_many`: parameters, clips, configurations and body."""
     counts = {job.clips.num_instances for job in jobs}
     frames = frames or max(padding.slots(job.clips.num_frames) for job in jobs)
     stacked = stacking.stack(jobs, len(jobs), stacking.Padding(max(counts) if len(counts) > 1 else None, frames))
@@ -107,7 +107,7 @@ def _stacked(jobs: Sequence[Job], learned: Sequence[Any], frames: int | None) ->
 
 
 def _predict_one(params: Params, assets: Assets, config: FitConfig, clips: clips_lib.Clips, nose_body: smpl.SMPL):
-    """Arrays (N, T, ...), then those (N, ...) without frames: all that a `FittedMotion` holds."""
+    """The contents of a `FittedMotion`: arrays (N, T, ...), then arrays (N, ...) without an axis of frames."""
     seen = model.predict_clips(params, dataclasses.replace(assets, body=nose_body), config, clips)
     poses = rotations.matrix_to_axis_angle(seen.rotations)
     head = model.predict_clips(params, assets, config, clips).keypoints_2d[:, :, 0]
@@ -126,7 +126,7 @@ _predict_many = Program(parallel.over_fits(_prepared, (0, 0, 0, None, None)))
 
 
 def _cut(wide: Any, clips: clips_lib.Clips) -> FittedMotion:
-    """What was predicted, on the host, without padding."""
+    """The prediction on the host, without padding."""
     n, t = clips.num_instances, clips.num_frames
     seen, poses, head, phases = jax.tree.map(lambda leaf: leaf[:n, :t], wide[0])
     params, rotation, translation, focal, principal = wide[1]

@@ -1,4 +1,4 @@
-"""How far the fitted joints are from the input, and from what 2D errors are measured against."""
+"""Pixel distances of the fitted joints from the input keypoints and from the reference keypoints of 2D errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def from_input(dataset: Dataset, fitted: FittedMotion, threshold: float) -> tupl
 
 
 def from_reference(dataset: Dataset, fitted: FittedMotion, threshold: float) -> tuple[Array, Array]:
-    """The same from `reference_2d` where the dataset has it, and which of them are scored."""
+    """Distances (N, T, K) in pixels from `reference_2d`, or from the input if the dataset has no reference; and which
+    of them are scored."""
     keypoints, _, scored = reference(dataset, threshold)
     return _distances(fitted, keypoints), scored
 

@@ -1,6 +1,6 @@
-"""A finished run, read back from its folder: clips, parameters, body, and the motion at any time.
+"""Reads a finished run back from its folder: clips, parameters, body, and the motion at any time.
 
-What a run leaves for this: `params.npz`, `clips/` in the neutral format, and `config.json`.
+The files that are read: `params.npz`, `clips/` in the neutral format, and `config.json`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ PARAMS, CLIPS = "params.npz", "clips"
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One fit and what it was fitted to.
+    """One fit and the clips that it was fitted to.
 
-    folder: of the results. dataset: the clips as read, nothing hidden. params: learned. config: of the fit. body: with
-    the nose as keypoint 0. settings: `config.json`; metrics: `metrics.json`. answer: `fitted`, where it is known already;
-    None computes it when it is first asked for.
+    folder: the results folder. dataset: the clips as read, including hidden keypoints. params: the learned parameters.
+    config: the configuration of the fit. body: the body with the nose as keypoint 0. settings: contents of
+    `config.json`; metrics: contents of `metrics.json`. answer: the value of `fitted`, if already computed; if None, it
+    is computed when it is first needed.
     """
 
     folder: Path
@@ -53,13 +54,13 @@ class Run:
 
     @functools.cached_property
     def assets(self) -> Assets:
-        """What the model is given, the priors left out."""
+        """The fixed inputs of the model, without priors."""
         clips = jax.tree.map(jnp.asarray, self.dataset.clips)
         return model.prepare(clips, self.body, Priors(), self.config)
 
     @functools.cached_property
     def fitted(self) -> FittedMotion:
-        """The fit's answer on every frame."""
+        """The fitted motion on every frame."""
         if self.answer is not None:
             return self.answer
         clips = jax.tree.map(jnp.asarray, self.dataset.clips)
@@ -67,7 +68,7 @@ class Run:
 
     @functools.cached_property
     def truth(self) -> AlignedTruth | None:
-        """The true motion, each clip moved as a whole onto its fit; None where nobody knows it."""
+        """The true motion, each clip rigidly aligned as a whole with its fit; None without ground truth."""
         return onto_fit(self.dataset, self.fitted)
 
     @property
@@ -87,17 +88,18 @@ class Run:
         return jax.device_get(_of_instance(self.params, self.config, instance, jnp.asarray(raw_phases, jnp.float32)))
 
     def at_rate(self, instance: int, fps: float) -> tuple[Array, Array]:
-        """The same at `fps` frames per second from the first frame to the last, sampled from the field itself."""
+        """The motion of an instance at `fps` frames per second, from its first to its last frame, from the field."""
         seconds = (self.num_frames(instance) - 1) / float(self.dataset.clips.fps[instance])
         count = int(np.floor(seconds * fps + 1e-6)) + 1
         return self.at_raw_phase(instance, np.arange(count) / fps / max(seconds, 1e-9))
 
     def vertices(self, instance: int, rotation: Array, translation: Array) -> Array:
-        """Mesh (P, V, 3) in the world, metres, of motions as the methods above give them, in the instance's own shape."""
+        """Meshes (P, V, 3) in world axes, metres, of rotations and translations from `at_raw_phase`, with the
+        instance's body shape."""
         return pose_in_chunks(_mesh, (self.body, self.params.betas[instance]), rotation, translation)
 
     def joints(self, instance: int, rotation: Array, translation: Array) -> Array:
-        """The 24 joints (P, 24, 3) in the world, metres."""
+        """The 24 joints (P, 24, 3) in world axes, metres."""
         return pose_in_chunks(_joints, (self.body, self.params.betas[instance]), rotation, translation)
 
 
@@ -113,7 +115,7 @@ def _of_instance(params: Params, config: FitConfig, instance: int, raw_phases: j
     return jax.vmap(mirror.mirror_motion, (0, 0, None))(*motion, params.mirrored[instance])
 
 
-# Of ONE frame, in a body and a shape that all frames share.
+# Functions of ONE frame; body and shape are the same for all frames.
 
 
 def _mesh(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, translation: jax.Array) -> jax.Array:
@@ -130,7 +132,7 @@ def axis_angles(rotation: Array) -> Array:
 
 
 def write(folder: Path, dataset: Dataset, params: Params) -> None:
-    """Leaves in a results folder what `load` needs besides `config.json`."""
+    """Writes the files that `load` reads, except `config.json`, into a results folder."""
     arrays = {_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]}
     neutral.write(dataset, folder / CLIPS, replace=True)
     with files.replacing(folder / PARAMS) as temporary, temporary.open("wb") as file:
@@ -138,10 +140,10 @@ def write(folder: Path, dataset: Dataset, params: Params) -> None:
 
 
 def load(folder: str | Path) -> Run:
-    """Reads a run back.
+    """Reads a finished run from its folder.
 
     Raises:
-      UserError: there is no such folder, the run in it did not finish, or its files do not fit together.
+      UserError: the folder does not exist, its run did not finish, or its files are inconsistent.
     """
     folder = Path(folder)
     if not folder.is_dir():

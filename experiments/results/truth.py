@@ -1,4 +1,4 @@
-"""The truth of each clip moved as a whole onto its fit, so that the two can be looked at side by side."""
+"""Aligns the ground truth of each clip rigidly, as a whole, with its fit, so that the two can be compared visually."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Array = np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class AlignedTruth:
-    """How the true world of each clip is moved onto the fit's, without scale.
+    """The rigid transform from the true world of each clip to the world of the fit.
 
-    A true point x of clip n stands at rotation[n] x + translation[n]; rotation (N, 3, 3), translation (N, 3) metres.
-    joints (N, T, K, 3): the true joints there. mask (N, T): frames whose truth is known.
+    A true point x of clip n is moved to rotation[n] x + translation[n]; rotation (N, 3, 3), translation (N, 3) metres.
+    joints (N, T, K, 3): the true joints after this transform. mask (N, T): frames with a known ground truth.
     """
 
     rotation: Array
@@ -29,13 +29,13 @@ class AlignedTruth:
     mask: Array
 
     def place(self, instance: int, points: Array) -> Array:
-        """True points (..., 3) of a clip, where they are in the fit's world."""
+        """Transforms true points (..., 3) of a clip to the world of the fit."""
         return points @ self.rotation[instance].T + self.translation[instance]
 
 
 def onto_fit(dataset: Dataset, fitted: FittedMotion) -> AlignedTruth | None:
-    """The least-squares rotation and translation of the true joints of all frames onto the fitted ones; None without a
-    truth."""
+    """The least-squares rotation and translation of the true joints of all frames onto the fitted ones; None without
+    ground truth."""
     truth = dataset.truth
     if truth is None:
         return None
@@ -44,7 +44,7 @@ def onto_fit(dataset: Dataset, fitted: FittedMotion) -> AlignedTruth | None:
     mask = exists & np.isfinite(truth.joints).all((-1, -2))
     known = np.where(mask[..., None, None], truth.joints, 0.0)
     given = (known, fitted.prediction.keypoints, mask.astype(np.float32))
-    # Padded, so that clips of other lengths find the compiled program again.
+    # Padded, so that clips of other lengths can reuse the compiled program.
     padded = (padding.array(values, padding.slots(frames)) for values in given)
     rotation, translation, joints = jax.device_get(_moved(*padded))
     return AlignedTruth(rotation, translation, joints[:, :frames], mask)

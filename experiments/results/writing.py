@@ -1,4 +1,4 @@
-"""Files of a finished fit: metrics, motion, losses, configuration. Each is written under another name, then renamed."""
+"""Writes the files of a finished fit: metrics, motion, losses, configuration. Files are renamed when complete."""
 
 import contextlib
 import dataclasses
@@ -25,10 +25,10 @@ from experiments.results.fitted_motion import FittedMotion
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Makes the output folder and keeps other runs out of it until the block ends, however it ends.
+    """Creates the output folder and locks it against other runs until the block ends, with or without an error.
 
     Raises:
-      UserError: it cannot be written, or another run has it.
+      UserError: the folder cannot be written to, or another run has locked it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,20 +45,20 @@ def held(folder: Path) -> Iterator[None]:
                     f"--output_dir={folder} is in use by another run; wait for it or choose another folder"
                 ) from error
             except OSError:
-                # Some network file systems know no locks; the run is no worse off than without one.
+                # Some network file systems have no locks; then the run goes on without one.
                 logging.getLogger(__name__).debug("no locks in %s", folder)
         yield
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Strict JSON: a number that is not finite is left out, so that readers in any language can parse it."""
+    """Writes strict JSON, without the numbers that are not finite, so that programs in any language can parse it."""
     kept = {k: v for k, v in values.items() if not (isinstance(v, float) and not math.isfinite(v))}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(kept, indent=2, allow_nan=False) + "\n")
 
 
 def write_history(path: Path, history: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    """The losses of every step, as arrays `<stage>/<term>`."""
+    """Writes the losses of every step, as arrays named `<stage>/<term>`."""
     arrays: dict[str, Any] = {
         f"{stage}/{term}": values for stage, terms in history.items() for term, values in terms.items()
     }
@@ -67,7 +67,7 @@ def write_history(path: Path, history: Mapping[str, Mapping[str, np.ndarray]]) -
 
 
 def write_motions(folder: Path, dataset: Dataset, fitted: FittedMotion, body_name: str) -> None:
-    """One file per instance; those of instances that are no longer there are deleted."""
+    """Writes one file per instance; files of instances that no longer exist are deleted."""
     for instance, name in enumerate(dataset.names):
         with replacing(folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **motion_arrays(dataset, fitted, instance, body_name))
@@ -76,18 +76,18 @@ def write_motions(folder: Path, dataset: Dataset, fitted: FittedMotion, body_nam
 
 
 def motion_arrays(dataset: Dataset, fitted: FittedMotion, instance: int, body_name: str) -> dict[str, Any]:
-    """The arrays of one instance's file, as docs/results.md lists them; F frames."""
+    """The arrays of one instance's file, with F frames; docs/results.md describes them."""
     clips, seen = dataset.clips, fitted.prediction
     frames = int(np.asarray(clips.frame_mask[instance]).sum())
     rows = (instance, slice(0, frames))
     return {
-        # AMASS.
+        # Keys of the AMASS format.
         "poses": fitted.poses[rows].reshape(frames, -1),
         "trans": np.asarray(seen.translation[rows]),
         "betas": np.asarray(fitted.params.betas[instance]),
         "gender": "neutral",
         "mocap_framerate": float(clips.fps[instance]),
-        # Ours.
+        # Keys of this project.
         "phases": np.asarray(seen.phase[rows]),
         "raw_phases": fitted.raw_phases[rows],
         "code": np.asarray(fitted.params.codes[instance]),
@@ -110,5 +110,5 @@ def motion_arrays(dataset: Dataset, fitted: FittedMotion, instance: int, body_na
 
 
 def write_config(path: Path, settings: Any, versions: Mapping[str, str]) -> None:
-    """The settings as run, presets and overrides resolved."""
+    """Writes the settings of the run, after applying the preset and all flags."""
     write_json(path, {**dataclasses.asdict(settings), "versions": dict(versions)})
