@@ -1,13 +1,6 @@
 """Fits the motion of an action from the command line: `python run.py --action=baseball_pitch`; see `--help`."""
 
-from absl import app
-
-from experiments import command
-
-
-def main(task: command.Task) -> int:
-    return command.run(task)
-
+from experiments.commands.entry import main
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=command.parse)
+    main()

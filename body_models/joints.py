@@ -1,5 +1,7 @@
 """Names, order and symmetry of the joints that the rest of the project speaks of."""
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 
 # SMPL's 24 joints, its kinematic tree, and the tree cut into levels whose joints can be posed at once.
@@ -118,15 +120,22 @@ BODY_25_LIMBS = (
 )  # fmt: skip
 
 
-def _swap_sides(names: list[str] | tuple[str, ...]) -> np.ndarray:
-    """Permutation that puts every left name where its right twin stands and the other way round."""
+def mirror_order(names: Sequence[str], group: Collection[int] | None = None) -> np.ndarray:
+    """The permutation (K,) under which left and right trade places: the point at place k is that named `names[order[k]]`.
+
+    Args:
+      names: of K points; one with the word left in it has a twin with the word right.
+      group: places that trade; the other points stay where they are. None = all.
+    """
     twin = {"left": "right", "right": "left"}
     index = {name: i for i, name in enumerate(names)}
-    return np.array([index["_".join(twin.get(word, word) for word in name.split("_"))] for name in names])
+    order = np.array([index["_".join(twin.get(word, word) for word in name.split("_"))] for name in names])
+    places = np.arange(len(names))
+    return order if group is None else np.where(np.isin(places, list(group)), order, places)
 
 
-MIRROR_JOINTS = _swap_sides(SMPL_JOINTS)
-MIRROR_BODY_25 = _swap_sides(BODY_25_NAMES)
+MIRROR_JOINTS = mirror_order(SMPL_JOINTS)
+MIRROR_BODY_25 = mirror_order(BODY_25_NAMES)
 
 
 def tree_levels(parents: np.ndarray = PARENTS) -> tuple[np.ndarray, ...]:

@@ -1,13 +1,15 @@
-"""`pytree`: a frozen chex dataclass whose fields type checkers can see."""
+"""`pytree`: a frozen chex dataclass whose fields type checkers can see; `Tree`: the type of what is not one of ours."""
 
-from typing import TypeVar, dataclass_transform
+from typing import Any, TypeVar, cast, dataclass_transform
 
 import chex
 
 T = TypeVar("T")
+Tree = Any
+"""A pytree whose structure another library decides: parameters of Flax, states of optax."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def pytree(cls: type[T]) -> type[T]:
     """Makes `cls` a keyword-only `chex.dataclass(frozen=True)`; change fields with `dataclasses.replace`."""
-    return chex.dataclass(frozen=True)(cls)  # pyright: ignore[reportReturnType]
+    return cast(type[T], chex.dataclass(frozen=True)(cls))

@@ -10,6 +10,7 @@ the mesh.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import chex
 import jax
@@ -17,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import joints as jn
-from body_models import tiles
+from body_models.kernels import tiles
+from body_models.kernels.tiles import Tiles
 from body_models.pytree import pytree
-from body_models.tiles import Tiles
 
 Array = jax.Array
 NUM_FEATURES = 9 * (jn.NUM_JOINTS - 1)
@@ -369,8 +370,8 @@ _BONES[np.arange(1, jn.NUM_JOINTS), jn.PARENTS[1:]] = -1
 
 # 3x3 products written out elementwise: they fuse, stay in float32 on every device, and beat batched tiny dots.
 def _compose(a: Array, b: Array) -> Array:
-    return sum(a[..., :, i, None] * b[..., None, i, :] for i in range(3))  # pyright: ignore[reportReturnType]
+    return cast(Array, sum(a[..., :, i, None] * b[..., None, i, :] for i in range(3)))
 
 
 def _rotate(a: Array, x: Array) -> Array:
-    return sum(a[..., :, i] * x[..., i, None] for i in range(3))  # pyright: ignore[reportReturnType]
+    return cast(Array, sum(a[..., :, i] * x[..., i, None] for i in range(3)))

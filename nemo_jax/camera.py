@@ -4,6 +4,8 @@ Nine numbers: translation (3) in metres, then a 6D rotation. A point x of the wo
 x right, y down, z into the scene; its pixel is focal * (X/Z, Y/Z) + principal point (paper section 3; no distortion).
 """
 
+from typing import cast
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -29,7 +31,7 @@ def join(camera_from_world: Array, translation: Array) -> Array:
 def to_camera(camera: Array, points: Array) -> Array:
     """World points (P, 3) seen by one camera (9,), (P, 3) metres."""
     rotation, translation = split(camera)
-    return sum(points[..., i, None] * rotation[:, i] for i in range(3)) + translation  # pyright: ignore
+    return cast(Array, sum(points[..., i, None] * rotation[:, i] for i in range(3))) + translation
 
 
 def project(points: Array, focal: Array, principal: Array, near: float | Array = 0.0) -> Array:

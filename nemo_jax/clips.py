@@ -1,13 +1,19 @@
 """The one data type: several instances of one action, padded, with masks."""
 
+from collections.abc import Sequence
+
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from body_models import joints as jn
 from body_models.pytree import pytree
+from nemo_jax import instances as instances_lib
+from nemo_jax.instances import Instance, pad
 
-Array = jax.Array
+Array = jax.Array | np.ndarray
+"""Clips that were read or built hold NumPy arrays; what is computed of them are JAX arrays."""
 TIMED = ("keypoints", "confidence", "frame_mask", "init_pose", "init_mask")
 """The fields with an axis of frames, (N, T, ...)."""
 
@@ -26,7 +32,7 @@ class Clips:
     focal_length (N,): pixels; NaN = unknown.
     fps (N,): frames per second.
     real (N,): 1 where the instance exists, 0 where it only fills up the arrays, behind all that exist and without any
-      frame (`parallel.pad_instances`); None = all exist.
+      frame (`stacking.pad_instances`); None = all exist.
     """
 
     keypoints: Array
@@ -38,6 +44,43 @@ class Clips:
     focal_length: Array
     fps: Array
     real: Array | None = None
+
+    @classmethod
+    def from_instances(cls, instances: Sequence[Instance]) -> "Clips":
+        """Pads instances of different lengths to the longest and stacks them, as NumPy float32 arrays.
+
+        Raises:
+          ValueError: there are none, or the arrays of one do not fit each other; the message says which and how.
+        """
+        if not len(instances):
+            raise ValueError("Clips.from_instances was given no instances, expected at least one")
+        for number, instance in enumerate(instances):
+            instances_lib.check(instance, f"instance {number}")
+
+        def keypoints(instance: Instance) -> np.ndarray:
+            # What stands at a joint that was not seen is used nowhere, but a NaN would spoil a gradient.
+            given, seen = np.asarray(instance.keypoints), np.asarray(instance.confidence)[..., None] > 0
+            return np.where(seen | np.isfinite(given), given, 0)
+
+        def pose(instance: Instance) -> np.ndarray:
+            none = np.zeros((instance.num_frames, jn.NUM_JOINTS, 3))
+            return none if instance.init_pose is None else np.asarray(instance.init_pose)
+
+        def pose_mask(instance: Instance) -> np.ndarray:
+            if instance.init_pose is None:
+                return np.zeros(instance.num_frames)
+            return np.ones(instance.num_frames) if instance.init_mask is None else np.asarray(instance.init_mask)
+
+        return cls(
+            keypoints=pad([keypoints(i) for i in instances]),
+            confidence=pad([np.asarray(i.confidence) for i in instances]),
+            frame_mask=pad([np.ones(i.num_frames) for i in instances]),
+            init_pose=pad([pose(i) for i in instances]),
+            init_mask=pad([pose_mask(i) for i in instances]),
+            image_size=np.array([i.image_size for i in instances], np.float32),
+            focal_length=np.array([i.focal_length for i in instances], np.float32),
+            fps=np.array([i.fps for i in instances], np.float32),
+        )
 
     @property
     def num_instances(self) -> int:
@@ -87,7 +130,7 @@ def which_real(clips: Clips) -> Array | None:
     return None if clips.real is None else clips.real > 0
 
 
-def raw_phase(clips: Clips) -> Array:
+def raw_phase(clips: Clips) -> jax.Array:
     """t / (F - 1) per instance (N, T); padding is clamped to 1, a single frame stands at 0."""
     last = jnp.maximum(num_frames(clips) - 1, 1)[:, None]
     return jnp.minimum(jnp.arange(clips.num_frames) / last, 1.0)

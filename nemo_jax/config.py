@@ -9,90 +9,228 @@ from typing import Literal
 
 import jax
 
+from nemo_jax.options import option
+
+MOST_STEPS = 10_000_000
+MOST_RATE = 10.0
+MOST_WEIGHT = 1e9
+
 
 @dataclasses.dataclass(frozen=True)
 class FitConfig:
-    """Defaults are the `default` preset; the published versions are presets of `experiments/configs`."""
+    """Defaults are the `default` preset; the published versions are presets of `experiments/configs`.
 
-    # --- the field ---
-    features: Literal["rbf", "none"] = "rbf"  # phase features; `none` feeds the bare phase
-    kernel: str = "gaussian"  # radial kernel, a key of field.KERNELS
-    num_centres: int = 32  # radial features
-    log_scale: float = -5.5  # where the learned log-scales of the features start
-    hidden: int = 256  # width of the field's layers
-    code_size: int = 5  # numbers in an instance code
-    code_std: float = 1e-4  # spread of the initial codes
-    code_noisy: bool = False  # add noise to the codes in the joint stage
-    code_noise: float = 0.1  # its standard deviation
-    # --- the phase networks ---
-    phase_nodes: int = 200  # sigmoids
-    phase_init: Literal["linear", "uniform"] = "linear"  # where their shifts start
-    # --- handedness ---
-    find_handedness: bool = True  # mirror instances whose initial poses use the other hand than most
-    handedness_margin: float = 0.2  # by how much mirroring must bring poses closer to the others', as a share
-    # --- cameras ---
-    focal_fixed: float = 0.0  # pixels for every video; 0 takes each clip's own (quirk of the paper: 5000)
-    focal_guess: float = 1.5  # unknown focal lengths, in image diagonals
-    principal_swapped: bool = False  # quirk: centre at (height/2, width/2)
-    camera_search: bool = True  # try many yaws on many frames; off = the published start, upside down (quirk)
-    camera_joint: bool = False  # the camera stage of published version 4: random frames, all groups, 3D term
-    camera_yaws: int = 12  # level cameras tried per instance
-    camera_frames: int = 24  # frames per instance that the search looks at
-    near: float = 0.2  # metres; closer points count as this far, 0 = no guard (published)
-    # --- starting without any 3D ---
-    lift: bool = False  # set where some instance has no initial pose at all (see fit.for_clips)
-    lift_steps: int = 240  # steps of the single-video lifting of instances without initial pose
-    lift_frames: int = 24  # frames per instance that lifting solves, the others are interpolated
-    lift_yaws: int = 8  # starts per instance
-    lift_lr: float = 0.03  # its Adam learning rate
-    lift_trust: float = 0.1  # weight of a lifted pose against a given one in the 3D term
-    # --- data ---
-    head_keypoint: Literal["data", "top_of_head"] = "data"  # joint held against keypoint 0; top_of_head is a quirk
-    resample: Literal["all", "shortest"] = "all"  # frames used; the paper brings all clips to the shortest one
-    # --- losses ---
-    keypoint_loss: str = "mse_robust"  # a name in losses.KEYPOINT_LOSSES
-    robust_scale: float = 50.0  # s of the robust losses, pixels (after person_size) or radians
-    confidence_threshold: float = 0.5  # detections at or below it are not used
-    person_size: float = 800.0  # residuals are scaled as if the person's median box had this diagonal; 0 = raw pixels
-    visible_box: bool = True  # boxes over visible joints only; off = undetected zeros count (quirk)
-    camera_confidence: bool = True  # confidence is a factor in the camera stage too; off = gate only (quirk)
-    init_space: Literal["rotation", "axis_angle"] = "rotation"  # where the 3D term measures; axis_angle as published
-    weight_init: float = 50.0  # 3D term, against the initial pose
-    weight_code: float = 10.0  # mean squared code
-    weight_limits: float = 300.0  # joint-limit prior
-    weight_betas: float = 10.0  # mean squared shape coefficient
-    prior_set: Literal["open", "published"] = "open"  # joint limits and what is given, or the paper's two and no limits
-    weight_gmm: float = 1.0  # Gaussian mixture prior, where one is given
-    weight_vposer: float = 10.0  # VPoser vertex reconstruction, where one is given
-    weight_vposer_z: float = 1.0  # VPoser KL
-    fused_vertices: bool = (
-        True  # VPoser's vertices by a kernel on NVIDIA GPUs, rounded (docs/speed.md); off = plain float32
+    Each field says what it is and in what range it lies; `--help` shows it, and `options.problems` checks it.
+    """
+
+    features: Literal["rbf", "none"] = option(
+        "rbf", "features of the phase that the field takes; none = the bare phase", group="the field"
     )
-    # --- optimisation ---
-    batch_size: int = 512  # (instance, frame) pairs a step, with replacement; -1 = all frames
-    warmup_steps: int = 300  # field and phases against the initial poses
-    camera_steps: int = 200  # cameras against the keypoints, the field frozen
-    joint_steps: int = -1  # everything; -1 = 50 per instance, and at least 1000
-    optimiser: Literal["adam", "adamw"] = "adam"  # adamw decouples the field's weight decay
-    plateau: bool = False  # reduce every learning rate of the joint stage when its loss stops falling
-    plateau_factor: float = 0.5  # by this, after 10 steps without progress, down to 1e-6
-    warmup_root: bool = True  # the warm-up fits the root orientation too, once cameras are aligned by it
-    schedule: Literal["constant", "cosine"] = "cosine"  # of every learning rate within the joint stage
-    lr_warmup: float = 1e-3  # the field in the warm-up; phases take lr_phase
-    lr_camera_stage: float = 0.02  # cameras in their own stage
-    lr_camera: float = 0.012  # cameras in the joint stage
-    lr_field: float = 1e-3  # the field in the joint stage
-    lr_phase: float = 3e-4  # phase networks
-    lr_code: float = 5e-3  # instance codes
-    lr_betas: float = 5e-3  # 0 freezes the shapes (quirk: in no optimiser)
-    lr_focal: float = 0.0  # 0 keeps focal lengths
-    weight_decay: float = 0.0  # of the field: L2 added to its gradient before Adam (adamw: decoupled)
-    matmul_precision: Literal["float32", "tensorfloat32", "bfloat16"] = (
-        "float32"  # of the networks; the body stays in float32
+    kernel: str = option(
+        "gaussian",
+        "radial kernel of these features",
+        choices=(
+            "gaussian",
+            "linear",
+            "quadratic",
+            "inverse_quadratic",
+            "multiquadric",
+            "inverse_multiquadric",
+            "spline",
+            "poisson_one",
+            "poisson_two",
+            "matern32",
+            "matern52",
+        ),
+    )
+    num_centres: int = option(32, "number of radial features", least=1, most=4096)
+    log_scale: float = option(
+        -5.5, "where the learned logarithms of the features' scales start", least=-30.0, most=30.0
+    )
+    hidden: int = option(256, "width of the field's layers", least=1, most=16384)
+    code_size: int = option(5, "numbers in the code of an instance", least=1, most=1024)
+    code_std: float = option(1e-4, "standard deviation of the initial codes", least=0.0, most=10.0)
+    code_noisy: bool = option(False, "add noise to the codes in the joint stage")
+    code_noise: float = option(0.1, "standard deviation of that noise", least=0.0, most=10.0)
+
+    phase_nodes: int = option(200, "sigmoids of a phase network", least=1, most=16384, group="the phase networks")
+    phase_init: Literal["linear", "uniform"] = option(
+        "linear", "where the shifts of the sigmoids start: evenly spaced, or drawn"
     )
 
+    find_handedness: bool = option(
+        True, "mirror instances whose initial poses use the other hand than most", group="handedness"
+    )
+    handedness_margin: float = option(
+        0.2,
+        "share of their distance to the others' poses by which mirroring must bring them closer",
+        least=0.0,
+        most=10.0,
+    )
 
-_STATIC_TYPES = (int, str, bool)
+    focal_fixed: float = option(
+        0.0,
+        "focal length of every video in pixels; 0 = each clip's own (the paper takes 5000)",
+        least=0.0,
+        most=1e6,
+        group="cameras",
+    )
+    focal_guess: float = option(
+        1.5, "focal length in image diagonals, where a clip does not tell its own", least=0.01, most=1000.0
+    )
+    principal_swapped: bool = option(
+        False, "put the image centre at (height/2, width/2), as the published code does by mistake"
+    )
+    camera_search: bool = option(
+        True, "try many directions on many frames; false = start as the published code does, upside down"
+    )
+    camera_joint: bool = option(
+        False, "camera stage of the paper's version 4: random frames, all parameters, the 3D term too"
+    )
+    camera_yaws: int = option(12, "directions of level cameras tried for each instance", least=0, most=3600)
+    camera_frames: int = option(24, "frames of each instance that the search looks at", least=1, most=100_000)
+    near: float = option(
+        0.2, "metres; closer points are projected as if so far away; 0 = as they are (published)", least=0.0, most=100.0
+    )
+
+    lift: bool | None = option(
+        None,
+        "lift clips without initial poses to 3D first; None = where an instance has no pose at all (see fit.for_clips)",
+        group="starting without any 3D",
+        decided=True,
+    )
+    lift_steps: int = option(
+        240, "steps of lifting instances without initial poses, each from its own video", least=0, most=MOST_STEPS
+    )
+    lift_frames: int = option(
+        24, "frames of each instance that are lifted; the poses between are interpolated", least=2, most=100_000
+    )
+    lift_yaws: int = option(8, "directions from which each instance is lifted; the best is kept", least=1, most=360)
+    lift_lr: float = option(0.03, "Adam's learning rate while lifting", above=0.0, most=MOST_RATE)
+    lift_trust: float = option(
+        0.1, "weight of a lifted pose beside a given one in the 3D term", least=0.0, most=MOST_WEIGHT
+    )
+
+    head_keypoint: Literal["data", "top_of_head"] = option(
+        "data",
+        "joint of the body that keypoint 0 is compared with: the one that the data show, or the published one",
+        group="data",
+    )
+    resample: Literal["all", "shortest"] = option(
+        "all", "frames that are fitted: all, or as many of each clip as the shortest has (published)"
+    )
+
+    keypoint_loss: str = option(
+        "mse_robust",
+        "loss of a keypoint's distance",
+        choices=("mse", "mse_robust", "rmse", "rmse_robust", "rmse_resized", "mse_robust_resized"),
+        group="losses",
+    )
+    robust_scale: float = option(
+        50.0,
+        "distance s beyond which robust losses level off, in pixels (see person_size) or radians",
+        least=1e-3,
+        most=1e6,
+    )
+    confidence_threshold: float = option(
+        0.5, "keypoints detected with this confidence or less are not used", least=0.0, most=1.0
+    )
+    person_size: float = option(
+        800.0,
+        "distances are scaled as if the diagonal of the person's median box were so many pixels; 0 = not scaled",
+        least=0.0,
+        most=1e6,
+    )
+    visible_box: bool = option(
+        True, "boxes hold visible joints alone; false = undetected zeros count, as the published code does"
+    )
+    camera_confidence: bool = option(
+        True, "weight keypoints by confidence in the camera stage too; false = the threshold alone (published)"
+    )
+    init_space: Literal["rotation", "axis_angle"] = option(
+        "rotation", "in which numbers the 3D term compares poses: rotation matrices, or axis-angle (published)"
+    )
+    weight_init: float = option(
+        50.0, "weight of the 3D term, the distance to the initial poses", least=0.0, most=MOST_WEIGHT
+    )
+    weight_code: float = option(10.0, "weight of the mean squared code", least=0.0, most=MOST_WEIGHT)
+    weight_limits: float = option(300.0, "weight of the joint limits", least=0.0, most=MOST_WEIGHT)
+    weight_betas: float = option(10.0, "weight of the mean squared shape coefficient", least=0.0, most=MOST_WEIGHT)
+    prior_set: Literal["open", "published"] = option(
+        "open",
+        "pose priors: open = joint limits, and those of --gmm and --vposer where given; published = these two alone, "
+        "which must be given",
+    )
+    weight_gmm: float = option(1.0, "weight of the pose mixture of --gmm", least=0.0, most=MOST_WEIGHT)
+    weight_vposer: float = option(
+        10.0, "weight of the distance to the vertices that VPoser reconstructs", least=0.0, most=MOST_WEIGHT
+    )
+    weight_vposer_z: float = option(1.0, "weight of VPoser's KL divergence", least=0.0, most=MOST_WEIGHT)
+    fused_vertices: bool = option(
+        True,
+        "compute VPoser's vertices by a kernel that rounds, on NVIDIA GPUs (docs/speed.md); false = plain float32",
+    )
+
+    batch_size: int = option(
+        512,
+        "(instance, frame) pairs of a step, drawn with replacement",
+        least=1,
+        most=100_000,
+        special={-1: "all frames"},
+        group="optimisation",
+    )
+    warmup_steps: int = option(
+        300, "steps that fit the field and the phases to the initial poses", least=0, most=MOST_STEPS
+    )
+    camera_steps: int = option(
+        200, "steps that fit the cameras to the keypoints, the field held", least=0, most=MOST_STEPS
+    )
+    joint_steps: int = option(
+        -1,
+        "steps that fit everything",
+        least=0,
+        most=MOST_STEPS,
+        special={-1: "50 for each clip and at least 1000"},
+    )
+    optimiser: Literal["adam", "adamw"] = option("adam", "adamw keeps the field's weight decay out of Adam's moments")
+    plateau: bool = option(False, "reduce every learning rate of the joint stage when its loss stops falling")
+    plateau_factor: float = option(
+        0.5, "factor of that, after 10 steps without progress, down to a rate of 1e-6", least=1e-3, most=1.0
+    )
+    warmup_root: bool = option(
+        True, "fit the root's orientation in the warm-up too, once the cameras are aligned by it"
+    )
+    schedule: Literal["constant", "cosine"] = option("cosine", "how every learning rate changes within the joint stage")
+    lr_warmup: float = option(
+        1e-3,
+        "learning rate of the field in the warm-up, where the phases have lr_phase",
+        least=0.0,
+        most=MOST_RATE,
+    )
+    lr_camera_stage: float = option(0.02, "learning rate of the cameras in their own stage", least=0.0, most=MOST_RATE)
+    lr_camera: float = option(0.012, "learning rate of the cameras in the joint stage", least=0.0, most=MOST_RATE)
+    lr_field: float = option(1e-3, "learning rate of the field in the joint stage", least=0.0, most=MOST_RATE)
+    lr_phase: float = option(3e-4, "learning rate of the phase networks", least=0.0, most=MOST_RATE)
+    lr_code: float = option(5e-3, "learning rate of the codes", least=0.0, most=MOST_RATE)
+    lr_betas: float = option(
+        5e-3, "learning rate of the shapes; 0 = they stay as they start (published)", least=0.0, most=MOST_RATE
+    )
+    lr_focal: float = option(0.0, "learning rate of the focal lengths; 0 = they stay", least=0.0, most=MOST_RATE)
+    weight_decay: float = option(
+        0.0, "of the field: L2 added to its gradient before Adam, or after it by adamw", least=0.0, most=1e3
+    )
+    matmul_precision: Literal["float32", "tensorfloat32", "bfloat16"] = option(
+        "float32", "precision of the networks' matrix products; the body stays in float32"
+    )
+
+
+def with_steps(config: FitConfig, num_instances: int) -> FitConfig:
+    """The configuration with the joint stage's steps counted out."""
+    steps = max(1000, 50 * num_instances) if config.joint_steps == -1 else config.joint_steps
+    return dataclasses.replace(config, joint_steps=steps)
+
+
+_STATIC_TYPES = (int, str, bool, type(None))
 
 
 def _register() -> None:

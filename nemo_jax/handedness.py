@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import joints as jn
-from nemo_jax import mirror, starts
+from nemo_jax import camera_search, mirror
 from nemo_jax.clips import Clips
 from nemo_jax.objective import Targets
 
@@ -39,7 +39,7 @@ def mirrored_instances(targets: Targets, clips: Clips, margin: float = 0.2, coun
       count: phases compared. slack: an instance may run ahead of another, or behind, by so many of them.
     """
     chex.assert_rank(targets.rotations, 5)
-    frames = jax.vmap(starts.nearest_known)(targets.mask, starts.key_frames(clips, count))
+    frames = jax.vmap(camera_search.nearest_known)(targets.mask, camera_search.key_frames(clips, count))
     rows = jnp.arange(clips.num_instances)[:, None]
     poses = targets.rotations[rows, frames]
     no_shift = jnp.zeros(3)

@@ -19,10 +19,10 @@ from body_models import smpl
 from body_models.pytree import pytree
 from nemo_jax import block_banded, camera, ik_terms
 from nemo_jax import rotations as rot
+from nemo_jax.camera_search import nearest_known
 from nemo_jax.ik_terms import Markers
 from nemo_jax.lift import standing_pose
 from nemo_jax.priors import JointLimits
-from nemo_jax.starts import nearest_known
 
 Array = jax.Array
 
@@ -47,7 +47,7 @@ class IKSettings:
 
 
 @pytree
-class Motion:
+class IKSolution:
     """What was found for a clip of F frames.
 
     rotations (F, 24, 3, 3): of each joint against its parent; the root's against the camera.
@@ -95,7 +95,7 @@ def solve(
     fps: Array | float = 30.0,
     betas: Array | None = None,
     settings: IKSettings | None = None,
-) -> Motion:
+) -> IKSolution:
     """The motion of ONE clip of F frames.
 
     Args:
@@ -152,7 +152,7 @@ def solve(
     scales = jnp.concatenate([closing, jnp.full(settings.iterations - closing.shape[0], settings.robust)])
     (rotations, _), cost = jax.lax.scan(step, (rotations, jnp.ones(num)), scales)
     rotations = _orthonormal(rotations)
-    return Motion(rotations=rotations, cost=cost, **_placement(rest, markers, rotations, points, weights))
+    return IKSolution(rotations=rotations, cost=cost, **_placement(rest, markers, rotations, points, weights))
 
 
 def start(rest: Array, markers: Markers, target: Array, weight: Array) -> Array:
@@ -210,7 +210,7 @@ def _steadied(target: Array, weight: Array, sd: Array | float) -> tuple[Array, A
     """Robust averages (F, B, 3) of the bones over `sd` frames and their weights (F, B): a start without the outliers."""
     frames = jnp.arange(target.shape[0])
     near = jnp.exp(-0.5 * ((frames[:, None] - frames) / sd) ** 2)
-    trusted = weight
+    mean, total, trusted = target, weight, weight
     for _ in range(4):
         total = jnp.matmul(near, trusted, precision="highest")
         mean = jnp.einsum("fg,gb,gbx->fbx", near, trusted, target, precision="highest")

@@ -13,7 +13,7 @@ from body_models import joints as jn
 from body_models import smpl
 from body_models.pytree import pytree
 from nemo_jax import rotations as rot
-from nemo_jax.priors import JointLimits
+from nemo_jax.priors import JointLimits, limit_residuals, reach
 
 Array = jax.Array
 
@@ -107,12 +107,10 @@ def limit_term(rotations: Array, limits: JointLimits, sd: float, inside: float) 
     """`priors.joint_limit_loss` of ONE pose over 2 sd^2; sd in radians of excess."""
     chex.assert_shape(rotations, (jn.NUM_JOINTS, 3, 3))
     pose = rot.matrix_to_axis_angle(rotations[1:])
-    excess = jnp.maximum(pose - limits.high, 0) + jnp.minimum(pose - limits.low, 0)
-    middle, half = (limits.low + limits.high) / 2, (limits.high - limits.low) / 2
-    centred = (pose - 0.5 * middle) / (half + 0.2)
-    pull = inside / pose.size
-    slope = excess + pull * centred / (half + 0.2)
-    curvature = (excess != 0) + pull / (half + 0.2) ** 2
+    excess, centred = limit_residuals(limits, pose)
+    pull, scale = inside / pose.size, reach(limits)
+    slope = excess + pull * centred / scale
+    curvature = (excess != 0) + pull / scale**2
     jacobian = inverse_right_jacobian(pose)
     gradient = jnp.einsum("ja,jab->jb", slope, jacobian, precision="highest")
     blocks = jnp.einsum("jab,ja,jac->jbc", jacobian, curvature, jacobian, precision="highest")

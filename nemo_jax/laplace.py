@@ -13,14 +13,15 @@ it, by Jacobian-vector products. In the whitened u, deviations over t, no eigenv
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from body_models import smpl
-from body_models.pytree import pytree
+from body_models.pytree import Tree, pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
 from nemo_jax import mirror, model, residuals, rotations
@@ -77,11 +78,11 @@ def tangents(given: Given, directions: int = 24, spread: float = 1.0) -> Tangent
     codes = params.codes[instance]
 
     def heads(phase: Array, code: Array) -> tuple[Array, Array]:
-        (rotation, translation), state = model.field_module(config).apply(
+        applied = model.field_module(config).apply(
             {"params": params.field}, phase, code, capture_intermediates=True, mutable=["intermediates"]
-        )  # pyright: ignore[reportAssignmentType]
-        found: Any = state
-        hidden = jax.nn.relu(found["intermediates"]["hidden_2"]["__call__"][0])
+        )
+        (rotation, translation), state = cast(tuple[tuple[Array, Array], Tree], applied)
+        hidden = jax.nn.relu(state["intermediates"]["hidden_2"]["__call__"][0])
         return jnp.concatenate([rotation.reshape(-1), translation]), hidden
 
     raw, hidden = jax.vmap(heads)(phases, codes)
@@ -155,7 +156,7 @@ def frame_points(given: Given, z: Array) -> Array:
     return jax.vmap(one)(z, given.batch.instance)
 
 
-def frame_jacobian(function: Any, z: Array) -> Array:
+def frame_jacobian(function: Callable[[Array], Array], z: Array) -> Array:
     """Jacobian (B, M, Z) of a function (B, Z) -> (B, M) each of whose rows depends on the same row alone."""
     columns = jax.lax.map(lambda e: jax.jvp(function, (z,), (jnp.broadcast_to(e, z.shape),))[1], jnp.eye(z.shape[1]))
     return jnp.moveaxis(columns, 0, -1)

@@ -16,8 +16,8 @@ from body_models import joints as jn
 from body_models import smpl
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
+from nemo_jax import camera_search, losses, model, optim, rotations
 from nemo_jax import clips as clips_lib
-from nemo_jax import losses, model, optim, rotations, starts
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets
@@ -58,7 +58,7 @@ class Lift:
 
 def begin(assets: Assets, config: FitConfig, clips: Clips) -> Lift:
     """Standing bodies at every yaw, each placed by its keypoints."""
-    frames = starts.key_frames(clips, config.lift_frames)
+    frames = camera_search.key_frames(clips, config.lift_frames)
     pose = rotations.axis_angle_to_matrix(jnp.asarray(standing_pose()))
     yaws = jnp.linspace(0.0, 2 * jnp.pi, config.lift_yaws, endpoint=False)
     shape = jnp.zeros(assets.body.num_betas)
@@ -81,7 +81,7 @@ def begin(assets: Assets, config: FitConfig, clips: Clips) -> Lift:
         depth = jnp.where(jnp.isnan(depth), jnp.median(each[:, 2]), depth)
         centre = jnp.sum(weight[..., None] * pixels, 1) / jnp.maximum(weight.sum(-1), 1e-6)[:, None]
         seen = weight.sum(-1) > 0
-        nearest = jax.vmap(lambda i: starts.nearest_known(seen.astype(jnp.float32), i[None])[0])(
+        nearest = jax.vmap(lambda i: camera_search.nearest_known(seen.astype(jnp.float32), i[None])[0])(
             jnp.arange(frames.shape[0])
         )
         ray = ((centre - principal) / focal)[nearest]

@@ -4,18 +4,27 @@ The keypoint kinds carry the published names. Confidence acts as a gate, a stric
 says so, as a factor too. Means divide by every entry, gated ones included, so that unsure frames weigh less.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 Array = jax.Array
 
 KEYPOINT_LOSSES = ("mse", "mse_robust", "rmse", "rmse_robust", "rmse_resized", "mse_robust_resized")
+# Those that are sums of squares of smooth functions of the residual.
+SQUARED_KEYPOINT_LOSSES = ("mse", "mse_robust", "mse_robust_resized")
 
 
 def robust(residual: Array, scale: float | Array) -> Array:
     """Geman-McClure s^2 r^2 / (r^2 + s^2), elementwise (paper eq. 5)."""
     square = residual**2
     return scale**2 * square / (square + scale**2)
+
+
+def robust_root(residual: Array, scale: float | Array) -> Array:
+    """The odd function whose square is `robust`, elementwise."""
+    return scale * residual / jnp.sqrt(residual**2 + scale**2)
 
 
 def keypoint_loss(kind: str, residual: Array, scale: float | Array, box_diagonal: Array) -> Array:
@@ -33,11 +42,8 @@ def keypoint_loss(kind: str, residual: Array, scale: float | Array, box_diagonal
     size = box_diagonal[..., None, None]
     if kind == "mse":
         return residual**2
-    if kind == "mse_robust":
-        return robust(residual, scale)
-    if kind == "mse_robust_resized":
-        # A residual of a tenth of the box counts as 100 pixels.
-        return robust(1000 * residual / size, scale)
+    if kind in ("mse_robust", "mse_robust_resized"):
+        return robust(_resized(kind, residual, size), scale)
     distance_square = jnp.sum(residual**2, -1, keepdims=True)
     if kind == "rmse":
         return jnp.sqrt(1e-6 + distance_square)
@@ -49,6 +55,24 @@ def keypoint_loss(kind: str, residual: Array, scale: float | Array, box_diagonal
         distance = jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, distance_square)))
         return scale**2 * distance / (distance + scale**2)
     raise ValueError(f"keypoint_loss is {kind!r}, expected one of {', '.join(KEYPOINT_LOSSES)}")
+
+
+def keypoint_root(kind: str, residual: Array, scale: float | Array, box_diagonal: Array) -> Array:
+    """What `keypoint_loss` squares, (..., K, 2), with the residual's sign: its square is that loss.
+
+    Args:
+      kind: one of `SQUARED_KEYPOINT_LOSSES`; the others as of `keypoint_loss`.
+    """
+    if kind not in SQUARED_KEYPOINT_LOSSES:
+        raise ValueError(
+            f"keypoint_loss is {kind!r}, which is no sum of squares; expected one of {', '.join(SQUARED_KEYPOINT_LOSSES)}"
+        )
+    return residual if kind == "mse" else robust_root(_resized(kind, residual, box_diagonal[..., None, None]), scale)
+
+
+def _resized(kind: str, residual: Array, size: Array) -> Array:
+    """The residual in pixels or, of `mse_robust_resized`, where a tenth of the box counts as 100 pixels."""
+    return 1000 * residual / size if kind == "mse_robust_resized" else residual
 
 
 def box_diagonal(keypoints: Array, confidence: Array, visible_only: bool) -> Array:
@@ -73,6 +97,15 @@ def gate(confidence: Array, threshold: float | Array) -> Array:
     return (confidence > threshold).astype(confidence.dtype)
 
 
+def visible(confidence: Any, frame_mask: Any, threshold: float | Array) -> Any:
+    """1 where a keypoint counts as visible, as floats (..., K): its confidence is above the threshold and its frame exists.
+
+    Args:
+      confidence: (..., K). frame_mask: (...,), 1 where the frame exists. Both may be NumPy arrays, as the result is then.
+    """
+    return gate(confidence, threshold) * frame_mask[..., None]
+
+
 def mean_per_instance(values: Array, instance: Array, num_instances: int) -> Array:
     """Mean over the instances present in a batch of the mean over each one's samples.
 
@@ -85,6 +118,12 @@ def mean_per_instance(values: Array, instance: Array, num_instances: int) -> Arr
     # Summed by broadcasting: a matrix product would drop to reduced precision on accelerators.
     totals = (member * values[:, None]).sum(0)
     return (totals / jnp.maximum(count, 1)).sum() / jnp.maximum(present.sum(), 1)
+
+
+def sample_shares(instance: Array, num_instances: int) -> Array:
+    """Weight (B,) that `mean_per_instance` gives to each sample."""
+    count = (instance[:, None] == jnp.arange(num_instances)).sum(0)
+    return 1 / (jnp.maximum(count, 1)[instance] * (count > 0).sum())
 
 
 def initial_pose_loss(body_pose: Array, target: Array, mask: Array, scale: float | Array) -> Array:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from body_models.pytree import pytree
+from nemo_jax.rotations import nearest_rotation
 
 Array = jax.Array
 
@@ -31,7 +32,18 @@ def masked_mean(values: Array, mask: Array) -> Array:
 def point_errors(predicted: Array, true: Array) -> Array:
     """Mean distance (T,) in mm of each frame's points (T, P, 3): the frames whose mean is MPJPE, or MPVPE."""
     chex.assert_equal_shape([predicted, true])
-    return MILLIMETRES * jnp.linalg.norm(predicted - true, axis=-1).mean(-1)
+    return MILLIMETRES * distances(predicted, true).mean(-1)
+
+
+def distances(predicted: Array, true: Array) -> Array:
+    """Euclidean distances (...,) between points (..., D), in the unit of the points."""
+    return jnp.linalg.norm(predicted - true, axis=-1)
+
+
+def joint_errors(predicted: Array, true: Array, mask: Array) -> Array:
+    """Mean distance (P,) in mm of each point of (T, P, 3) over the frames whose mask (T,) is 1; their mean is MPJPE."""
+    chex.assert_equal_shape([predicted, true])
+    return MILLIMETRES * jax.vmap(masked_mean, (1, None))(distances(predicted, true), mask)
 
 
 def mpjpe(predicted: Array, true: Array, mask: Array) -> Array:
@@ -92,13 +104,24 @@ def global_errors(
     The vertices (T, V, 3) of all frames find the transform; it then moves joints (T, K, 3) and vertices alike.
     """
     chex.assert_equal_shape([predicted_vertices, true_vertices])
-    weights = jnp.repeat(mask, true_vertices.shape[1])
-    source, target = predicted_vertices.reshape(-1, 3), true_vertices.reshape(-1, 3)
-    # Moments about points near the means, so that nothing cancels.
-    origins = _weighted_mean(source, weights), _weighted_mean(target, weights)
-    rotation, translation = rigid_transform(moments(source - origins[0], target - origins[1], weights), *origins)
+    rotation, translation = clip_transform(predicted_vertices, true_vertices, mask)
     joints = mpjpe(move(predicted_joints, rotation, translation), true_joints, mask)
     return joints, mpvpe(move(predicted_vertices, rotation, translation), true_vertices, mask)
+
+
+def clip_transform(source: Array, target: Array, mask: Array) -> tuple[Array, Array]:
+    """Least-squares rotation (3, 3) and translation (3,) of one whole clip onto another, without scale; `move` applies them.
+
+    Args:
+      source, target: (T, P, 3) points of every frame.
+      mask: (T,), 1 where the frame counts; what stands elsewhere may be anything finite.
+    """
+    chex.assert_equal_shape([source, target])
+    weights = jnp.repeat(mask, source.shape[1])
+    source, target = source.reshape(-1, 3), target.reshape(-1, 3)
+    # Moments about points near the means, so that nothing cancels.
+    origins = _weighted_mean(source, weights), _weighted_mean(target, weights)
+    return rigid_transform(moments(source - origins[0], target - origins[1], weights), *origins)
 
 
 def acceleration_error(predicted: Array, true: Array, mask: Array, fps: Array | float) -> Array:
@@ -146,7 +169,7 @@ def rigid_transform(sums: Moments, source_origin: Array, target_origin: Array) -
     """
     total = jnp.maximum(sums.weight, 1e-12)
     source, target = sums.source / total, sums.target / total
-    rotation, _ = _nearest_rotation(sums.product / total - jnp.outer(target, source))
+    rotation, _ = nearest_rotation(sums.product / total - jnp.outer(target, source))
     translation = target_origin + target - jnp.matmul(rotation, source_origin + source, precision="highest")
     return rotation, translation
 
@@ -160,19 +183,11 @@ def similarity_align(source: Array, target: Array, weights: Array, with_scale: b
     """Moves points (P, 3) onto others by the least-squares rotation, translation and, if asked, scale (Umeyama 1991)."""
     source_mean, target_mean = _weighted_mean(source, weights), _weighted_mean(target, weights)
     a, b = source - source_mean, target - target_mean
-    rotation, strengths = _nearest_rotation(moments(a, b, weights).product)
+    rotation, strengths = nearest_rotation(moments(a, b, weights).product)
     scale = 1.0
     if with_scale:
         scale = strengths.sum() / jnp.maximum((weights[:, None] * a**2).sum(), 1e-12)
     return scale * jnp.matmul(a, rotation.T, precision="highest") + target_mean
-
-
-def _nearest_rotation(covariance: Array) -> tuple[Array, Array]:
-    """The rotation (3, 3), never a reflection, that maximises tr(R^T covariance), and that trace's three terms (3,)."""
-    u, s, vt = jnp.linalg.svd(covariance)
-    sign = jnp.where(jnp.linalg.det(u) * jnp.linalg.det(vt) < 0, -1.0, 1.0)
-    flip = jnp.stack([jnp.ones_like(sign), jnp.ones_like(sign), sign])
-    return jnp.matmul(u * flip, vt, precision="highest"), s * flip
 
 
 def _weighted_mean(points: Array, weights: Array) -> Array:
@@ -182,7 +197,7 @@ def _weighted_mean(points: Array, weights: Array) -> Array:
 
 def reprojection_errors(predicted: Array, keypoints: Array) -> Array:
     """Distances (T, K) in pixels."""
-    return jnp.linalg.norm(predicted - keypoints, axis=-1)
+    return distances(predicted, keypoints)
 
 
 def reprojection_mean(errors: Array, seen: Array, mask: Array) -> Array:

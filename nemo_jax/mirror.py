@@ -44,5 +44,5 @@ def mirror_clips(clips: Clips, mirrored: Array) -> Clips:
         clips,
         keypoints=jnp.where(flag[:, None, None, None], flipped, clips.keypoints),
         confidence=jnp.where(flag[:, None, None], clips.confidence[:, :, jn.MIRROR_BODY_25], clips.confidence),
-        init_pose=jnp.where(flag[:, None, None, None], mirror_pose(clips.init_pose), clips.init_pose),
+        init_pose=jnp.where(flag[:, None, None, None], mirror_pose(jnp.asarray(clips.init_pose)), clips.init_pose),
     )

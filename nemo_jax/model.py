@@ -1,7 +1,7 @@
 """The model: what is learned, what is given, and the prediction of ONE frame of ONE instance."""
 
 import dataclasses
-from typing import Any
+from typing import cast
 
 import chex
 import jax
@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import joints as jn
-from body_models import skin_gap, smpl
-from body_models.pytree import pytree
+from body_models import smpl
+from body_models.kernels import vertex_gap
+from body_models.pytree import Tree, pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
 from nemo_jax import losses, mirror, rotations
@@ -33,8 +34,8 @@ class Params:
     the other hand, so that the shared motion is reflected for it; set by the start of a fit, not by gradients.
     """
 
-    field: Any
-    phase: Any
+    field: Tree
+    phase: Tree
     codes: Array
     cameras: Array
     betas: Array
@@ -56,7 +57,7 @@ class Assets:
     focal: Array
     principal: Array
     pixel_scale: Array
-    rows: skin_gap.Table | None = None
+    rows: vertex_gap.Table | None = None
 
 
 @pytree
@@ -89,17 +90,19 @@ def phase_module(config: FitConfig) -> MonotonicPhase:
 def prepare(clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) -> Assets:
     """Camera intrinsics and residual scale of the clips, gathered with body and priors."""
     clips_lib.check(clips)
+    keypoints, confidence = jnp.asarray(clips.keypoints), jnp.asarray(clips.confidence)
+    image_size = jnp.asarray(clips.image_size)
     known = jnp.where(config.focal_fixed > 0, config.focal_fixed, clips.focal_length)
-    box = losses.box_diagonal(clips.keypoints, clips.confidence, visible_only=True)
+    box = losses.box_diagonal(keypoints, confidence, visible_only=True)
     # The median over frames that show at least half of the body; a box around two joints says nothing of size.
-    seen = (clips.confidence > 0).sum(-1) >= 6
+    seen = (confidence > 0).sum(-1) >= 6
     size = jnp.nanmedian(jnp.where(seen, box, jnp.nan), axis=-1)
     size = jnp.where(jnp.isnan(size), box.max(-1), size)
     return Assets(
         body=body,
         priors=priors,
-        focal=cam.focal_lengths(known, clips.image_size, config.focal_guess),
-        principal=cam.principal_points(clips.image_size, config.principal_swapped),
+        focal=cam.focal_lengths(known, image_size, config.focal_guess),
+        principal=cam.principal_points(image_size, config.principal_swapped),
         pixel_scale=jnp.where(config.person_size > 0, config.person_size / size, 1.0),
     )
 
@@ -108,7 +111,7 @@ def with_rows(assets: Assets, config: FitConfig) -> Assets:
     """Assets with what the fused vertex term needs, if the configuration uses one."""
     if assets.priors.vposer is None or not config.fused_vertices:
         return assets
-    return dataclasses.replace(assets, rows=skin_gap.table(assets.body))
+    return dataclasses.replace(assets, rows=vertex_gap.table(assets.body))
 
 
 def init(key: Array, num_instances: int, image_size: Array, num_betas: int, config: FitConfig) -> Params:
@@ -135,19 +138,34 @@ def init(key: Array, num_instances: int, image_size: Array, num_betas: int, conf
 def warp(params: Params, config: FitConfig, instance: Array, raw_phase: Array) -> Array:
     """Phase of ONE instance (an index) at raw phases of any shape."""
     own = of_instance(params, instance).phase
-    return phase_module(config).apply({"params": own}, raw_phase)  # pyright: ignore[reportReturnType]
+    return cast(Array, phase_module(config).apply({"params": own}, raw_phase))
 
 
 def motion(params: Params, config: FitConfig, phase: Array, code: Array) -> tuple[Array, Array]:
     """The field at ONE phase () and code (C,): rotations (24, 3, 3) and translation (3,) against phase 0, code 0."""
 
-    def field(phase: Array, code: Array) -> Any:
-        return field_module(config).apply({"params": params.field}, phase, code)
+    def field(phase: Array, code: Array) -> tuple[Array, Array]:
+        return cast(tuple[Array, Array], field_module(config).apply({"params": params.field}, phase, code))
 
     rotation_6d, raw = field(phase, code)
     # The origin depends on no batched value, so that under vmap it is evaluated once.
     _, origin = field(jnp.zeros(()), jnp.zeros(config.code_size))
     return rotations.rotation_6d_to_matrix(rotation_6d), raw - origin
+
+
+def sample(params: Params, config: FitConfig, phase: Array, code: Array) -> tuple[Array, Array]:
+    """The field at any phases (...) and codes (..., C), whose leading axes broadcast against each other.
+
+    Returns:
+      Rotations (..., 24, 3, 3) of each joint against its parent, root first, and translations (..., 3) in metres. The
+      motion is that of the hand that most instances use: `mirror.mirror_motion` reflects it for the others.
+    """
+    phase, code = jnp.asarray(phase, jnp.float32), jnp.asarray(code, jnp.float32)
+    shape = jnp.broadcast_shapes(phase.shape, code.shape[:-1])
+    phases = jnp.broadcast_to(phase, shape).reshape(-1)
+    codes = jnp.broadcast_to(code, (*shape, code.shape[-1])).reshape(-1, code.shape[-1])
+    rotation, translation = jax.vmap(motion, (None, None, 0, 0))(params, config, phases, codes)
+    return rotation.reshape(*shape, *rotation.shape[1:]), translation.reshape(*shape, 3)
 
 
 def predict(
@@ -178,8 +196,8 @@ def evaluate(
 ) -> tuple[Prediction, smpl.Skeleton]:
     """`predict`, and the posed skeleton behind it, for terms that need more of the body."""
     own = of_instance(params, instance)
-    phase = phase_module(config).apply({"params": own.phase}, raw_phase)
-    rotation, translation = motion(params, config, phase, own.codes + code_noise)  # pyright: ignore[reportArgumentType]
+    phase = cast(Array, phase_module(config).apply({"params": own.phase}, raw_phase))
+    rotation, translation = motion(params, config, phase, own.codes + code_noise)
     rotation, translation = mirror.mirror_motion(rotation, translation, own.mirrored)
     return _pose(own, assets, config, instance, rotation, translation, phase)
 
@@ -221,7 +239,7 @@ def _row(table: Array, index: Array) -> Array:
 
 
 @_row.defjvp
-def _row_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+def _row_jvp(primals: tuple[Array, Array], tangents: tuple[Array, object]) -> tuple[Array, Array]:
     table, index = primals
     picked = (jnp.arange(table.shape[0]) == index).astype(table.dtype)
     return _row(table, index), jnp.matmul(picked, tangents[0], precision=jax.lax.Precision.HIGHEST)
@@ -234,7 +252,7 @@ def _pose(
     instance: Array,
     rotation: Array,
     translation: Array,
-    phase: Any,
+    phase: Array | float,
 ) -> tuple[Prediction, smpl.Skeleton]:
     """`pose_body` with the parameters `own` of the instance alone, and the posed skeleton."""
     skeleton = smpl.pose_skeleton(assets.body, rotation, own.betas)

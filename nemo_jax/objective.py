@@ -1,6 +1,6 @@
 """The loss of a batch: each term computed once from one prediction, then weighted and summed."""
 
-from typing import Any
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +87,7 @@ def keypoint_weights(
     instance, frame: int, shapes that broadcast to (...).
     """
     confidence = clips.confidence[instance, frame]
-    weight = losses.gate(confidence, config.confidence_threshold) * clips.frame_mask[instance, frame][..., None]
+    weight = losses.visible(confidence, clips.frame_mask[instance, frame], config.confidence_threshold)
     return weight * confidence if with_confidence else weight
 
 
@@ -95,14 +95,25 @@ def keypoint_term(
     prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, batch: Batch, with_confidence: bool = True
 ) -> Array:
     """Loss (B,) of each frame's reprojection: mean over 25 joints, and coordinates where the kind has two."""
+    weight, residual, box = keypoint_residuals(prediction, assets, config, clips, batch, with_confidence)
+    each = losses.keypoint_loss(config.keypoint_loss, residual, config.robust_scale, box)
+    return jnp.mean(weight[..., None] * each, (-2, -1))
+
+
+def keypoint_residuals(
+    prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, batch: Batch, with_confidence: bool = True
+) -> tuple[Array, Array, Array]:
+    """What the keypoint loss is made of: weights (B, K), residuals (B, K, 2) and diagonals (B,) of the persons' boxes.
+
+    Residuals and diagonals are pixels after each instance's `pixel_scale`; a residual of weight 0 is 0.
+    """
     at = (batch.instance, batch.frame)
     weight = keypoint_weights(clips, config, *at, with_confidence)
     scale = assets.pixel_scale[batch.instance]
     # Gated before the loss too: what stands at an undetected joint may be anything.
     residual = jnp.where(weight[..., None] > 0, prediction.keypoints_2d - clips.keypoints[at], 0.0)
     box = losses.box_diagonal(clips.keypoints[at], clips.confidence[at], config.visible_box)
-    each = losses.keypoint_loss(config.keypoint_loss, residual * scale[:, None, None], config.robust_scale, box * scale)
-    return jnp.mean(weight[..., None] * each, (-2, -1))
+    return weight, residual * scale[:, None, None], box * scale
 
 
 def init_term(
@@ -117,16 +128,45 @@ def init_term(
     """
     at = (batch.instance, batch.frame)
     weight = targets.weight[batch.instance]
+    found, target = initial_poses(rotation, targets, config, batch, pose)
     if config.init_space == "axis_angle":
-        pose = jax.vmap(model.body_pose)(rotation) if pose is None else pose
-        target = targets.pose[at][:, 1:].reshape(-1, 69)
-        return jnp.mean(
-            weight * losses.initial_pose_loss(pose.reshape(-1, 69), target, targets.mask[at], config.robust_scale)
-        )
-    chordal = 0.5 * jnp.sum((rotation - targets.rotations[at]) ** 2, (-2, -1))
+        return jnp.mean(weight * losses.initial_pose_loss(found, target, targets.mask[at], config.robust_scale))
+    chordal = 0.5 * jnp.sum((found - target) ** 2, (-2, -1))
     body = jnp.sum(chordal[:, 1:], -1) * targets.mask[at]
     total = body + chordal[:, 0] * targets.root_mask[at] if root else body
     return jnp.mean(weight * total) / 69
+
+
+def initial_poses(
+    rotation: Array, targets: Targets, config: FitConfig, batch: Batch, pose: Array | None = None
+) -> tuple[Array, Array]:
+    """What the 3D term compares: the predicted poses and the initial ones, in the space that the configuration names.
+
+    Args:
+      As of `init_term`.
+
+    Returns:
+      Two arrays (B, 69), axis-angle of joints 1 to 23, or two (B, 24, 3, 3), rotations.
+    """
+    at = (batch.instance, batch.frame)
+    if config.init_space == "axis_angle":
+        pose = jax.vmap(model.body_pose)(rotation) if pose is None else pose
+        return pose.reshape(-1, 69), targets.pose[at][:, 1:].reshape(-1, 69)
+    return rotation, targets.rotations[at]
+
+
+def term_weights(config: FitConfig) -> dict[str, Array | float]:
+    """Weight of each term of `joint_loss`."""
+    return {
+        "keypoints": 1.0,
+        "init_pose": config.weight_init,
+        "code": config.weight_code,
+        "betas": config.weight_betas,
+        "limits": config.weight_limits,
+        "gmm": config.weight_gmm,
+        "vposer": config.weight_vposer,
+        "vposer_kl": config.weight_vposer_z,
+    }
 
 
 def joint_loss(
@@ -150,34 +190,26 @@ def joint_loss(
         "init_pose": init_term(prediction.rotations, targets, config, batch, pose=pose),
         "code": jnp.mean(params.codes**2, where=rows),
         "betas": jnp.mean(params.betas**2, where=rows),
+        **prior_terms(prediction, pose, skeletons, assets),
     }
-    weights: dict[str, Array | float] = {
-        "keypoints": 1.0,
-        "init_pose": config.weight_init,
-        "code": config.weight_code,
-        "betas": config.weight_betas,
-    }
-    for name, (value, weight) in prior_terms(prediction, pose, skeletons, assets, config).items():
-        terms[name], weights[name] = value, weight
+    weights = term_weights(config)
     total = sum(weights[name] * value for name, value in terms.items())
-    return total, terms  # pyright: ignore[reportReturnType]
+    return cast(Array, total), terms
 
 
-def prior_terms(
-    prediction: Prediction, pose: Array, skeletons: smpl.Skeleton, assets: Assets, config: FitConfig
-) -> dict[str, tuple[Array, Array | float]]:
-    """Value () and weight of each prior that is there, means over the batch; `pose` (B, 23, 3) axis-angle."""
+def prior_terms(prediction: Prediction, pose: Array, skeletons: smpl.Skeleton, assets: Assets) -> dict[str, Array]:
+    """Value () of each prior that the fit uses, a mean over the batch; `pose` (B, 23, 3) axis-angle."""
     priors, terms = assets.priors, {}
     if priors.joint_limits is not None:
         limits = jax.vmap(joint_limit_loss, (None, 0))(priors.joint_limits, pose)
-        terms["limits"] = (jnp.mean(limits), config.weight_limits)
+        terms["limits"] = jnp.mean(limits)
     if priors.gmm is not None:
         surprise = jax.vmap(gmm_prior_loss, (None, 0))(priors.gmm, pose.reshape(-1, 69))
-        terms["gmm"] = (jnp.mean(surprise), config.weight_gmm)
+        terms["gmm"] = jnp.mean(surprise)
     if priors.vposer is not None:
         recon, kl = batch_terms(assets.body, priors.vposer, prediction.rotations, pose, skeletons, assets.rows)
-        terms["vposer"] = (jnp.mean(recon), config.weight_vposer)
-        terms["vposer_kl"] = (jnp.mean(kl), config.weight_vposer_z)
+        terms["vposer"] = jnp.mean(recon)
+        terms["vposer_kl"] = jnp.mean(kl)
     return terms
 
 
@@ -211,7 +243,7 @@ def warmup_loss(
 
     def rotation_of(instance: Array, raw: Array) -> Array:
         own = model.of_instance(params, instance)
-        phase: Any = model.phase_module(config).apply({"params": own.phase}, raw)
+        phase = cast(Array, model.phase_module(config).apply({"params": own.phase}, raw))
         rotation, translation = model.motion(params, config, phase, own.codes)
         return mirror.mirror_motion(rotation, translation, own.mirrored)[0]
 

@@ -1,11 +1,12 @@
 """Adam per parameter group, as optax transformations whose states can be carried from stage to stage."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.tree_util import KeyPath
 
 from body_models.pytree import pytree
 from nemo_jax.config import FitConfig
@@ -20,7 +21,7 @@ ROOT_FLOOR = 1e-32
 GROUPS = ("field", "translation", "phase", "codes", "cameras", "betas", "log_focal", "mirrored")
 
 
-def group_of(path: tuple[Any, ...]) -> str:
+def group_of(path: KeyPath) -> str:
     """Parameter group of a leaf. The translation head counts its steps apart from the rest of the field."""
     names = [str(getattr(entry, "name", getattr(entry, "key", entry))) for entry in path]
     return "translation" if names[:2] == ["field", "translation"] else names[0]
@@ -47,20 +48,18 @@ def adam(config: FitConfig, active: Collection[str]) -> optax.GradientTransforma
     return optax.partition({name: group(name) for name in GROUPS}, labels)
 
 
-def initial(params: Params, config: FitConfig) -> Any:
+def initial(params: Params, config: FitConfig) -> optax.OptState:
     """Adam state of all groups before the first step."""
-    tree: Any = params  # optax's annotations know no dataclasses
-    return adam(config, ()).init(tree)
+    return adam(config, ()).init(_tree(params))
 
 
 def update(
-    params: Params, gradient: Params, opt_state: Any, config: FitConfig, rates: Mapping[str, Array | float]
-) -> tuple[Params, Any]:
+    params: Params, gradient: Params, opt_state: optax.OptState, config: FitConfig, rates: Mapping[str, Array | float]
+) -> tuple[Params, optax.OptState]:
     """One Adam step of the groups that `rates` names, each by its own learning rate; returns parameters and state."""
-    tree: Any = (params, gradient)
-    direction, opt_state = adam(config, tuple(rates)).update(tree[1], opt_state, tree[0])
+    direction, opt_state = adam(config, tuple(rates)).update(_tree(gradient), opt_state, _tree(params))
 
-    def move(path: tuple[Any, ...], leaf: Array, step: Array) -> Array:
+    def move(path: KeyPath, leaf: Array, step: Array) -> Array:
         group = group_of(path)
         return leaf - rates[group] * step if group in rates else leaf
 
@@ -100,6 +99,13 @@ def reduced(rates: Mapping[str, Array | float], plateau: Plateau) -> dict[str, A
     return {name: jnp.maximum(rate * plateau.factor, jnp.minimum(rate, _LEAST_RATE)) for name, rate in rates.items()}
 
 
-def _hold(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+def _tree(params: Params) -> optax.Params:
+    # optax's annotations know no dataclasses.
+    return cast(optax.Params, params)
+
+
+def _hold(
+    updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+) -> tuple[optax.Updates, optax.OptState]:
     del params
     return jax.tree.map(jnp.zeros_like, updates), state

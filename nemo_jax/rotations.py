@@ -165,10 +165,16 @@ def rotation_angle(matrix: Array) -> Array:
 
 def project_to_rotation(matrix: Array) -> Array:
     """Nearest rotation (..., 3, 3) to any matrix in the Frobenius norm (orthogonal Procrustes); not for differentiation."""
-    u, _, vt = jnp.linalg.svd(matrix)
-    sign = jnp.sign(jnp.linalg.det(u @ vt))
+    return nearest_rotation(matrix)[0]
+
+
+def nearest_rotation(matrix: Array) -> tuple[Array, Array]:
+    """The rotation R (..., 3, 3), never a reflection, that maximises tr(R^T M) for matrices M (..., 3, 3), and that
+    trace's three terms (..., 3)."""
+    u, s, vt = jnp.linalg.svd(matrix)
+    sign = jnp.where(jnp.linalg.det(u) * jnp.linalg.det(vt) < 0, -1.0, 1.0)
     flip = jnp.stack([jnp.ones_like(sign), jnp.ones_like(sign), sign], -1)
-    return (u * flip[..., None, :]) @ vt
+    return jnp.matmul(u * flip[..., None, :], vt, precision="highest"), s * flip
 
 
 def _normalise(vector: Array) -> Array:

@@ -12,14 +12,14 @@ import math
 import jax
 import jax.numpy as jnp
 
-from nemo_jax import fit
-from nemo_jax.fit import FitState, Losses, Problem
+from nemo_jax import stages
+from nemo_jax.stages import FitState, Losses, Problem
 
 Array = jax.Array
 
 
 def joint_stage(problem: Problem, state: FitState, steps: int) -> tuple[FitState, Losses]:
-    """The first `steps` steps of the joint stage, equal to `fit.run_steps` of them in value.
+    """The first `steps` steps of the joint stage, equal to `stages.run_steps` of them in value.
 
     Args:
       problem: its configuration's floats may be traced; the schedule is that of its own `joint_steps`.
@@ -34,12 +34,12 @@ def joint_stage(problem: Problem, state: FitState, steps: int) -> tuple[FitState
     """
     if steps < 1:
         raise ValueError(f"the joint stage was to be unrolled for {steps} steps; expected at least 1")
-    (stage,) = (stage for stage in fit.stages(problem.config) if stage.name == "joint")
+    (stage,) = (stage for stage in stages.stages(problem.config) if stage.name == "joint")
     # Inside a scan nothing can be shared between a step and its repetition, so that no guard against it is needed.
     stage = stage._replace(step=jax.checkpoint(stage.step, prevent_cse=False))
 
     def block(state: FitState, numbers: Array) -> tuple[FitState, Losses]:
-        return fit.run_steps(problem, stage, state, numbers)
+        return stages.run_steps(problem, stage, state, numbers)
 
     block = jax.checkpoint(block, prevent_cse=False)
     size = math.isqrt(steps - 1) + 1

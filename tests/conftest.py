@@ -11,7 +11,7 @@ import pytest
 
 from body_models import joints as jn
 from body_models import loaders, smpl
-from experiments.datasets import synthetic
+from experiments.loaders import synthetic
 
 # Tests spend their time in the compiler: told to hurry, it takes a half to a quarter. Set before anything starts JAX, so
 # that this process and those that it starts compute the same bits.
@@ -77,3 +77,8 @@ def tiny_body_file(tiny_arrays, tmp_path_factory):
 def tiny_dataset(tiny_body):
     """Two synthetic pitches of 8 to 12 frames, with initial poses and ground truth."""
     return synthetic.load(tiny_body, num_instances=2, style=synthetic.StyleModel(frames_range=(8, 12)))
+
+
+def pytest_make_parametrize_id(config, val):
+    """Files in names of tests hold the time at which they were made, and workers must agree on names."""
+    return f"{len(val)}_bytes" if isinstance(val, bytes) else None

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import amass
-from experiments.datasets import neutral, neutral_file
+from experiments.data import neutral, neutral_file
+from experiments.simulation import amass
 
 DOC = Path(__file__).parents[1] / "docs" / "data.md"
 

@@ -4,15 +4,18 @@ from pathlib import Path
 import numpy as np
 
 README = Path(__file__).parents[1] / "README.md"
-TINY = "config.FitConfig(hidden=16, warmup_steps=2, camera_steps=2, joint_steps=2, batch_size=16)"
+TINY = "nemo_jax.FitConfig(hidden=16, warmup_steps=2, camera_steps=2, joint_steps=2, batch_size=16, lift_steps=2)"
 
 
-def test_the_python_of_the_readme_runs():
+def test_the_python_of_the_readme_runs(tiny_dataset):
     (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert len(block.splitlines()) <= 14
-    names = {}
-    exec(block.replace("config.FitConfig()", TINY), names)
-    assert names["settings"].joint_steps == 2, "the block no longer asks for config.FitConfig()"
+    clips = tiny_dataset.clips
+    lengths = clips.frame_mask.sum(-1).astype(int)
+    names = {"videos": [(clips.keypoints[n, :f], clips.confidence[n, :f]) for n, f in enumerate(lengths)]}
+    exec(block.replace("nemo_jax.FitConfig()", TINY), names)
+    assert names["config"].joint_steps == 2, "the block no longer asks for nemo_jax.FitConfig()"
+    assert names["config"].lift is True
     assert names["mesh"].shape == (names["body"].num_vertices, 3)
     assert np.isfinite(names["mesh"]).all()
     height = np.ptp(names["mesh"][:, 1])

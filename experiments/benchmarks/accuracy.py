@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import loaders, smpl
-from experiments import devices, resample
+from experiments.base import devices
 from experiments.benchmarks import measure, problem
-from experiments.datasets import synthetic
-from experiments.datasets.base import Dataset
-from nemo_jax import metrics, model, parallel, rotations
+from experiments.data import resample
+from experiments.data.dataset import Dataset
+from experiments.loaders import synthetic
+from nemo_jax import metrics, model, parallel, rotations, stacking
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.fit import FitResult
@@ -74,7 +75,7 @@ def main() -> None:
 def gather(config: FitConfig, pitches: Sequence[Dataset], seeds: int) -> Fits:
     """Every action from every seed, the clips as the configuration wants them."""
     used = [resample.shortest(one) if config.resample == "shortest" else one for one in pitches]
-    clips = parallel.stack_clips([jax.tree.map(jnp.asarray, one.clips) for one in used])
+    clips = stacking.stack_clips([jax.tree.map(jnp.asarray, one.clips) for one in used])
     frames = clips.frame_mask.shape[-1]
     poses = [_with_frames(one, frames) for one in used]
     keys = jnp.concatenate([jnp.stack([jax.random.key(seed)] * len(used)) for seed in range(seeds)])
@@ -137,7 +138,7 @@ def _standard_error(values: np.ndarray) -> float | None:
 
 def _arguments(case: problem.Case, fits: Fits, variant: Variant) -> tuple[Any, ...]:
     config = problem.in_precision(case, variant.precision, fused_vertices=variant.fused).config
-    return fits.keys, fits.clips, case.body, case.priors, parallel.stack_configs([config] * len(fits.keys))
+    return fits.keys, fits.clips, case.body, case.priors, stacking.stack_configs([config] * len(fits.keys))
 
 
 def _lower(case: problem.Case, fits: Fits, variant: Variant) -> Any:
@@ -175,7 +176,7 @@ def _mpjpe(
         fitted = model.predict_clips(params, assets, config, clips).rotations
         over_frames = jax.vmap(jax.vmap(joints))
         true = over_frames(rotations.axis_angle_to_matrix(pose))
-        return jax.vmap(metrics.mpjpe)(over_frames(fitted), true, clips.frame_mask)
+        return jax.vmap(metrics.mpjpe)(over_frames(fitted), true, jnp.asarray(clips.frame_mask))
 
     return jax.vmap(of_fit)(params, clips, poses)
 

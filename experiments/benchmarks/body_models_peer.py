@@ -16,7 +16,12 @@ import numpy as np
 
 def main() -> None:
     """Prints lines of progress and then one JSON object: `Timing`s as lists, or null, by kind and batch size."""
-    # The installed package, not this project.
+    # The package body-models, not this project, which is found here where it is installed too.
+    if hasattr(importlib.import_module("body_models"), "NEMO_JAX"):
+        raise SystemExit(
+            "body_models is nemo_jax's own package here; uninstall nemo_jax, install requirements-benchmarks.txt and run "
+            "the benchmark from a checkout"
+        )
     from body_models.smpl.jax import SMPL  # pyright: ignore[reportMissingImports]
 
     # Alone, without the folder above it, whose package of the same name would hide the installed one.

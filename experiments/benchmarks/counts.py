@@ -7,7 +7,7 @@ import numpy as np
 
 from body_models import joints as jn
 from experiments.benchmarks import problem
-from nemo_jax import fit, model
+from nemo_jax import model, stages
 
 _FEATURES = 9 * (jn.NUM_JOINTS - 1)
 
@@ -47,7 +47,7 @@ def of_step(stage: str, case: problem.Case) -> Count:
 
 def of_fit(case: problem.Case) -> Count:
     """All steps of ONE fit."""
-    steps = [(of_step(stage.name, case), stage.steps) for stage in fit.stages(case.config)]
+    steps = [(of_step(stage.name, case), stage.steps) for stage in stages.stages(case.config)]
     return Count(*(sum(count[part] * times for count, times in steps) for part in range(2)))
 
 

@@ -17,9 +17,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import devices
+from experiments.base import devices
 from experiments.benchmarks import measure, problem
-from nemo_jax import fit
+from nemo_jax.fit import fit
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def measure_one(case: problem.Case, repeats: int) -> dict[str, Any]:
     """Seconds to trace, to compile and to run, and what else a process can say; a CPU does not tell its peak of memory."""
     given = (jax.random.key(0), case.clips, case.body, case.priors, case.config)
     begun = time.perf_counter()
-    lowered = jax.jit(fit.fit).lower(*given)
+    lowered = jax.jit(fit).lower(*given)
     traced = time.perf_counter()
     compiled = lowered.compile(compiler_options=devices.compiler_options())
     done = time.perf_counter()

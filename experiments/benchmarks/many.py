@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments import devices
+from experiments.base import devices
 from experiments.benchmarks import counts, measure, problem, traffic
-from nemo_jax import parallel
+from nemo_jax import parallel, stacking
 
 _NAMES = ("preset", "networks", "devices", "fits")
 _TIMES = (*_NAMES, "seconds", "s per fit", "fits per hour", "efficiency", "GB a device", "compile s")
@@ -63,7 +63,7 @@ def arguments(case: problem.Case, fits: int) -> tuple[Any, ...]:
     """What `parallel.fit_many` takes: `fits` times the case with keys of their own."""
     keys = jax.random.split(jax.random.key(0), fits)
     clips = jax.tree.map(lambda x: jnp.broadcast_to(x, (fits, *x.shape)), case.clips)
-    return keys, clips, case.body, case.priors, parallel.stack_configs([case.config] * fits)
+    return keys, clips, case.body, case.priors, stacking.stack_configs([case.config] * fits)
 
 
 def lower(given: tuple[Any, ...], used: Sequence[Any]) -> Any:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
-from experiments import devices
+from experiments.base import devices
 from experiments.benchmarks import counts, timing
 
 Array = jax.Array

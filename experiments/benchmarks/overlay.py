@@ -20,9 +20,9 @@ from rich.table import Table
 from scipy.spatial.transform import Rotation
 
 from body_models import loaders
-from experiments.render import mp4
-from experiments.render.rasterizer import Camera
-from experiments.render.shading import Mesh, draw
+from experiments.show.render import mp4
+from experiments.show.render.rasterizer import Projection
+from experiments.show.render.shading import Mesh, draw
 
 _FRAMES = 40
 # What, width, height, share of the picture's height that the body takes, bodies.
@@ -52,7 +52,7 @@ def frames_per_second(width: int, height: int, share: float, bodies: int, film: 
     template = arrays["v_template"] - arrays["v_template"].mean(0)
     distance = 4.0
     focal = share * height * distance / np.ptp(template[:, 1])
-    camera = Camera(
+    camera = Projection(
         np.diag([1.0, -1, -1]), np.array([0, 0, distance]), focal, np.array([width, height]) / 2, (width, height)
     )
     picture = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)

@@ -15,10 +15,11 @@ import numpy as np
 from body_models import joints as jn
 from body_models import loaders, smpl
 from experiments import configs
-from experiments.datasets import synthetic
-from nemo_jax import fit, rotations
+from experiments.loaders import synthetic
+from nemo_jax import rotations
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
+from nemo_jax.fit import for_clips
 from nemo_jax.priors import Priors, gmm, published_limits, vposer
 
 INSTANCES, FRAMES = 8, 100
@@ -101,7 +102,7 @@ def published_priors() -> Priors:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One thing to fit: the arguments of `fit.fit` but for the key."""
+    """One thing to fit: the arguments of `fit` but for the key."""
 
     name: str
     clips: Clips
@@ -113,7 +114,7 @@ class Case:
 @functools.cache
 def case(preset: str) -> Case:
     """A preset on the clips: `default` with the free priors, the others with the published ones."""
-    config = fit.for_clips(configs.get(preset), clips())
+    config = for_clips(configs.get(preset), clips())
     if config.prior_set == "open":
         return Case(preset, clips(), body(), Priors(joint_limits=published_limits()), config)
     top = config.head_keypoint == "top_of_head"
@@ -123,5 +124,5 @@ def case(preset: str) -> Case:
 
 def in_precision(given: Case, precision: str, **changes: Any) -> Case:
     """The case with its networks in another precision, and other changes of the configuration."""
-    config = dataclasses.replace(given.config, matmul_precision=precision, **changes)  # pyright: ignore[reportArgumentType]
+    config = dataclasses.replace(given.config, matmul_precision=precision, **changes)
     return dataclasses.replace(given, config=config)

@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.stages --output=stages.json
     python -m experiments.benchmarks.stages --presets=default --fits=1 --precision=float32 --stages=joint
 
-A step is timed as the fit runs it, inside a scan of `--steps` steps, and divided by their number and that of the fits: one
-fit as `nemo_jax.fit` runs it, several as `nemo_jax.parallel` does.
+A step is timed as `run.py` runs it (`nemo_jax.parallel.functions`), inside a scan of `--steps` steps, and divided by their
+number and that of the fits.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from experiments import devices
+from experiments.base import devices
 from experiments.benchmarks import counts, measure, problem, traffic
-from nemo_jax import fit, parallel
+from nemo_jax import parallel, stacking, stages
 
 STAGES = ("lift", "warmup", "camera", "joint")
 _NAMES = ("preset", "networks", "stage", "fits")
@@ -46,13 +46,12 @@ def main() -> None:
 
 
 class Timed(NamedTuple):
-    """What a row is measured on: a stage of `fits` fits of a case, ready to step by the `run_steps` of a module."""
+    """What a row is measured on: a stage of `fits` fits of a case, ready to step."""
 
-    functions: Any
     case: problem.Case
     fits: int
-    stage: fit.Stage
-    given: fit.Problem
+    stage: stages.Stage
+    given: stages.Problem
     carry: Any
 
 
@@ -73,12 +72,7 @@ def table(
         for ready in prepare(problem.in_precision(case, precision), count, names)
     ]
     index = jnp.arange(steps, dtype=jnp.int32)
-    programs = measure.compile_all(
-        jax.jit(one.functions.run_steps, static_argnums=1, donate_argnums=2).lower(
-            one.given, one.stage, one.carry, index
-        )
-        for one in todo
-    )
+    programs = measure.compile_all(_functions().steps(one.stage).lower(one.given, one.carry, index) for one in todo)
     rows = []
     for one, (compiled, _) in zip(todo, programs, strict=True):
         rows.append(time_stage(one, compiled, index, ceilings))
@@ -90,16 +84,18 @@ def table(
 
 def prepare(case: problem.Case, fits: int, names: Sequence[str]) -> list[Timed]:
     """The named stages as they begin. Each from the fit's start: a step takes its time whatever the numbers in it."""
-    wanted = [stage for stage in fit.stages(case.config) if stage.name in names]
-    key = jax.random.key(0)
-    if fits == 1:
-        given, state = jax.jit(fit.start)(key, case.clips, case.body, case.priors, case.config)
-        return [Timed(fit, case, 1, stage, given, jax.jit(stage.begin)(given, state)) for stage in wanted]
+    functions = _functions()
+    wanted = [stage for stage in stages.stages(case.config) if stage.name in names]
+    keys = jax.random.split(jax.random.key(0), fits)
     clips = jax.tree.map(lambda x: jnp.broadcast_to(x, (fits, *x.shape)), case.clips)
-    configs = parallel.stack_configs([case.config] * fits)
-    given, state = jax.jit(parallel.start)(jax.random.split(key, fits), clips, case.body, case.priors, configs)
-    begin = jax.jit(parallel.begin, static_argnums=0)
-    return [Timed(parallel, case, fits, stage, given, begin(stage, given, state)) for stage in wanted]
+    configs = stacking.stack_configs([case.config] * fits)
+    given, state = functions.start(keys, clips, case.body, case.priors, configs)
+    return [Timed(case, fits, stage, given, functions.begin(stage)(given, state)) for stage in wanted]
+
+
+def _functions() -> parallel.Functions:
+    """Of fits on the first device."""
+    return parallel.functions(tuple(jax.local_devices()[:1]))
 
 
 def time_stage(one: Timed, compiled: Any, index: jax.Array, ceilings: dict[str, float]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import joints as jn
-from body_models import skin_gap, smpl
-from experiments import devices
+from body_models import smpl
+from body_models.kernels import vertex_gap
+from experiments.base import devices
 from experiments.benchmarks import measure, problem
 
 # Leaves of a skeleton that the term's gradient reaches.
@@ -34,7 +35,7 @@ def row(batch: int) -> dict[str, Any]:
     """Milliseconds of both paths on `batch` pairs, and relative errors in norm."""
     body = problem.body()
     own, target = pairs(body, batch)
-    table = jax.jit(skin_gap.table)(body)
+    table = jax.jit(vertex_gap.table)(body)
 
     def total(skeleton: smpl.Skeleton, path: Any) -> tuple[jax.Array, jax.Array]:
         values = path(skeleton)
@@ -44,8 +45,8 @@ def row(batch: int) -> dict[str, Any]:
         function = jax.jit(lambda s, t, b, r: jax.grad(total, has_aux=True)(s, lambda x: path(b, r, x, t)))
         return function.lower(own, target, body, table).compile(compiler_options=devices.compiler_options())
 
-    plain = compiled(lambda b, _, s, t: jax.vmap(skin_gap.plain_gap, (None, 0, 0))(b, s, t))
-    fused = compiled(skin_gap.fused_gap)
+    plain = compiled(lambda b, _, s, t: jax.vmap(vertex_gap.plain_gap, (None, 0, 0))(b, s, t))
+    fused = compiled(vertex_gap.fused_gap)
     given = (own, target, body, table)
     times = [1e3 * measure.jax_seconds(lambda f=f: f(*given), repeats=5).median for f in (fused, plain)]
     (gradient, values), (exact, expected) = fused(*given), plain(*given)

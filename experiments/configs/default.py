@@ -1,4 +1,4 @@
-"""Fits any action on any device, with what is right where the published code has a quirk.
+"""The preset `default`.
 
 Command:
   python run.py --action=baseball_pitch
@@ -7,6 +7,8 @@ Expected time: 56 s there, 18 of them compiling and 19 fitting.
 """
 
 from nemo_jax.config import FitConfig
+
+SUMMARY = "Fits any action on any device, with what is right where the published code has a quirk."
 
 
 def default() -> FitConfig:

@@ -1,4 +1,4 @@
-"""The published method, version 3: terms for codes and initial poses; the run on custom videos.
+"""The preset `paper_v3`.
 
 Command:
   python run.py --action=baseball_pitch --preset=paper_v3 --body_model=SMPL_NEUTRAL.pkl --vposer=V02_05 --gmm=gmm_08.pkl
@@ -9,8 +9,10 @@ Expected time: one joint step poses two full meshes of every frame of a batch; s
 
 import dataclasses
 
-from experiments.published import PUBLISHED
+from experiments.configs._published import PUBLISHED
 from nemo_jax.config import FitConfig
+
+SUMMARY = "The published method, version 3: terms for codes and initial poses; the run on custom videos."
 
 
 def paper_v3() -> FitConfig:

@@ -16,8 +16,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
-from experiments import amass
-from experiments.export.clip import Clip
+from experiments.export.animation import Animation
+from experiments.simulation import amass
 
 LEAST_FPS = 30
 NUM_JOINTS, NUM_BETAS = 52, 16  # SMPL-H: 22 of the body, 15 of each hand
@@ -28,12 +28,12 @@ def default_fps(fps: float) -> float:
     return float(LEAST_FPS * max(1, math.ceil(fps / LEAST_FPS - 1e-6)))
 
 
-def has_smpl_shape(clip: Clip) -> bool:
+def has_smpl_shape(clip: Animation) -> bool:
     """Whether the clip's shape coefficients are SMPL's."""
     return clip.body.num_vertices == jn.SMPL_NUM_VERTICES
 
 
-def writable(clip: Clip, ground: bool) -> Clip:
+def writable(clip: Animation, ground: bool) -> Animation:
     """The clip as this format can say it: what shapes another body means nothing to SMPL, so its mean person walks there."""
     if has_smpl_shape(clip):
         return clip
@@ -41,7 +41,7 @@ def writable(clip: Clip, ground: bool) -> Clip:
     return mean.grounded() if ground else mean
 
 
-def write(clip: Clip, path: Path, up: str) -> None:
+def write(clip: Animation, path: Path, up: str) -> None:
     """Writes one clip, `writable` by then. Hands are flat: the two hand joints of SMPL's 24 have no counterpart.
 
     Args:

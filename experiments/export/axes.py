@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments import amass
+from experiments.simulation import amass
 
 
 def turned(points: np.ndarray, up: str) -> np.ndarray:

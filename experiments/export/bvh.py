@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from body_models import joints as jn
-from experiments import amass
-from experiments.export.clip import Clip
+from experiments.export.animation import Animation
+from experiments.simulation import amass
 
 Array = np.ndarray
 CM = 100
@@ -20,7 +20,7 @@ _ROTATION = "Zrotation Xrotation Yrotation"
 _ROOT = f"CHANNELS 6 Xposition Yposition Zposition {_ROTATION}"
 
 
-def write(clip: Clip, path: Path, up: str) -> None:
+def write(clip: Animation, path: Path, up: str) -> None:
     """Writes one clip; with `up` z the whole skeleton, rest pose included, is turned to stand along z."""
     rotations, rest, root, ends = clip.rotations.astype(float), clip.rest_joints, clip.joints[:, 0], _ends(clip)
     if up == "z":
@@ -82,7 +82,7 @@ def _offset(offset: Array) -> str:
     return "OFFSET " + " ".join(f"{CM * value:.6f}" for value in offset)
 
 
-def _ends(clip: Clip) -> dict[int, Array]:
+def _ends(clip: Animation) -> dict[int, Array]:
     """Where the bones without a child end, against their joint (3,), metres: toes, middle fingers, top of the head."""
     body = clip.body
     anchors = np.asarray(body.landmarks.template, float) + np.asarray(body.landmarks.shapedirs, float) @ clip.betas

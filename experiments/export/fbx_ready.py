@@ -14,7 +14,7 @@ import numpy as np
 from body_models import joints as jn
 from experiments.export import glb
 from experiments.export import rig as rig_lib
-from experiments.export.clip import Clip
+from experiments.export.animation import Animation
 from experiments.export.rig import Rig
 
 ROOT = "root"
@@ -41,7 +41,7 @@ _SIDE = {
 }
 
 
-def write(clip: Clip, path: Path) -> None:
+def write(clip: Animation, path: Path) -> None:
     """Writes one clip."""
     path.write_bytes(glb.encode(prepared(rig_lib.of_clip(clip), clip.fps), clip))
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import files
-from experiments.errors import UserError
-from experiments.export import amass_npz, bvh, clip, fbx_ready, glb, rig, table, trc
-from experiments.export.clip import Clip
-from experiments.saved import Saved
+from experiments.base import files
+from experiments.base.errors import UserError
+from experiments.export import amass_npz, animation, bvh, fbx_ready, glb, rig, table, trc
+from experiments.export.animation import Animation
+from experiments.results.reading import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Format:
     """suffix: of its files. write(clip, path, up). up: taken when none is asked for. fixed_up: no other can be."""
 
     suffix: str
-    write: Callable[[Clip, Path, str], None]
+    write: Callable[[Animation, Path, str], None]
     up: str = "y"
     fixed_up: bool = False
 
@@ -38,7 +38,7 @@ FORMATS = {
 
 
 def export(
-    saved: Saved,
+    saved: Run,
     folder: Path,
     formats: Sequence[str] = tuple(FORMATS),
     instances: Sequence[str] | None = None,
@@ -67,7 +67,7 @@ def export(
     """
     check(formats, fps, up)
     chosen = _instances(saved, instances)
-    sampled = functools.cache(lambda instance, rate: clip.sample(saved, instance, rate, ground))
+    sampled = functools.cache(lambda instance, rate: animation.sample(saved, instance, rate, ground))
     paths = []
     for name in formats:
         form, written = FORMATS[name], []
@@ -112,7 +112,7 @@ def check(formats: Iterable[str], fps: float | None, up: str | None) -> None:
             )
 
 
-def _instances(saved: Saved, names: Sequence[str] | None) -> list[int]:
+def _instances(saved: Run, names: Sequence[str] | None) -> list[int]:
     known = saved.dataset.names
     for name in names or ():
         if name not in known:
@@ -122,7 +122,7 @@ def _instances(saved: Saved, names: Sequence[str] | None) -> list[int]:
     return [n for n, name in enumerate(known) if names is None or name in names]
 
 
-def _amass_notes(clips: Sequence[Clip]) -> list[str]:
+def _amass_notes(clips: Sequence[Animation]) -> list[str]:
     notes = []
     if not all(amass_npz.has_smpl_shape(motion) for motion in clips):
         notes.append(
@@ -136,7 +136,7 @@ def _amass_notes(clips: Sequence[Clip]) -> list[str]:
     return notes
 
 
-def _skin_notes(clips: Sequence[Clip]) -> list[str]:
+def _skin_notes(clips: Sequence[Animation]) -> list[str]:
     share = rig.dropped(np.asarray(clips[0].body.mesh.rotation_weights, float))
     if share < _NEGLIGIBLE:
         return []

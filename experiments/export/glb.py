@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from experiments.export import rig as rig_lib
-from experiments.export.clip import Clip
+from experiments.export.animation import Animation
 from experiments.export.rig import Rig
 
 Array = np.ndarray
@@ -25,12 +25,12 @@ _VERTEX_DATA, _INDICES = 34962, 34963
 _COLOUR = (0.55, 0.68, 0.78, 1.0)
 
 
-def write(clip: Clip, path: Path) -> None:
+def write(clip: Animation, path: Path) -> None:
     """Writes one clip."""
     path.write_bytes(encode(rig_lib.of_clip(clip), clip))
 
 
-def encode(rig: Rig, clip: Clip) -> bytes:
+def encode(rig: Rig, clip: Animation) -> bytes:
     """The file of a rig, with the clip's names."""
     buffer = _Buffer()
     joints = range(len(rig.names))

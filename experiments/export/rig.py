@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 
 from body_models import joints as jn
-from experiments.export.clip import Clip
+from body_models import mesh
+from experiments.export.animation import Animation
 
 Array = np.ndarray
 MAX_INFLUENCES = 4
@@ -37,7 +38,7 @@ class Rig:
     places: Array
 
 
-def of_clip(clip: Clip) -> Rig:
+def of_clip(clip: Animation) -> Rig:
     """The instance's own shape on SMPL's skeleton. At rest it stands on the ground.
 
     Pose correctives are left out, as files of this kind blend joints and nothing else.
@@ -63,8 +64,7 @@ def of_clip(clip: Clip) -> Rig:
 
 def strongest(weights: Array) -> tuple[Array, Array]:
     """The four strongest joints (V, 4) of each vertex and their weights, scaled to sum to 1, of weights (V, J)."""
-    order = np.argsort(-weights, axis=1, kind="stable")[:, :MAX_INFLUENCES]
-    kept = np.take_along_axis(weights, order, 1)
+    order, kept = mesh.strongest_joints(weights, MAX_INFLUENCES)
     # glTF wants joint 0 where nothing weighs.
     return np.where(kept > 0, order, 0), kept / kept.sum(1, keepdims=True)
 
@@ -76,10 +76,5 @@ def dropped(weights: Array) -> float:
 
 def vertex_normals(vertices: Array, faces: Array) -> Array:
     """Unit normals (V, 3), each face counting by its area; straight up where no face is."""
-    first, second, third = (vertices[faces[:, corner]] for corner in range(3))
-    area = np.cross(second - first, third - first)
-    total = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(total, faces[:, corner], area)
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return np.where(length > 0, total / np.maximum(length, 1e-30), [0.0, 1.0, 0.0])
+    normals = mesh.vertex_normals(vertices, faces)
+    return np.where((normals != 0).any(1, keepdims=True), normals, [0.0, 1.0, 0.0])

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
-from experiments import amass
+from experiments.export.animation import Animation
 from experiments.export.axes import turned
-from experiments.export.clip import Clip
+from experiments.simulation import amass
 
 Array = np.ndarray
 # A hinge, and the joints above and below it.
@@ -31,7 +31,7 @@ def columns() -> list[str]:
     return names + [f"{hinge}_flexion_deg" for hinge in HINGES]
 
 
-def write(clip: Clip, path: Path, up: str) -> None:
+def write(clip: Animation, path: Path, up: str) -> None:
     """Writes one clip.
 
     Positions are in a world with `up` y or z. Angles are rotation vectors: the root's in that world, the others' against

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.export import clip as clip_lib
+from experiments.export import animation
+from experiments.export.animation import Animation
 from experiments.export.axes import turned
-from experiments.export.clip import Clip
 
 MM = 1000
 KEYS = (
@@ -20,9 +20,9 @@ KEYS = (
 )  # fmt: skip
 
 
-def write(clip: Clip, path: Path, up: str) -> None:
+def write(clip: Animation, path: Path, up: str) -> None:
     """Writes one clip: the 24 joints, then nose, eyes, ears, toes and heels, in a world with `up` y (OpenSim's) or z."""
-    names, points = clip_lib.marker_names(), MM * turned(clip_lib.markers(clip), up)
+    names, points = animation.marker_names(), MM * turned(animation.markers(clip), up)
     rate = f"{clip.fps:.10g}"
     frames, count = points.shape[:2]
     values = (rate, rate, frames, count, "mm", rate, 1, frames)

@@ -7,7 +7,6 @@ run once; each round then unrolls the joint stage and walks back through its eve
 hyperparameters move in their logarithms.
 """
 
-import argparse
 import dataclasses
 import math
 import time
@@ -23,18 +22,24 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from body_models import loaders, smpl
-from experiments import configs, devices, holdout, saved
-from experiments.datasets import synthetic
-from experiments.datasets.base import Dataset
-from experiments.errors import UserError
+from experiments import configs
+from experiments.base import devices
+from experiments.base.errors import UserError
+from experiments.data import holdout
+from experiments.data.dataset import Dataset
+from experiments.data.visible import visible
 from experiments.gradients import inputs
-from experiments.style import CYCLE, RC
-from nemo_jax import fit, losses, model, unroll
+from experiments.loaders import synthetic
+from experiments.results import reading
+from experiments.show.style import CYCLE, RC
+from nemo_jax import losses, model, stages, unroll
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
-from nemo_jax.fit import FitState, Problem
+from nemo_jax.fit import for_clips
 from nemo_jax.model import Params
+from nemo_jax.options import option
 from nemo_jax.priors import Priors, published_limits
+from nemo_jax.stages import FitState, Problem
 
 Array = jax.Array
 Hyper = Mapping[str, Array]
@@ -51,6 +56,27 @@ TUNED = (
     "lr_betas",
 )
 _SHARE = 0.1  # of the visible detections, hidden twice
+
+
+USAGE = """\
+Tunes loss weights and learning rates by the gradient of the error on keypoints that the fit has
+not seen.
+
+  python -m experiments.gradients.hypergradients
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class HypergradientSettings(inputs.SharedSettings):
+    """Everything the command line says; each field is a flag."""
+
+    steps: int = option(200, "Steps of the joint stage, its schedule included.", least=1, most=100_000)
+    rounds: int = option(8, "Steps of the descent on the hyperparameters.", least=1, most=100_000)
+    rate: float = option(0.2, "Rate of that descent, by Adam, in logarithms.", above=0, most=10)
+    batch_size: int = option(128, "Frames of a step.", least=1, most=100_000)
+    hyper: tuple[str, ...] = option(
+        TUNED, f"Fields of FitConfig to tune, with commas between them. Not given: {', '.join(TUNED)}.", separated=True
+    )
 
 
 class Hidden(NamedTuple):
@@ -71,7 +97,7 @@ class Start(NamedTuple):
 
 def main() -> None:
     args = parse()
-    console = Console(highlight=False, soft_wrap=True)
+    console = inputs.plain_console()
     dataset, body, config = read(args)
     check(config, args.hyper)
     begun = time.perf_counter()
@@ -95,22 +121,11 @@ def main() -> None:
         inputs.save(draw(rounds, args.hyper, args.steps), args.output_dir / "hypergradients.png", console)
 
 
-def parse() -> argparse.Namespace:
-    parser = inputs.parser(__doc__)
-    parser.add_argument("--steps", type=int, default=200, help="steps of the joint stage, its schedule included")
-    parser.add_argument("--rounds", type=int, default=8, help="steps of the descent on the hyperparameters")
-    parser.add_argument("--rate", type=float, default=0.2, help="of that descent, by Adam, in logarithms")
-    parser.add_argument("--batch_size", type=int, default=128, help="frames a step")
-    parser.add_argument("--hyper", default=",".join(TUNED), help="fields of FitConfig, separated by commas")
-    args = parser.parse_args()
-    for name in ("steps", "rounds", "batch_size"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name}={getattr(args, name)} is out of range; give 1 or more")
-    args.hyper = tuple(name.strip() for name in args.hyper.split(",") if name.strip())
-    return args
+def parse() -> HypergradientSettings:
+    return inputs.parse(HypergradientSettings, USAGE)
 
 
-def read(args: argparse.Namespace) -> tuple[Dataset, smpl.SMPL, FitConfig]:
+def read(args: HypergradientSettings) -> tuple[Dataset, smpl.SMPL, FitConfig]:
     """Clips, body and the configuration that is tuned: those of a run, or the synthetic pitch and the default preset.
 
     Raises:
@@ -120,14 +135,14 @@ def read(args: argparse.Namespace) -> tuple[Dataset, smpl.SMPL, FitConfig]:
         body = loaders.load_body()
         dataset, config = synthetic.load(body, seed=args.seed), configs.get("default")
     else:
-        run = saved.load(args.results)
+        run = reading.load(args.results)
         if run.config.prior_set == "published" or run.dataset.head_point != "nose":
             raise UserError(
                 f"--results={args.results} needs licensed priors, or another head point than the nose; give a run of the "
                 "default preset on keypoints with a nose"
             )
         dataset, body, config = run.dataset, run.body, run.config
-    config = fit.for_clips(config, jax.tree.map(jnp.asarray, dataset.clips))
+    config = for_clips(config, jax.tree.map(jnp.asarray, dataset.clips))
     return dataset, body, dataclasses.replace(config, batch_size=args.batch_size)
 
 
@@ -147,7 +162,7 @@ def prepare(dataset: Dataset, body: smpl.SMPL, config: FitConfig, seed: int, ste
     left = int((np.asarray(hidden_clips.confidence) > 0).sum())
     all_seen = int((np.asarray(dataset.clips.confidence) > 0).sum())
     seen, second = holdout.hold_out(hidden_clips, min(_SHARE * all_seen / left, 0.5), seed + 1, dataset.annotated)
-    usable = np.asarray(dataset.clips.confidence) > config.confidence_threshold
+    usable = visible(dataset, float(config.confidence_threshold), derived=True)
     hidden = Hidden(
         keypoints=jnp.asarray(dataset.clips.keypoints),
         validation=jnp.asarray(first & usable, jnp.float32),
@@ -163,11 +178,11 @@ def prepare(dataset: Dataset, body: smpl.SMPL, config: FitConfig, seed: int, ste
 def before_joint(
     key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig
 ) -> tuple[Problem, FitState]:
-    """`fit.fit` up to the joint stage."""
-    problem, state = fit.start(key, clips, body, priors, config)
-    for stage in fit.stages(problem.config):
+    """`fit` up to the joint stage."""
+    problem, state = stages.start(key, clips, body, priors, config)
+    for stage in stages.stages(problem.config):
         if stage.name != "joint":
-            carry, _ = fit.run_steps(problem, stage, stage.begin(problem, state), jnp.arange(stage.steps))
+            carry, _ = stages.run_steps(problem, stage, stage.begin(problem, state), jnp.arange(stage.steps))
             state = stage.end(problem, carry)
     return problem, state
 

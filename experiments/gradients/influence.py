@@ -8,7 +8,6 @@ one for each coordinate of the joint, serve all detections. At the end the stron
 damped loss really minimised again, to compare.
 """
 
-import argparse
 import dataclasses
 import time
 
@@ -19,15 +18,35 @@ import numpy as np
 from rich.console import Console
 
 from body_models import joints as jn
-from experiments.datasets.base import Dataset
-from experiments.errors import UserError
+from experiments.base.errors import UserError
+from experiments.data.dataset import Dataset
 from experiments.gradients import influence_plot, inputs
 from experiments.gradients.inputs import Posterior
-from experiments.style import RC
+from experiments.show.style import NO_FORMULAS, RC
 from nemo_jax import laplace
 from nemo_jax.laplace import Given, Tangents
+from nemo_jax.options import option
 
 Array = jax.Array
+
+
+USAGE = """\
+Which detections pull the motion: how far one joint at one moment moves for a pixel of any
+detection of any clip.
+
+  python -m experiments.gradients.influence --joint=right_wrist --phase=0.6
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class InfluenceSettings(inputs.SharedSettings):
+    """Everything the command line says; each field is a flag."""
+
+    spread: float = option(0.1, "Prior and damping; see nemo_jax.laplace.", above=0, most=1e6)
+    instance: str | None = option(None, "Name of the clip. Not given: the first.")
+    joint: str = option("right_wrist", "Keypoint of BODY_25 whose motion is asked about.", choices=jn.BODY_25_NAMES)
+    phase: float = option(0.6, "When, in the phase of the shared motion.", least=0, most=1)
+    pixels: float = option(5.0, "Pixels by which the strongest detection is moved to compare.", above=0, most=1e4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +60,7 @@ class Target:
 
 def main() -> None:
     args = parse()
-    console = Console(highlight=False, soft_wrap=True)
+    console = inputs.plain_console()
     dataset, given = inputs.load(args.results, args.output_dir, console, args.seed)
     target = find_target(dataset, given, args.instance, args.phase, args.joint)
     begun = time.perf_counter()
@@ -56,32 +75,19 @@ def main() -> None:
     size = millimetres_per_pixel(slopes)
     report(dataset, target, size, console)
     moved, step = strongest(size), np.full(2, args.pixels / np.sqrt(2), np.float32)
-    ends = [displacement(posterior, target, given.clips.keypoints.at[moved].add(s)) for s in (step, -step)]
+    ends = [displacement(posterior, target, jnp.asarray(given.clips.keypoints).at[moved].add(s)) for s in (step, -step)]
     found, predicted = 1e3 * (ends[0][0] - ends[1][0]) / 2, 1e3 * slopes[:, *moved] @ step
     console.print(
         f"{name(dataset, moved)} moved by {args.pixels:g} px and fitted again: {args.joint} moves by {_vector(found)} mm, "
         f"predicted {_vector(predicted)} mm (camera x, y, z; gradient left {max(end[1] for end in ends):.1e})"
     )
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context({**RC, **NO_FORMULAS}):
         at = (target.instance, target.frame, target.keypoint)
         inputs.save(influence_plot.draw(dataset, given, at, size), args.output_dir / "influence.png", console)
 
 
-def parse() -> argparse.Namespace:
-    parser = inputs.parser(__doc__, spread=0.1)
-    parser.add_argument("--instance", help="name of the clip; not given: the first")
-    parser.add_argument("--joint", default="right_wrist", help="keypoint of BODY_25 whose motion is asked about")
-    parser.add_argument("--phase", type=float, default=0.6, help="when, in the phase of the shared motion")
-    parser.add_argument(
-        "--pixels", type=float, default=5.0, help="by which the strongest detection is moved to compare"
-    )
-    args = parser.parse_args()
-    if args.joint not in jn.BODY_25_NAMES:
-        raise UserError(f"--joint={args.joint} is not one of {', '.join(jn.BODY_25_NAMES)}")
-    if not 0 <= args.phase <= 1:
-        raise UserError(f"--phase={args.phase} is out of range; give a number from 0 to 1")
-    inputs.check(args)
-    return args
+def parse() -> InfluenceSettings:
+    return inputs.parse(InfluenceSettings, USAGE)
 
 
 def find_target(dataset: Dataset, given: Given, instance: str | None, phase: float, joint: str) -> Target:

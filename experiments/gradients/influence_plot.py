@@ -9,9 +9,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from body_models import joints as jn
-from experiments.datasets.base import Dataset
+from experiments.data.dataset import Dataset
 from experiments.gradients import inputs
-from experiments.style import RIGHT, SHADE
+from experiments.show.style import RIGHT, SHADE
 from nemo_jax import model
 from nemo_jax.laplace import Given
 

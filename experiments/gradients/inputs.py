@@ -1,36 +1,43 @@
 """What the examples start from: a finished run, or a fit of the synthetic pitch, as arrays; and how they report."""
 
-import argparse
 import dataclasses
 import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+from absl import flags as absl_flags
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from body_models import joints as jn
-from experiments import devices, figures, runner, saved
-from experiments.datasets import synthetic
-from experiments.datasets.base import Dataset, DatasetError
-from experiments.errors import UserError
-from experiments.presentation import PARTS
-from experiments.settings import Settings
+from experiments.base import devices, flags, shared_options, stopping
+from experiments.base.errors import UserError
+from experiments.data.dataset import Dataset, DatasetError
+from experiments.fitting import inputs as fit_inputs
+from experiments.fitting.run import run as run_fits
+from experiments.fitting.settings import Settings
+from experiments.loaders import synthetic
+from experiments.results import reading
+from experiments.show.figures import run_pictures
+from experiments.show.presentation import PARTS, write_all
 from nemo_jax import clips as clips_lib
-from nemo_jax import fit, laplace, model, residuals
+from nemo_jax import laplace, losses, model, residuals, stages
 from nemo_jax.clips import Clips
 from nemo_jax.laplace import Given, Tangents
 from nemo_jax.objective import Batch
+from nemo_jax.options import option
 from nemo_jax.priors import Priors, published_limits
 
 Array = jax.Array
+T = TypeVar("T")
 OUTPUT = Path("results/gradients")
 
 
@@ -91,6 +98,12 @@ def from_mid_hip(keypoints: Array) -> Array:
     return keypoints - keypoints[..., middle : middle + 1, :]
 
 
+def visible(given: Given) -> np.ndarray:
+    """Which keypoints (N, T, K) the fit used."""
+    clips = given.clips
+    return np.asarray(losses.visible(clips.confidence, clips.frame_mask, given.config.confidence_threshold)) > 0
+
+
 def phases(given: Given) -> np.ndarray:
     """Fitted phase (N, T) of every frame."""
     return np.asarray(_phases(given))
@@ -103,29 +116,28 @@ def _phases(given: Given) -> Array:
     return warp(given.params, given.config, jnp.arange(given.clips.num_instances), raw)
 
 
-def parser(description: str | None, spread: float = 1.0) -> argparse.ArgumentParser:
-    """The flags that all examples share; spread: the default of its flag."""
-    made = argparse.ArgumentParser(
-        description=(description or "").split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+@dataclasses.dataclass(frozen=True)
+class SharedSettings:
+    """The flags that all examples have."""
+
+    results: str | None = shared_options.path(None, "Output folder of a finished run. Not given: the synthetic pitch.")
+    output_dir: Path = shared_options.path(OUTPUT, "Folder of the pictures.")
+    spread: float = option(1.0, "Prior and damping; see nemo_jax.laplace.", above=0, most=1e6)
+    directions: int = option(
+        24, "Directions of the features that the heads see; see nemo_jax.laplace.", least=1, most=4096
     )
-    made.add_argument("--results", help="output folder of a finished run; not given: the synthetic pitch")
-    made.add_argument("--output_dir", type=Path, default=OUTPUT, help="folder of the pictures")
-    made.add_argument("--spread", type=float, default=spread, help="prior and damping, see nemo_jax.laplace")
-    made.add_argument("--directions", type=int, default=24, help="of the features that the heads see, see the same")
-    made.add_argument("--seed", type=int, default=0, help="of everything random")
-    return made
+    seed: int = shared_options.seed("Seed of everything random.")
 
 
-def check(args: argparse.Namespace) -> None:
-    """Raises UserError: a shared flag has a value that no posterior could use."""
-    if not 0 < args.spread < float("inf"):
-        raise UserError(f"--spread={args.spread} is out of range; give a number above 0")
-    if args.directions < 1:
-        raise UserError(f"--directions={args.directions} is out of range; give 1 or more")
+def parse(settings: type[T], usage: str) -> T:
+    """Settings of this program's command line; see `flags.read`."""
+    return flags.read(settings, usage, sys.argv, absl_flags.FlagValues()).settings
 
 
 def command(main: Callable[[], None]) -> None:
-    """Runs an example; what a user can mend becomes one sentence and exit code 2."""
+    """Runs an example; what a user can mend becomes one sentence and exit code 2, Ctrl-C one and 130."""
+    stopping.end_on_signals()
+    stopping.say(stopping.STARTS_OVER)
     try:
         devices.choose("auto")
         devices.keep_compiled()
@@ -133,6 +145,11 @@ def command(main: Callable[[], None]) -> None:
     except (UserError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def plain_console() -> Console:
+    """Standard output. Names of clips and folders come from files: brackets in them are no markup."""
+    return Console(highlight=False, soft_wrap=True, markup=False)
 
 
 def load(results: str | None, output: Path, console: Console, seed: int = 0) -> tuple[Dataset, Given]:
@@ -149,13 +166,13 @@ def load(results: str | None, output: Path, console: Console, seed: int = 0) -> 
             settings = Settings(action=synthetic.ACTION, output_dir=str(folder), seed=seed)
             # Its numbers are wanted, not its pictures.
             settings = dataclasses.replace(settings, **dict.fromkeys(PARTS, False))
-            runner.run(settings, console)
+            run_fits(settings, write_all, console)
     else:
         folder = Path(results)
-    return from_run(saved.load(folder))
+    return from_run(reading.load(folder))
 
 
-def from_run(run: saved.Saved) -> tuple[Dataset, Given]:
+def from_run(run: reading.Run) -> tuple[Dataset, Given]:
     """A run as read back.
 
     Raises:
@@ -169,11 +186,11 @@ def from_run(run: saved.Saved) -> tuple[Dataset, Given]:
     head = run.dataset.head_point
     body = run.body
     if head != "nose":
-        body = runner.body_with(head, run.settings.get("body_model"))
+        body = fit_inputs.body_with(head, run.settings.get("body_model"))
     clips = jax.tree.map(jnp.asarray, run.dataset.clips)
     key = jax.random.key(int(run.settings.get("seed", 0)))
-    problem, state = jax.jit(fit.start)(key, clips, body, Priors(joint_limits=published_limits()), run.config)
-    for stage in fit.stages(run.config):
+    problem, state = jax.jit(stages.start)(key, clips, body, Priors(joint_limits=published_limits()), run.config)
+    for stage in stages.stages(run.config):
         # Where poses were lifted the fit was held to them; they are not in the folder.
         if stage.name == "lift":
             state = jax.jit(functools.partial(_whole, stage))(problem, state)
@@ -193,22 +210,22 @@ def from_run(run: saved.Saved) -> tuple[Dataset, Given]:
     return run.dataset, made
 
 
-def _whole(stage: fit.Stage, problem: fit.Problem, state: fit.FitState) -> fit.FitState:
-    carry, _ = fit.run_steps(problem, stage, stage.begin(problem, state), jnp.arange(stage.steps))
+def _whole(stage: stages.Stage, problem: stages.Problem, state: stages.FitState) -> stages.FitState:
+    carry, _ = stages.run_steps(problem, stage, stage.begin(problem, state), jnp.arange(stage.steps))
     return stage.end(problem, carry)
 
 
 def save(figure: Figure, path: Path, console: Console) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figures.save(figure, path)
+    run_pictures.save(figure, path)
     console.print(f"Picture: {path}")
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
-    """A table of numbers; floats with four digits."""
-    made = Table(title=title, title_justify="left")
+    """A table of numbers; floats with four digits. Text is shown as it is, brackets included."""
+    made = Table(title=Text(title, "table.title"), title_justify="left")
     for column in columns:
         made.add_column(column, justify="right" if column != columns[0] else "left")
     for row in rows:
-        made.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+        made.add_row(*(f"{value:.4g}" if isinstance(value, float) else Text(str(value)) for value in row))
     return made

@@ -7,7 +7,7 @@ Draws deviations of the field's heads and of every camera, shape and code from t
 the middle of the hips, split into the part along the joint's ray and the parts across.
 """
 
-import argparse
+import dataclasses
 import time
 from typing import NamedTuple
 
@@ -19,16 +19,38 @@ import scipy.linalg
 from rich.console import Console
 
 from body_models import joints as jn
-from experiments.datasets.base import Dataset
-from experiments.errors import UserError
+from experiments.data.dataset import Dataset
 from experiments.gradients import inputs, uncertainty_plot
 from experiments.gradients.inputs import Posterior
-from experiments.style import RC
+from experiments.show.style import NO_FORMULAS, RC
 from nemo_jax import laplace
 from nemo_jax.laplace import Given, Tangents
+from nemo_jax.options import option
 
 Array = jax.Array
 SHOWN = ("right_wrist", "left_knee")
+
+
+USAGE = """\
+How sure a fit is of every joint at every phase: bands, and, where the truth is known, how often
+it lies in them.
+
+  python -m experiments.gradients.uncertainty
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class UncertaintySettings(inputs.SharedSettings):
+    """Everything the command line says; each field is a flag."""
+
+    samples: int = option(200, "Draws from the posterior.", least=2, most=100_000)
+    joints: tuple[str, ...] = option(
+        SHOWN,
+        f"Keypoints of BODY_25 to draw, with commas between them. Not given: {','.join(SHOWN)}.",
+        choices=jn.BODY_25_NAMES,
+        separated=True,
+        check=lambda names: None if names else "names none; give keypoints of BODY_25 such as right_wrist",
+    )
 
 
 class Uncertainty(NamedTuple):
@@ -53,7 +75,7 @@ class Calibration(NamedTuple):
 
 def main() -> None:
     args = parse()
-    console = Console(highlight=False, soft_wrap=True)
+    console = inputs.plain_console()
     dataset, given = inputs.load(args.results, args.output_dir, console, args.seed)
     begun = time.perf_counter()
     posterior = inputs.posterior(given, args.spread, args.directions)
@@ -71,26 +93,13 @@ def main() -> None:
         console.print("There is no ground truth to calibrate the bands by: they are drawn with scale 1")
     else:
         scale = report_calibration(errors, found.deviation, exists, console)
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context({**RC, **NO_FORMULAS}):
         picture = uncertainty_plot.draw(dataset, given, found, errors, scale, args.joints)
         inputs.save(picture, args.output_dir / "uncertainty.png", console)
 
 
-def parse() -> argparse.Namespace:
-    parser = inputs.parser(__doc__)
-    parser.add_argument("--samples", type=int, default=200, help="draws from the posterior")
-    parser.add_argument("--joints", default=",".join(SHOWN), help="keypoints of BODY_25 to draw, separated by commas")
-    args = parser.parse_args()
-    args.joints = tuple(name.strip() for name in args.joints.split(",") if name.strip())
-    for joint in args.joints:
-        if joint not in jn.BODY_25_NAMES:
-            raise UserError(f"--joints={joint} is not one of {', '.join(jn.BODY_25_NAMES)}")
-    if not args.joints:
-        raise UserError("--joints= names none; give keypoints of BODY_25 such as right_wrist")
-    if args.samples < 2:
-        raise UserError(f"--samples={args.samples} is out of range; give 2 or more")
-    inputs.check(args)
-    return args
+def parse() -> UncertaintySettings:
+    return inputs.parse(UncertaintySettings, USAGE)
 
 
 def uncertainty(posterior: Posterior, seed: int, samples: int) -> Uncertainty:
@@ -171,7 +180,7 @@ def calibrate(errors: np.ndarray, deviation: np.ndarray, mask: np.ndarray, scale
 
 def report(given: Given, deviation: np.ndarray, exists: np.ndarray, console: Console) -> None:
     """Prints standard deviations by joint, along and across the ray, and those of detected and lost joints."""
-    usable = np.asarray(given.clips.confidence) > float(given.config.confidence_threshold)
+    usable = inputs.visible(given)
     mm = 1e3 * deviation
     across, along = np.sqrt((mm[..., :2] ** 2).mean(-1)), mm[..., 2]
     rows = []

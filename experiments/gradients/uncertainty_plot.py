@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from body_models import joints as jn
-from experiments.datasets.base import Dataset
+from experiments.data.dataset import Dataset
 from experiments.gradients import inputs
-from experiments.style import CYCLE, TRUTH
+from experiments.show.style import CYCLE, TRUTH
 from nemo_jax.laplace import Given
 
 _AXES = ("to the right, m", "downwards, m", "away from the camera, m")
@@ -31,7 +31,7 @@ def draw(
     rows = [(clip, joint) for joint in joints for clip in clips]
     figure = Figure(figsize=(13, 2.5 * len(rows) + 0.6), dpi=100, layout="constrained")
     grid = figure.subplots(len(rows), 3, squeeze=False, sharex=True)
-    usable = np.asarray(given.clips.confidence) > float(given.config.confidence_threshold)
+    usable = inputs.visible(given)
     for cells, (clip, joint) in zip(grid, rows, strict=True):
         k = jn.BODY_25_NAMES.index(joint)
         seen = exists[clip]

@@ -3,6 +3,6 @@
 from experiments.poses.formats import read
 from experiments.poses.initial import apply
 from experiments.poses.match import lay
-from experiments.poses.track import Track
+from experiments.poses.track import PoseTrack
 
-__all__ = ["Track", "apply", "lay", "read"]
+__all__ = ["PoseTrack", "apply", "lay", "read"]

@@ -1,4 +1,4 @@
-"""The dictionaries that methods of human mesh recovery write, recognised by their keys, as `Track`s.
+"""The dictionaries that methods of human mesh recovery write, recognised by their keys, as `PoseTrack`s.
 
 How each one's root relates to the camera. All of them predict SMPL's `global_orient` for a camera that looks along +z
 with x right and y down, which is how their meshes are projected into the image, so it is taken as it is.
@@ -25,10 +25,10 @@ import numpy as np
 
 from body_models import joints as jn
 from body_models.wording import listed
-from experiments.datasets.base import DatasetError
+from experiments.data.dataset import DatasetError
 from experiments.poses import generic, pickles
 from experiments.poses.pose_arrays import as_array, axis_angle, checked, described, joined
-from experiments.poses.track import Track
+from experiments.poses.track import PoseTrack
 
 Array = np.ndarray
 
@@ -49,7 +49,7 @@ _MOST_PEOPLE = 2000
 _EXPECTED = "the output of VIBE, PARE, 4D-Humans, WHAM, GVHMR or TRAM, or an npz with poses (docs/data.md)"
 
 
-def read(path: str | os.PathLike) -> list[Track]:
+def read(path: str | os.PathLike) -> list[PoseTrack]:
     """Everybody in a method's output.
 
     Args:
@@ -86,7 +86,7 @@ def _files(path: Path) -> list[Path]:
     return outputs[0]
 
 
-def _read_file(file: Path) -> list[Track]:
+def _read_file(file: Path) -> list[PoseTrack]:
     try:
         contents = pickles.load(file)
     except pickles.OtherFormatError as error:
@@ -99,7 +99,7 @@ def _read_file(file: Path) -> list[Track]:
         raise DatasetError(f"{file}: {error}") from error
 
 
-def tracks_of(contents: object, camera: tuple[float, float, float] | None = None) -> list[Track]:
+def tracks_of(contents: object, camera: tuple[float, float, float] | None = None) -> list[PoseTrack]:
     """The people in what a method's file holds, unchecked (see `checked`).
 
     Args:
@@ -187,7 +187,7 @@ def _stacked(values: Sequence[Any], name: str) -> Array:
     return np.stack(arrays)
 
 
-def _person(name: str, person: Any) -> Track:
+def _person(name: str, person: Any) -> PoseTrack:
     """One entry of VIBE's, PARE's or WHAM's file: {person id: {...}}.
 
     pose (M, 72) or (M, 24, 3, 3), betas (M, 10), frame_ids (M,); VIBE and PARE: bboxes (M, 4), centre and size, and the
@@ -199,13 +199,13 @@ def _person(name: str, person: Any) -> Track:
     betas = person.get("betas", person.get("pred_shape"))
     if library:
         pose = joined(person["poses_root_cam"], _entry(person, "poses_body", name), ("poses_root_cam", "poses_body"))
-        return Track(name, frames, pose, "WHAM", betas=betas)
+        return PoseTrack(name, frames, pose, "WHAM", betas=betas)
     key = "pred_pose" if "pose" not in person and "pred_pose" in person else "pose"
     pose = axis_angle(_entry(person, key, name), f"{key} of {name}")
     if "pose_world" in person or "trans_world" in person:
         pelvis = _points(person["trans"], "trans") + _PELVIS_SMPL if "trans" in person else None
-        return Track(name, frames, pose, "WHAM", betas=betas, pelvis=pelvis)
-    return Track(
+        return PoseTrack(name, frames, pose, "WHAM", betas=betas, pelvis=pelvis)
+    return PoseTrack(
         name,
         frames,
         pose,
@@ -235,7 +235,7 @@ def _centred_boxes(boxes: Any) -> Array | None:
     return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
 
 
-def _phalp(contents: Mapping[Any, Any]) -> list[Track]:
+def _phalp(contents: Mapping[Any, Any]) -> list[PoseTrack]:
     """4D-Humans: {picture: {time, tid, smpl, bbox, tracked_time, ...}}, lists with an entry for each person in view.
 
     smpl is {global_orient (1, 3, 3), body_pose (23, 3, 3), betas (10,)}; bbox is corner, width and height, pixels; where
@@ -257,7 +257,7 @@ def _phalp(contents: Mapping[Any, Any]) -> list[Track]:
     return [_phalp_person(person, seen) for person, seen in people.items()]
 
 
-def _phalp_person(person: int, seen: list[tuple[int, Any, Any]]) -> Track:
+def _phalp_person(person: int, seen: list[tuple[int, Any, Any]]) -> PoseTrack:
     frames, smpl, boxes = zip(*seen, strict=True)
     whose = f"smpl of person {person}"
     parts = {
@@ -268,7 +268,7 @@ def _phalp_person(person: int, seen: list[tuple[int, Any, Any]]) -> Track:
     if corner.shape[1:] != (4,):
         raise ValueError(f"its bbox of person {person} has shape {corner.shape[1:]}; expected (4,): corner and size")
     betas = [body["betas"] for body in smpl if "betas" in body]
-    return Track(
+    return PoseTrack(
         f"person {person}",
         np.array(frames),
         joined(parts["global_orient"], parts["body_pose"], ("global_orient", "body_pose")),
@@ -278,7 +278,7 @@ def _phalp_person(person: int, seen: list[tuple[int, Any, Any]]) -> Track:
     )
 
 
-def _gvhmr(contents: Mapping[str, Any]) -> Track:
+def _gvhmr(contents: Mapping[str, Any]) -> PoseTrack:
     """GVHMR: {smpl_params_incam: {global_orient (F, 3), body_pose (F, 63), betas (F, 10), transl (F, 3)}, K_fullimg
     (F, 3, 3), ...}, one person, one row for each frame of the video.
     """
@@ -290,7 +290,7 @@ def _gvhmr(contents: Mapping[str, Any]) -> Track:
         pelvis = _points(incam["transl"], "transl") + _PELVIS_SMPLX
         camera = _intrinsics(contents["K_fullimg"])
     count = len(pose)
-    return Track(
+    return PoseTrack(
         "the person",
         np.arange(count),
         pose,
@@ -312,14 +312,14 @@ def _intrinsics(matrices: Any) -> tuple[float, float, float]:
     return float(first[0, 0]), float(first[0, 2]), float(first[1, 2])
 
 
-def _tram(contents: Mapping[str, Any], camera: tuple[float, float, float] | None) -> Track:
+def _tram(contents: Mapping[str, Any], camera: tuple[float, float, float] | None) -> PoseTrack:
     """TRAM: one person a file, {pred_rotmat (M, 24, 3, 3), pred_shape (M, 10), pred_trans (M, 1, 3), frame (M,)}."""
     if "frame" not in contents:
         raise ValueError("it has pred_rotmat but no frame, the numbers of its frames")
     pelvis = None
     if camera is not None and "pred_trans" in contents:
         pelvis = _points(contents["pred_trans"], "pred_trans") + _PELVIS_SMPL
-    return Track(
+    return PoseTrack(
         "the person",
         contents["frame"],
         axis_angle(contents["pred_rotmat"], "pred_rotmat"),

@@ -27,7 +27,7 @@ import numpy as np
 
 from body_models import joints as jn
 from experiments.poses.pose_arrays import as_array, axis_angle, described, joined
-from experiments.poses.track import Track
+from experiments.poses.track import PoseTrack
 
 POSE_KEYS = ("poses", "pose")
 # Keys of motion capture, whose root is in the world.
@@ -43,7 +43,7 @@ def recognises(contents: Mapping[Any, Any]) -> bool:
     return any(key in contents for key in POSE_KEYS) or {"global_orient", "body_pose"} <= set(contents)
 
 
-def track(contents: Mapping[str, Any]) -> Track:
+def track(contents: Mapping[str, Any]) -> PoseTrack:
     """The person in the file.
 
     Raises:
@@ -72,7 +72,7 @@ def track(contents: Mapping[str, Any]) -> Track:
         betas = as_array(betas, "betas")
         if betas.ndim == 1 and betas.size <= _MOST_BETAS:
             betas = np.tile(betas, (count, 1))
-    return Track(
+    return PoseTrack(
         "the person",
         frames,
         pose,

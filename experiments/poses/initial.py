@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.datasets.base import Dataset, DatasetError, pad
+from experiments.data.dataset import Dataset, DatasetError, pad
 from experiments.poses import formats
 from experiments.poses.match import lay
 
@@ -48,7 +48,7 @@ def apply(dataset: Dataset, paths: Sequence[str]) -> Dataset:
     for path, method, pose, mask in laid[1:]:
         others[_unique(_name(path, method), others)] = pose, mask
     _, _, pose, mask = laid[0]
-    clips = dataclasses.replace(clips, init_pose=pose, init_mask=mask)  # pyright: ignore[reportArgumentType]
+    clips = dataclasses.replace(clips, init_pose=pose, init_mask=mask)
     return dataclasses.replace(dataset, clips=clips, other_poses=others, notes=tuple(notes))
 
 

@@ -17,7 +17,7 @@ from body_models import pickle_calls, safe_pickle
 from body_models.array_parts import count_of, shape_of
 from body_models.safe_pickle import BadPickleError, Budget, Call, Resolver, Stream
 from body_models.wording import shown
-from experiments import torch_files
+from experiments.base import torch_files
 from experiments.poses import unpacked
 
 _WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"

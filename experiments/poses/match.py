@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from body_models import joints as jn
-from experiments.datasets.base import DatasetError
-from experiments.poses.track import Track
+from experiments.data.dataset import DatasetError
+from experiments.poses.track import PoseTrack
 
 Array = np.ndarray
 
@@ -22,7 +22,7 @@ _HIPS = [jn.BODY_25_NAMES.index(name) for name in ("mid_hip", "left_hip", "right
 
 
 def lay(
-    tracks: Sequence[Track],
+    tracks: Sequence[PoseTrack],
     keypoints: Array,
     confidence: Array,
     image_size: tuple[float, float] | None = None,
@@ -85,7 +85,7 @@ def lay(
     return pose, mask, notes
 
 
-def _check_frames(tracks: Sequence[Track], count: int, name: str) -> None:
+def _check_frames(tracks: Sequence[PoseTrack], count: int, name: str) -> None:
     if not any(len(track.frames) for track in tracks):
         raise DatasetError(f"{name}: there is nobody in it")
     expected = next((track.num_frames for track in tracks if track.num_frames not in (None, count)), None)
@@ -103,7 +103,7 @@ def _check_frames(tracks: Sequence[Track], count: int, name: str) -> None:
 
 
 def _distances(
-    tracks: Sequence[Track], keypoints: Array, confidence: Array, image_size: tuple[float, float] | None
+    tracks: Sequence[PoseTrack], keypoints: Array, confidence: Array, image_size: tuple[float, float] | None
 ) -> tuple[Array, Array]:
     """Distances (P, F) of the tracks to the keypoints in pixels, NaN = unknown; and the size (F,) of the keypoints' box."""
     weights = np.where(np.isfinite(keypoints).all(-1), confidence, 0.0)
@@ -138,7 +138,7 @@ def _distances(
     return found, sizes
 
 
-def _project(track: Track, image_size: tuple[float, float] | None) -> Array:
+def _project(track: PoseTrack, image_size: tuple[float, float] | None) -> Array:
     """The pelvis (M, 2) in the image; NaN behind the camera."""
     assert track.pelvis is not None
     if track.camera is not None:

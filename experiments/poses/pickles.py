@@ -10,7 +10,7 @@ import numpy as np
 from body_models import file_kinds, safe_npz
 from body_models.pickle_calls import OtherFormatError
 from body_models.safe_pickle import MAX_BYTES, BadPickleError, Budget, Stream, UnsafePickleError
-from experiments import torch_files
+from experiments.base import torch_files
 from experiments.poses import joblib_files
 
 __all__ = ["BadPickleError", "OtherFormatError", "UnsafePickleError", "load"]

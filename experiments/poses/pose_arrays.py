@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models.wording import shown
-from experiments.poses.track import Track
+from experiments.poses.track import PoseTrack
 
 Array = np.ndarray
 
@@ -157,7 +157,7 @@ def _rotation_vectors(matrices: Array, name: str) -> Array:
     return np.where(finite[..., 0], vectors, np.nan)
 
 
-def checked(track: Track) -> Track:
+def checked(track: PoseTrack) -> PoseTrack:
     """The track with its arrays checked, its frames in order, without those whose pose is not finite; arrays of float64.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What every file of another method becomes: `Track`, one person as the method saw it through the video."""
+"""What every file of another method becomes: `PoseTrack`, one person as the method saw it through the video."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Array = np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
-class Track:
+class PoseTrack:
     """One person's poses. M frames, in which the method saw them.
 
     name: what the file calls the person, for messages.

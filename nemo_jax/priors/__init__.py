@@ -3,9 +3,12 @@
 from body_models.pytree import pytree
 from nemo_jax.priors.gmm import GaussianMixture as GaussianMixture
 from nemo_jax.priors.gmm import gmm_prior_loss as gmm_prior_loss
+from nemo_jax.priors.joint_limits import LIMIT_INSIDE as LIMIT_INSIDE
 from nemo_jax.priors.joint_limits import JointLimits as JointLimits
 from nemo_jax.priors.joint_limits import joint_limit_loss as joint_limit_loss
+from nemo_jax.priors.joint_limits import limit_residuals as limit_residuals
 from nemo_jax.priors.joint_limits import published_limits as published_limits
+from nemo_jax.priors.joint_limits import reach as reach
 from nemo_jax.priors.vposer import VPoser as VPoser
 from nemo_jax.priors.vposer import batch_terms as batch_terms
 from nemo_jax.priors.vposer import vposer_terms as vposer_terms

@@ -42,6 +42,9 @@ _LEFT_AND_CENTRE = {
 }  # fmt: skip
 
 
+LIMIT_INSIDE = 0.02  # weight of the pull within the range in a fit, against 1 for the excess
+
+
 @pytree
 class JointLimits:
     """low, high (23, 3): range of each rotation-vector component, radians; joints 1 to 23 of SMPL."""
@@ -62,7 +65,7 @@ def published_limits() -> JointLimits:
     return JointLimits(low=jnp.asarray(low[1:], jnp.float32), high=jnp.asarray(high[1:], jnp.float32))
 
 
-def joint_limit_loss(limits: JointLimits, body_pose: Array, inside: float | Array = 0.02) -> Array:
+def joint_limit_loss(limits: JointLimits, body_pose: Array, inside: float | Array = LIMIT_INSIDE) -> Array:
     """Penalty of ONE pose: squared excess over the range, plus a faint squared pull to its middle.
 
     Args:
@@ -74,8 +77,26 @@ def joint_limit_loss(limits: JointLimits, body_pose: Array, inside: float | Arra
       () radians squared, summed over components; continuous with its first derivative.
     """
     chex.assert_shape(body_pose, (jn.NUM_JOINTS - 1, 3))
-    excess = jnp.maximum(body_pose - limits.high, 0) + jnp.maximum(limits.low - body_pose, 0)
-    middle, half = (limits.low + limits.high) / 2, (limits.high - limits.low) / 2
-    # Pulled half-way between the T-pose and the middle of the range: people seldom stand at a range's middle.
-    centred = (body_pose - 0.5 * middle) / (half + 0.2)
+    excess, centred = limit_residuals(limits, body_pose)
     return jnp.sum(excess**2) + inside * jnp.mean(centred**2)
+
+
+def limit_residuals(limits: JointLimits, body_pose: Array) -> tuple[Array, Array]:
+    """The two arrays, shaped like the poses, whose squares the penalty sums.
+
+    Args:
+      limits: the ranges. body_pose: (..., 23, 3) axis-angle, radians.
+
+    Returns:
+      excess: radians above (positive) or below (negative) the range, 0 within it.
+      centred: signed distance from where the faint pull leads, in parts of `reach`.
+    """
+    excess = jnp.maximum(body_pose - limits.high, 0) + jnp.minimum(body_pose - limits.low, 0)
+    # Half-way between the T-pose and the middle of the range: people seldom stand at a range's middle.
+    return excess, (body_pose - 0.5 * ((limits.low + limits.high) / 2)) / reach(limits)
+
+
+def reach(limits: JointLimits) -> Array:
+    """Radians (23, 3) by which the faint pull's distances are divided: half of each range, and 0.2 so that stiff joints
+    are not held too hard."""
+    return (limits.high - limits.low) / 2 + 0.2

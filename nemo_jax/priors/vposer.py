@@ -5,7 +5,7 @@ mode: batch norm uses its running statistics, and dropout, which then does nothi
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 import chex
 import flax.linen as nn
@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import joints as jn
-from body_models import skin_gap, smpl
-from body_models.pytree import pytree
+from body_models import smpl
+from body_models.kernels import vertex_gap
+from body_models.pytree import Tree, pytree
 from nemo_jax import rotations as rot
 
 Array = jax.Array
@@ -61,8 +62,8 @@ class Decoder(nn.Module):
 class VPoser:
     """encoder, decoder: Flax variables of `Encoder` and `Decoder`, all of them constants of a fit."""
 
-    encoder: Any
-    decoder: Any
+    encoder: Tree
+    decoder: Tree
 
     @property
     def hidden(self) -> int:
@@ -85,14 +86,14 @@ def encode(vposer: VPoser, body_pose: Array) -> tuple[Array, Array]:
     """
     chex.assert_size(body_pose, 3 * NUM_JOINTS)
     module = Encoder(hidden=vposer.hidden, latent=vposer.latent)
-    return module.apply(vposer.encoder, body_pose.reshape(-1))  # pyright: ignore[reportReturnType]
+    return cast(tuple[Array, Array], module.apply(vposer.encoder, body_pose.reshape(-1)))
 
 
 def decode(vposer: VPoser, code: Array) -> Array:
     """Rotations (21, 3, 3) of joints 1 to 21 of ONE latent code (32,)."""
     chex.assert_shape(code, (vposer.latent,))
-    rotation_6d: Any = Decoder(hidden=vposer.hidden).apply(vposer.decoder, code)
-    return rot.rotation_6d_to_matrix(rotation_6d)
+    rotation_6d = Decoder(hidden=vposer.hidden).apply(vposer.decoder, code)
+    return rot.rotation_6d_to_matrix(cast(Array, rotation_6d))
 
 
 def kl(mean: Array, scale: Array) -> Array:
@@ -127,7 +128,7 @@ def vposer_terms(body: smpl.SMPL, vposer: VPoser, rotations: Array, betas: Array
     chex.assert_shape(rotations, (jn.NUM_JOINTS, 3, 3))
     skeleton = smpl.pose_skeleton(body, rotations, betas)
     target, divergence = _target(body, vposer, rotations, rot.matrix_to_axis_angle(rotations[1:]), betas)
-    return skin_gap.plain_gap(body, skeleton, target), divergence
+    return vertex_gap.plain_gap(body, skeleton, target), divergence
 
 
 def batch_terms(
@@ -136,7 +137,7 @@ def batch_terms(
     rotations: Array,
     pose: Array,
     skeletons: smpl.Skeleton,
-    rows: skin_gap.Table | None,
+    rows: vertex_gap.Table | None,
 ) -> tuple[Array, Array]:
     """`vposer_terms` of B poses, from what a fit has computed of them already.
 
@@ -150,8 +151,8 @@ def batch_terms(
     """
     targets, divergence = jax.vmap(_target, (None, None, 0, 0, 0))(body, vposer, rotations, pose, skeletons.betas)
     if rows is None:
-        return jax.vmap(skin_gap.plain_gap, (None, 0, 0))(body, skeletons, targets), divergence
-    return skin_gap.fused_gap(body, rows, skeletons, targets), divergence
+        return jax.vmap(vertex_gap.plain_gap, (None, 0, 0))(body, skeletons, targets), divergence
+    return vertex_gap.fused_gap(body, rows, skeletons, targets), divergence
 
 
 def _target(
@@ -229,7 +230,7 @@ def from_state_dict(state: Mapping[str, np.ndarray]) -> VPoser:
     return VPoser(**jax.tree_util.tree_map_with_path(array, _variables(*sizes)))
 
 
-def _variables(hidden: int, latent: int) -> dict[str, Any]:
+def _variables(hidden: int, latent: int) -> dict[str, Tree]:
     """Shapes of both modules' variables."""
     key = jax.random.key(0)
     return {

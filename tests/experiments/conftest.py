@@ -11,17 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import evaluation, results, runner, saved
-from experiments.chunks import Job
-from experiments.datasets import neutral, synthetic
-from experiments.presentation import PARTS
-from experiments.settings import Settings
-from nemo_jax import fit
+from experiments.data import neutral
+from experiments.fitting import finishing
+from experiments.fitting.settings import DECIDED, Settings
+from experiments.loaders import synthetic
+from experiments.results import fitted_motion, reading, writing
+from experiments.show.presentation import PARTS
+from nemo_jax import stages
 from nemo_jax.config import FitConfig
 from nemo_jax.priors import Priors, published_limits
+from nemo_jax.stacking import Job
 
 ROOT = Path(__file__).parents[2]
 TINY = {
+    "lift": False,
     "hidden": 8,
     "num_centres": 4,
     "phase_nodes": 4,
@@ -49,21 +52,31 @@ def tiny_job(tiny_dataset, tiny_body, tiny_config):
 @pytest.fixture(scope="session")
 def tiny_fitted(tiny_job):
     """An unfitted model's answer: enough to draw and to write."""
-    problem, state = jax.jit(fit.start)(*tiny_job.arguments)
-    return evaluation.predict(state.params, problem.assets, tiny_job.body, tiny_job.config, tiny_job.clips)
+    problem, state = jax.jit(stages.start)(*tiny_job.arguments)
+    return fitted_motion.predict(state.params, problem.assets, tiny_job.body, tiny_job.config, tiny_job.clips)
 
 
 @pytest.fixture(scope="session")
 def saved_run(tiny_dataset, tiny_fitted, tiny_config, tiny_body_file, tmp_path_factory):
-    """The folder of a finished run, as `experiments.saved` reads it: an unfitted model's."""
+    """The folder of a finished run, as `experiments.results.reading` reads it: an unfitted model's."""
     folder = tmp_path_factory.mktemp("saved") / "results"
     settings = Settings(action=tiny_dataset.action, body_model=str(tiny_body_file), fit=tiny_config)
-    saved.write(folder, tiny_dataset, tiny_fitted.params)
-    results.write_motions(folder / "motion", tiny_dataset, tiny_fitted, str(tiny_body_file))
-    results.write_config(folder / "config.json", settings, runner.versions())
-    results.write_json(folder / "instances.json", {name: {"pck_0.05/fit": 0.5} for name in tiny_dataset.names})
-    results.write_json(folder / "metrics.json", {"pck_0.05/fit": 0.5, "num_instances": len(tiny_dataset.names)})
+    reading.write(folder, tiny_dataset, tiny_fitted.params)
+    writing.write_motions(folder / "motion", tiny_dataset, tiny_fitted, str(tiny_body_file))
+    writing.write_config(folder / "config.json", settings, finishing.versions())
+    writing.write_json(folder / "instances.json", {name: {"pck_0.05/fit": 0.5} for name in tiny_dataset.names})
+    writing.write_json(folder / "metrics.json", {"pck_0.05/fit": 0.5, "num_instances": len(tiny_dataset.names)})
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_run(tiny_body, tiny_config):
+    """Makes the run of a fit whose answer is known: (dataset, fitted, folder, body=, settings=, metrics=) -> `Run`."""
+
+    def make(dataset, fitted, folder=Path("no folder"), body=tiny_body, **about):
+        return reading.Run(Path(folder), dataset, fitted.params, tiny_config, body, **about, answer=fitted)
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -122,7 +135,7 @@ def tiny_flags(tiny_body_file):
         "--max_instances=2",
         f"--body_model={tiny_body_file}",
         *(f"--{part}=false" for part in PARTS),
-        *(f"--fit.{name}={value}" for name, value in TINY.items()),
+        *(f"--fit.{name}={value}" for name, value in TINY.items() if name not in DECIDED),
     ]
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 
-from experiments.datasets import Dataset
+from experiments.data.dataset import Dataset
 
 
 def assert_equal(first: Dataset, second: Dataset) -> None:

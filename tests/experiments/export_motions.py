@@ -4,7 +4,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from body_models import smpl
-from experiments.export import clip
+from experiments.export import animation
 
 
 def motion(body, frames=9, fps=30.0, seed=0, size=1.2, name="kick 1"):
@@ -15,7 +15,7 @@ def motion(body, frames=9, fps=30.0, seed=0, size=1.2, name="kick 1"):
     rotations = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(frames, 24, 3, 3)
     translation = np.cumsum(rng.normal(0, 0.05, (frames, 3)), 0) + [0.3, 1.1, -0.4]
     betas = rng.normal(0, 1, body.num_betas)
-    return clip.posed(name, "kick", fps, np.linspace(0.1, 0.9, frames), rotations, translation, betas, body)
+    return animation.posed(name, "kick", fps, np.linspace(0.1, 0.9, frames), rotations, translation, betas, body)
 
 
 def chain(parents, offsets, rotations, places):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments.datasets.base import Dataset, Instance, stack, visible_box_size
+from experiments.data.dataset import Dataset, Instance, stack, visible_box_size
 
 OTHERS = ("face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d", "pose_keypoints_3d")
 

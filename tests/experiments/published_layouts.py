@@ -10,14 +10,15 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from body_models import smpl
-from experiments import simulate
-from experiments.datasets import penn_action, synthetic
+from experiments.data.camera import Camera
+from experiments.loaders import penn_action, synthetic
+from experiments.simulation import observations
 from tests.experiments import prior_formats
 
 WIDTH, HEIGHT = 270, 480
 # The published renderer's principal point: height and width of the frames as x and y.
 CENTRE = (HEIGHT, WIDTH)
-MODEL = simulate.ObservationModel(image_size=(WIDTH, HEIGHT), noise_px=1.0, noise_motion=0.0, missing_fraction=0.0)
+MODEL = observations.ObservationModel(image_size=(WIDTH, HEIGHT), noise_px=1.0, noise_motion=0.0, missing_fraction=0.0)
 BYSTANDER = np.array([400.0, 0.0])  # pixels beside the person
 
 
@@ -26,14 +27,25 @@ class Clip:
     """name, such as `baseball_pitch.3`. The motion is y up; joints (F, 25, 3) in its world, metres."""
 
     name: str
-    observed: simulate.Instance
-    motion: simulate.Motion
-    camera: simulate.Camera
+    observed: observations.Instance
+    motion: observations.Motion
+    camera: Camera
     joints: np.ndarray
 
     @property
     def true_pixels(self):
         return self.camera.project(self.joints)
+
+
+def assert_observed(dataset, n, clip):
+    """Instance n of a dataset is what was observed of a clip. Returns its number of frames."""
+    frames = len(clip.joints)
+    assert dataset.clips.frame_mask[n].sum() == frames
+    np.testing.assert_allclose(dataset.clips.keypoints[n, :frames], clip.observed.keypoints, atol=1e-3)
+    np.testing.assert_allclose(dataset.clips.confidence[n, :frames], clip.observed.confidence, atol=1e-6)
+    np.testing.assert_array_equal(dataset.clips.init_mask[n, :frames], clip.observed.init_mask)
+    np.testing.assert_allclose(dataset.clips.init_pose[n, :frames], clip.observed.init_pose, atol=1e-5)
+    return frames
 
 
 def clips(body, action="baseball_pitch", numbers=(0, 1, 10), seed=0):
@@ -47,12 +59,12 @@ def clips(body, action="baseball_pitch", numbers=(0, 1, 10), seed=0):
         pose = drawn.pose.copy()
         pose[:, 22:] = 0
         motion = dataclasses.replace(drawn, pose=pose, betas=np.zeros(10))
-        joints = simulate.body_keypoints(body, motion.pose, motion.betas) + motion.translation[:, None]
-        keypoints, confidence = simulate.detect(rng, camera.project(joints), MODEL)
-        init_pose, init_mask = simulate.estimate_pose(rng, motion.pose, camera, MODEL)
+        joints = observations.body_keypoints(body, motion.pose, motion.betas) + motion.translation[:, None]
+        keypoints, confidence = observations.detect(rng, camera.project(joints), MODEL)
+        init_pose, init_mask = observations.estimate_pose(rng, motion.pose, camera, MODEL)
         init_mask[2] = 0  # a frame that VIBE does not have
         init_pose[init_mask == 0] = 0
-        observed = simulate.Instance(keypoints, confidence, (WIDTH, HEIGHT), init_pose, init_mask)
+        observed = observations.Instance(keypoints, confidence, (WIDTH, HEIGHT), init_pose, init_mask)
         made.append(Clip(f"{action}.{number}", observed, motion, camera, joints))
     return made
 
@@ -64,7 +76,7 @@ def look_at(target, distance, focal):
     to_target = Rotation.from_euler("YX", [across, -down]).as_matrix() @ [0.0, 0.0, 1.0]
     world_from_camera = np.diag([-1.0, -1.0, 1.0])  # looks along z; x right is the world's -x
     position = np.array(target) - distance * world_from_camera @ to_target
-    return simulate.Camera(world_from_camera, position, focal, (2 * CENTRE[0], 2 * CENTRE[1]))
+    return Camera(world_from_camera, position, focal, (2 * CENTRE[0], 2 * CENTRE[1]))
 
 
 def pictures(folder, count, suffix="png"):

@@ -4,8 +4,8 @@ import contextlib
 
 import numpy as np
 
-from experiments.video.models import Model
-from experiments.video.people import Person, region_of
+from experiments.detection.models import Model
+from experiments.detection.people import Person, region_of
 
 RED, GREEN, BLUE = 0, 1, 2
 MODEL = Model(detector=b"boxes", landmarks=b"sticks")

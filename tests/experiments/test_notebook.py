@@ -1,10 +1,17 @@
 """The notebook of the Python API: it runs from top to bottom, and what its cells leave behind is what they say."""
 
+import ast
 import json
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import nemo_jax
+from experiments.evaluation import scores
+from experiments.results import fitted_motion
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "api.ipynb"
 
@@ -37,7 +44,7 @@ def ran(cells, saved_run, tiny_config):
                 assert given.keys() <= names.keys(), "the test gives a parameter that the notebook does not have"
                 names.update(given)
         last = source(cells[-1])
-    assert "saved.load" in last
+    assert "reading.load" in last
     return names
 
 
@@ -55,6 +62,32 @@ def test_the_fit_is_of_the_clips(ran, tiny_config):
     assert ran["settings"].joint_steps == tiny_config.joint_steps
     assert ran["params"].codes.shape[0] == len(ran["dataset"].names) == 2
     assert np.isfinite(ran["numbers"]["mpjpe_mm/fit"])
+    for name, found in vars(ran["clips"]).items():
+        # Unknown focal lengths are left out of the instances.
+        if found is not None and name != "focal_length":
+            np.testing.assert_array_equal(found, getattr(ran["dataset"].clips, name), err_msg=name)
+
+
+def test_the_errors_are_those_of_a_run(ran):
+    clips = jax.tree.map(jnp.asarray, ran["clips"])
+    fitted = fitted_motion.predict(ran["params"], ran["assets"], ran["body"], ran["settings"], clips)
+    expected, _ = scores.evaluate(ran["dataset"], fitted, ran["body"], None, 0.5)
+    assert set(ran["numbers"]) == {"mpjpe_mm/init", "mpjpe_mm/fit"}
+    for name, value in ran["numbers"].items():
+        assert value == pytest.approx(expected[name], rel=1e-4)
+
+
+def test_it_computes_with_the_public_api_alone(cells):
+    code = "\n".join(source(cell) for cell in cells if cell["cell_type"] == "code")
+    nodes = list(ast.walk(ast.parse(code)))
+    modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    project = {name for name in modules | names if name.split(".")[0] in ("nemo_jax", "body_models", "experiments")}
+    # Besides the library only what reads files.
+    assert project == {"nemo_jax", "experiments.loaders", "experiments.results"}
+    used = {n.attr for n in nodes if isinstance(n, ast.Attribute) and getattr(n.value, "id", "") == "nemo_jax"}
+    used |= {a.name for n in nodes if isinstance(n, ast.ImportFrom) and n.module == "nemo_jax" for a in n.names}
+    assert used and used <= set(nemo_jax.__all__)
 
 
 def test_the_field_is_sampled_between_the_clips(ran):

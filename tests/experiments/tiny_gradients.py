@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.gradients.inputs import every_frame
-from nemo_jax import fit, model, rotations, starts
+from nemo_jax import camera_search, model, rotations, stages
 from nemo_jax.laplace import Given
 from nemo_jax.priors import Priors, published_limits
 
@@ -56,7 +56,7 @@ def make(dataset, body, config, pixels=3.0):
         assets=assets,
         config=config,
         clips=clips,
-        targets=starts.targets_from(clips),
+        targets=camera_search.targets_from(clips),
         batch=every_frame(clips),
     )
 
@@ -64,5 +64,5 @@ def make(dataset, body, config, pixels=3.0):
 def joint_problem(given):
     """The same as `fit` knows it, before its joint stage."""
     arguments = (given.clips, given.assets.body, given.assets.priors, given.config)
-    problem, state = jax.jit(fit.start)(jax.random.key(0), *arguments)
+    problem, state = jax.jit(stages.start)(jax.random.key(0), *arguments)
     return problem, dataclasses.replace(state, params=given.params)

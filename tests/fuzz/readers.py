@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from body_models import loaders
-from experiments import poses, prior_files, saved
-from experiments.datasets import neutral_file
-from experiments.datasets.base import DatasetError
-from experiments.errors import UserError
+from experiments import poses
+from experiments.base.errors import UserError
+from experiments.data import neutral_file
+from experiments.data.dataset import DatasetError
+from experiments.fitting import prior_files
+from experiments.results import reading
 from nemo_jax.config import FitConfig
 
 _FRAMES = 3
@@ -26,7 +28,7 @@ def _laid(file: Path) -> object:
 
 
 def _run(file: Path) -> object:
-    return saved._read_params(file, 2, 10, FitConfig())
+    return reading._read_params(file, 2, 10, FitConfig())
 
 
 # name: (reader, its error, whether the error names the file)

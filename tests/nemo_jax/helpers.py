@@ -172,6 +172,7 @@ def tiny_config(**changes):
         "joint_steps": 4,
         "camera_yaws": 4,
         "camera_frames": 3,
+        "lift": False,
         "lift_steps": 4,
         "lift_frames": 3,
         "lift_yaws": 2,

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nemo_jax import fit as fitting
-from nemo_jax import objective
+from nemo_jax import objective, stages
+from nemo_jax.fit import fit as plain_fit
+from nemo_jax.fit import for_clips, needs_lift
 from nemo_jax.priors import Priors, published_limits
 from tests.nemo_jax import helpers
 
@@ -16,8 +17,8 @@ CONFIG = helpers.tiny_config(
 )
 KEY = jax.random.key(0)
 PRIORS = Priors(joint_limits=published_limits())
-fit = jax.jit(fitting.fit)
-start = jax.jit(fitting.start)
+fit = jax.jit(plain_fit)
+start = jax.jit(stages.start)
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +33,13 @@ def whole(clips):
 
 def pieces(config):
     """Stages by name: begin, steps and end, each compiled once."""
-    stages = {}
-    for stage in fitting.stages(config):
-        run = jax.jit(lambda problem, carry, steps, stage=stage: fitting.run_steps(problem, stage, carry, steps))
-        stages[stage.name] = SimpleNamespace(
+    found = {}
+    for stage in stages.stages(config):
+        run = jax.jit(lambda problem, carry, steps, stage=stage: stages.run_steps(problem, stage, carry, steps))
+        found[stage.name] = SimpleNamespace(
             begin=jax.jit(stage.begin), run=run, end=jax.jit(stage.end), steps=stage.steps
         )
-    return stages
+    return found
 
 
 PIECES = pieces(CONFIG)
@@ -124,12 +125,12 @@ def test_each_stage_moves_what_it_should(cut):
 
 def test_given_batches_replace_random_ones(clips):
     problem, state = start(KEY, clips, helpers.body(), PRIORS, CONFIG)
-    stage = next(s for s in fitting.stages(CONFIG) if s.name == "warmup")
+    stage = next(s for s in stages.stages(CONFIG) if s.name == "warmup")
     rng = np.random.default_rng(0)
     batches = objective.Batch(
         instance=jnp.asarray(rng.integers(0, 2, (4, 16))), frame=jnp.asarray(rng.integers(0, 5, (4, 16)))
     )
-    run = jax.jit(lambda carry, steps, given: fitting.run_steps(problem, stage, carry, steps, given))
+    run = jax.jit(lambda carry, steps, given: stages.run_steps(problem, stage, carry, steps, given))
     _, history = run(state, jnp.arange(4), batches)
     value, _ = jax.jit(objective.warmup_loss)(
         state.params, CONFIG, clips, state.targets, jax.tree.map(lambda x: x[0], batches)
@@ -151,16 +152,16 @@ def test_one_instance():
 
 
 def test_stages_of_a_configuration():
-    names = lambda config: [stage.name for stage in fitting.stages(config)]
+    names = lambda config: [stage.name for stage in stages.stages(config)]
     assert names(CONFIG) == ["warmup", "camera", "joint"]
     assert names(dataclasses.replace(CONFIG, lift=True)) == ["lift", "warmup", "camera", "joint"]
     assert names(dataclasses.replace(CONFIG, warmup_steps=0)) == ["camera", "joint"]
 
 
 def test_lifting_is_asked_for_where_a_pose_is_missing(clips):
-    assert not fitting.needs_lift(clips)
+    assert not needs_lift(clips)
     # Poses that stand in padding only are none.
     mask = clips.init_mask.at[0].set(0.0).at[0, 7].set(1.0)
     bare = dataclasses.replace(clips, init_mask=mask)
-    assert fitting.needs_lift(bare)
-    assert fitting.for_clips(CONFIG, bare).lift and not fitting.for_clips(CONFIG, clips).lift
+    assert needs_lift(bare)
+    assert for_clips(CONFIG, bare).lift and not for_clips(CONFIG, clips).lift

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from body_models import joints as jn
-from nemo_jax import handedness, mirror, starts
+from nemo_jax import camera_search, handedness, mirror
 from nemo_jax.clips import Clips
 
 FRAMES = 40
@@ -35,7 +35,7 @@ def one_handed(num_instances: int, seed: int, amplitude: float = 0.7) -> Clips:
 
 @jax.jit
 def found(clips: Clips) -> jax.Array:
-    return handedness.mirrored_instances(starts.targets_from(clips), clips)
+    return handedness.mirrored_instances(camera_search.targets_from(clips), clips)
 
 
 @pytest.mark.parametrize("flags", [[0, 0, 0, 0, 0], [0, 1, 0, 0, 1], [1, 0, 0, 0, 0], [1, 1, 1, 0, 1]])

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
-from experiments import pitch
+from experiments.simulation import pitch
 from nemo_jax import ik
 from nemo_jax.priors import published_limits
 from tests.nemo_jax import helpers

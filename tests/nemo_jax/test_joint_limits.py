@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from body_models import joints as jn
 from nemo_jax import mirror
-from nemo_jax.priors import joint_limit_loss, published_limits
+from nemo_jax.priors import joint_limit_loss, limit_residuals, published_limits, reach
 from tests.nemo_jax import helpers
 
 LIMITS = published_limits()
@@ -72,3 +72,13 @@ def test_people_can_stand_and_cannot_bend_their_knees_forward():
 def test_wrong_shape_is_refused():
     with pytest.raises(AssertionError):
         joint_limit_loss(LIMITS, jnp.zeros((24, 3)))
+
+
+def test_the_squares_of_the_residuals_are_the_penalty():
+    pose = np.random.default_rng(3).normal(size=(4, 23, 3))
+    excess, centred = limit_residuals(LIMITS, jnp.asarray(pose, jnp.float32))
+    for one, over, away in zip(pose, excess, centred, strict=True):
+        np.testing.assert_allclose((over**2).sum() + 0.02 * (away**2).mean(), oracle(one), rtol=1e-5)
+    assert (excess > 0).any() and (excess < 0).any()
+    np.testing.assert_array_equal(excess > 0, pose > HIGH)
+    np.testing.assert_allclose(centred * reach(LIMITS), pose - (LOW + HIGH) / 4, atol=1e-5)

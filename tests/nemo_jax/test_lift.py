@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from body_models import joints as jn
-from nemo_jax import lift, model, rotations, starts
+from nemo_jax import camera_search, lift, model, rotations
 from nemo_jax.priors import Priors, published_limits
 from tests.nemo_jax import helpers
 
@@ -30,7 +30,13 @@ def lifted(clips):
 
     done, history = jax.lax.scan(one, begun, jnp.arange(config.lift_steps))
     after = lift.lift_losses(done, done.variables, assets, config, clips)
-    return begun, before, after, history["lift"], lift.finish(done, assets, config, clips, starts.targets_from(clips))
+    return (
+        begun,
+        before,
+        after,
+        history["lift"],
+        lift.finish(done, assets, config, clips, camera_search.targets_from(clips)),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +84,7 @@ def test_left_and_right_do_not_swap(case):
 
 
 def test_only_instances_without_poses_are_filled(case):
-    given = starts.targets_from(case.clips)
+    given = camera_search.targets_from(case.clips)
     np.testing.assert_array_equal(case.targets.pose[2], given.pose[2])
     np.testing.assert_array_equal(case.targets.mask[2], given.mask[2])
     np.testing.assert_array_equal(case.targets.mask[:2], case.clips.frame_mask[:2])

@@ -129,3 +129,29 @@ def test_initial_pose_loss():
     each = oracle("mse_robust", pose - target, 100.0, np.ones(5)) * np.array([1, 0, 0, 1, 1.0])[:, None]
     found = losses.initial_pose_loss(f32(pose), f32(target), f32(mask), 100.0).mean()
     np.testing.assert_allclose(found, each.mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", losses.KEYPOINT_LOSSES)
+def test_roots_of_keypoint_losses(kind):
+    rng = np.random.default_rng(2)
+    residual, diagonal = f32(30 * rng.normal(size=(4, 5, 2))), f32(rng.uniform(50, 900, 4))
+    if kind not in losses.SQUARED_KEYPOINT_LOSSES:
+        with pytest.raises(ValueError, match="no sum of squares"):
+            losses.keypoint_root(kind, residual, 100.0, diagonal)
+        return
+    root = losses.keypoint_root(kind, residual, 100.0, diagonal)
+    np.testing.assert_allclose(root**2, losses.keypoint_loss(kind, residual, 100.0, diagonal), rtol=1e-5)
+    np.testing.assert_array_equal(np.sign(root), np.sign(residual))
+
+
+def test_shares_of_samples_are_those_of_the_mean():
+    values, instance = f32([1.0, 5.0, 2.0, 9.0]), jnp.asarray([0, 3, 3, 3])
+    shares = losses.sample_shares(instance, 5)
+    np.testing.assert_allclose(jnp.sum(shares * values), losses.mean_per_instance(values, instance, 5), rtol=1e-6)
+    np.testing.assert_allclose(shares, [1 / 2, 1 / 6, 1 / 6, 1 / 6], rtol=1e-6)
+
+
+def test_visible_keypoints():
+    confidence, exists = f32([[0.6, 0.5], [0.9, 0.9]]), f32([1.0, 0.0])
+    np.testing.assert_array_equal(losses.visible(confidence, exists, 0.5), [[1, 0], [0, 0]])
+    assert isinstance(losses.visible(np.asarray(confidence), np.asarray(exists), 0.5), np.ndarray)

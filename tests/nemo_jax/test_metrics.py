@@ -92,6 +92,25 @@ def test_rigid_alignment_is_that_of_scipy(seed):
 align = jax.jit(lambda s, t, w: metrics.similarity_align(s, t, w, with_scale=False))
 
 
+def test_a_clip_is_moved_as_a_whole_by_the_frames_that_count():
+    rng = np.random.default_rng(5)
+    source, turn, shift = rng.normal(size=(6, 4, 3)), Rotation.random(random_state=1).as_matrix(), rng.normal(size=3)
+    target, mask = source @ turn.T + shift, np.array([1, 1, 0, 1, 1, 0])
+    target[mask == 0] = 100 * rng.normal(size=(2, 4, 3))
+    rotation, translation = jax.jit(metrics.clip_transform)(f32(source), f32(target), f32(mask))
+    np.testing.assert_allclose(rotation, turn, atol=1e-5)
+    np.testing.assert_allclose(metrics.move(f32(source), rotation, translation)[0], target[0], atol=1e-5)
+
+
+def test_errors_of_single_joints():
+    rng = np.random.default_rng(6)
+    a, b, mask = rng.normal(size=(5, 4, 3)), rng.normal(size=(5, 4, 3)), np.array([1, 0, 1, 1, 0])
+    found = metrics.joint_errors(f32(a), f32(b), f32(mask))
+    np.testing.assert_allclose(found, 1e3 * np.linalg.norm(a - b, axis=-1)[mask > 0].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(found.mean(), metrics.mpjpe(f32(a), f32(b), f32(mask)), rtol=1e-5)
+    assert np.isnan(metrics.joint_errors(f32(a), f32(b), f32(0 * mask))).all()
+
+
 def test_a_reflection_is_not_a_rotation():
     true = motion()
     found = errors(f32(true * [-1, 1, 1]), f32(true), ONES)

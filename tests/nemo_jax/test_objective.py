@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from nemo_jax import model, objective, starts
+from nemo_jax import camera_search, model, objective
 from nemo_jax.objective import Batch
 from nemo_jax.priors import Priors, joint_limit_loss, published_limits
 from tests.nemo_jax import helpers, points
@@ -28,7 +28,7 @@ def loss(params, clips, batch, config=CONFIG):
 def compiled_loss(params, clips, batch, config):
     assets = model.prepare(clips, helpers.body(), PRIORS, config)
     run = jax.value_and_grad(objective.joint_loss, has_aux=True)
-    return run(params, assets, config, clips, starts.targets_from(clips), batch)
+    return run(params, assets, config, clips, camera_search.targets_from(clips), batch)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_an_instance_absent_from_the_batch_has_no_gradient(case):
 
 def test_code_noise_enters_the_motion_alone(case):
     run = jax.jit(objective.joint_loss)
-    arguments = (case.params, case.assets, CONFIG, case.clips, starts.targets_from(case.clips), case.batch)
+    arguments = (case.params, case.assets, CONFIG, case.clips, camera_search.targets_from(case.clips), case.batch)
     quiet, noisy = run(*arguments, jnp.zeros((5, 2)))[1], run(*arguments, jnp.full((5, 2), 0.5))[1]
     np.testing.assert_allclose(quiet["keypoints"], case.found[0][1]["keypoints"], rtol=1e-5)
     assert noisy["code"] == quiet["code"] and noisy["keypoints"] != quiet["keypoints"]
@@ -185,7 +185,7 @@ def test_code_noise_enters_the_motion_alone(case):
 
 def test_warmup_follows_the_initial_pose():
     clips = helpers.scene(lengths=(4, 6), num_frames=6).clips
-    targets = dataclasses.replace(starts.targets_from(clips), root_mask=clips.frame_mask)
+    targets = dataclasses.replace(camera_search.targets_from(clips), root_mask=clips.frame_mask)
     params = points.at("zero", CONFIG, clips)
     batch = Batch(instance=jnp.asarray([0, 1, 0]), frame=jnp.asarray([0, 5, 2]))
     run = jax.jit(objective.warmup_loss)

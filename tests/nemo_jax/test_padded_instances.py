@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nemo_jax import camera_search, mirror, model, objective, stacking
 from nemo_jax import clips as clips_lib
-from nemo_jax import fit, mirror, model, objective, parallel, starts
+from nemo_jax.fit import fit, for_clips
 from nemo_jax.priors import Priors, published_limits
 from tests.nemo_jax import helpers, points
 from tests.nemo_jax.test_handedness import found as hands
@@ -34,7 +35,7 @@ def three():
 
 
 def padded(clips, instances=5, frames=12):
-    return parallel.pad_instances(parallel.pad_frames(clips, frames), instances)
+    return stacking.pad_instances(stacking.pad_frames(clips, frames), instances)
 
 
 def close(found, expected, rtol=2e-4):
@@ -59,9 +60,9 @@ def test_what_is_added():
     jax.tree.map(np.testing.assert_array_equal, cut(dataclasses.replace(more, real=None), clips), clips)
     # The largest image decides where published cameras start.
     np.testing.assert_array_equal(more.image_size.max(0), clips.image_size.max(0))
-    twice = parallel.pad_instances(parallel.pad_instances(parallel.pad_frames(clips, 12), 4), 5)
+    twice = stacking.pad_instances(stacking.pad_instances(stacking.pad_frames(clips, 12), 4), 5)
     jax.tree.map(np.testing.assert_array_equal, twice, more)
-    np.testing.assert_array_equal(parallel.pad_instances(clips, 3).real, [1, 1, 1])
+    np.testing.assert_array_equal(stacking.pad_instances(clips, 3).real, [1, 1, 1])
 
 
 def test_random_numbers_do_not_depend_on_the_padding():
@@ -90,7 +91,7 @@ def test_the_loss_and_its_gradient():
         def total(params, keypoints):
             own = dataclasses.replace(clips, keypoints=keypoints)
             assets = model.prepare(own, helpers.body(), PRIORS, config)
-            return objective.joint_loss(params, assets, config, own, starts.targets_from(own), batch)
+            return objective.joint_loss(params, assets, config, own, camera_search.targets_from(own), batch)
 
         return jax.value_and_grad(total, (0, 1), has_aux=True)(params, clips.keypoints)
 
@@ -109,21 +110,21 @@ def test_the_loss_and_its_gradient():
 def test_cameras_are_aligned_without_what_stands_in_padded_rows():
     """There a fit that goes on from a checkpoint has copies."""
     clips, more = three(), padded(three())
-    targets = starts.targets_from(clips)
+    targets = camera_search.targets_from(clips)
     copies = jax.tree.map(
         lambda own, wide: jnp.pad(own, [(0, b - a) for a, b in zip(own.shape, wide.shape, strict=True)], "edge"),
         targets,
-        starts.targets_from(more),
+        camera_search.targets_from(more),
     )
     mirrored = jnp.array([0.0, 1.0, 0.0, 1.0, 0.0])
-    expected = starts.align_roots(targets, clips, mirrored[:3])
-    close(cut(starts.align_roots(copies, more, mirrored), expected), expected, 1e-5)
+    expected = camera_search.align_roots(targets, clips, mirrored[:3])
+    close(cut(camera_search.align_roots(copies, more, mirrored), expected), expected, 1e-5)
 
 
 @pytest.mark.parametrize("flags", [[0, 1, 0, 0], [0, 1, 1, 0]], ids=["the smaller group", "two of one size"])
 def test_hands(flags):
     clips = mirror.mirror_clips(one_handed(4, seed=0), jnp.array(flags))
-    few, many = hands(clips), hands(parallel.pad_instances(clips, 6))
+    few, many = hands(clips), hands(stacking.pad_instances(clips, 6))
     assert sum(few) == sum(flags)
     np.testing.assert_array_equal(many, [*few, 0, 0])
 
@@ -132,13 +133,13 @@ def test_hands(flags):
 def test_a_fit():
     """Lifting included. It ends within 2e-4 of the largest number of each array, and its losses within 2e-5."""
     clips = three()
-    config = fit.for_clips(helpers.tiny_config(), clips)
+    config = for_clips(helpers.tiny_config(), clips)
     assert config.lift
-    run = jax.jit(fit.fit)
+    run = jax.jit(fit)
     expected = run(jax.random.key(3), clips, helpers.body(), PRIORS, config)
     wide = run(jax.random.key(3), padded(clips, 4, 32), helpers.body(), PRIORS, config)
     assert helpers.all_finite(wide)
-    found = parallel.result_of(jax.tree.map(lambda leaf: leaf[None], wide), 0, clips)
+    found = stacking.result_of(jax.tree.map(lambda leaf: leaf[None], wide), 0, clips)
     assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, expected)
     close((found.params, found.targets), (expected.params, expected.targets))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), found.history, expected.history)

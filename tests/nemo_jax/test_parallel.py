@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nemo_jax import fit, parallel
+from nemo_jax import parallel, stacking
+from nemo_jax.fit import fit, with_steps
 from nemo_jax.priors import Priors, published_limits
 from tests.nemo_jax import helpers
 
-CONFIG = fit.with_steps(helpers.tiny_config(), 2)
+CONFIG = with_steps(helpers.tiny_config(), 2)
 PRIORS = Priors(joint_limits=published_limits())
 fit_many = jax.jit(parallel.fit_many)
 
@@ -29,7 +30,7 @@ def three(poison=None):
         actions[poison] = dataclasses.replace(spoilt, focal_length=spoilt.focal_length * jnp.inf)
     configs = [dataclasses.replace(CONFIG, lr_field=rate) for rate in (1e-3, 3e-3, 1e-3)]
     keys = jax.random.split(jax.random.key(3), 3)
-    return keys, parallel.stack_clips(actions), parallel.stack_configs(configs), actions, configs
+    return keys, stacking.stack_clips(actions), stacking.stack_configs(configs), actions, configs
 
 
 def leaves(result, index=None):
@@ -45,11 +46,11 @@ def together():
 
 def test_each_is_the_fit_alone(together):
     keys, _, _, actions, configs = three()
-    alone = jax.jit(fit.fit)
+    alone = jax.jit(fit)
     assert [clips.num_instances for clips in actions] == [3, 5, 3]
     for index, clips in enumerate(actions):
-        expected = alone(keys[index], parallel.pad_frames(clips, 9), helpers.body(), PRIORS, configs[index])
-        found = parallel.result_of(together, index, clips)
+        expected = alone(keys[index], stacking.pad_frames(clips, 9), helpers.body(), PRIORS, configs[index])
+        found = stacking.result_of(together, index, clips)
         assert found.targets.pose.shape == clips.init_pose.shape
         for a, b in zip(leaves(found), leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
@@ -67,7 +68,7 @@ def test_one_that_diverges_leaves_the_others_bit_for_bit(together):
 
 def test_learning_rates_are_each_fits_own(together):
     keys, clips, _, _, configs = three()
-    slow = parallel.stack_configs([dataclasses.replace(c, lr_field=0.0) for c in configs])
+    slow = stacking.stack_configs([dataclasses.replace(c, lr_field=0.0) for c in configs])
     found = fit_many(keys, clips, helpers.body(), PRIORS, slow)
     kernel = lambda result: np.asarray(result.params.field["hidden_1"]["kernel"])
     assert np.abs(kernel(found) - kernel(together)).max((1, 2)).min() > 1e-5
@@ -80,7 +81,7 @@ def test_two_devices_give_what_one_gives(together, tmp_path):
     program = """
 import sys
 import numpy as np, jax
-from nemo_jax import parallel
+from nemo_jax import parallel, stacking
 from tests.nemo_jax import helpers, test_parallel as t
 assert len(jax.devices()) == 2
 keys, clips, configs, _, _ = t.three()
@@ -106,7 +107,7 @@ assert "num_partitions = 1 " in one.as_text()
 
 def test_padding_keeps_frames_first():
     clips = helpers.scene(lengths=(4, 6)).clips
-    padded = parallel.pad_frames(clips, 8)
+    padded = stacking.pad_frames(clips, 8)
     assert padded.num_frames == 8
     np.testing.assert_array_equal(padded.frame_mask.sum(-1), [4, 6])
     np.testing.assert_array_equal(padded.keypoints[:, :6], clips.keypoints)
@@ -115,12 +116,12 @@ def test_padding_keeps_frames_first():
 
 @pytest.mark.parametrize(("frames", "size"), [(1, 32), (32, 32), (33, 48), (1024, 1024), (1025, 2048)])
 def test_buckets(frames, size):
-    assert parallel.bucket(frames) == size
+    assert stacking.bucket(frames) == size
 
 
 @pytest.mark.parametrize(("instances", "size"), [(1, 4), (5, 8), (16, 16), (17, 24), (129, 256)])
 def test_buckets_of_instances(instances, size):
-    assert parallel.bucket(instances, parallel.INSTANCE_BUCKETS) == size
+    assert stacking.bucket(instances, stacking.INSTANCE_BUCKETS) == size
 
 
 def test_groups_are_what_one_program_can_run():
@@ -128,26 +129,26 @@ def test_groups_are_what_one_program_can_run():
     three, five = (helpers.scene(lengths=(5,) * n, yaws=(0.0,) * n).clips for n in (3, 5))
     wide = dataclasses.replace(CONFIG, hidden=24)
     faster = dataclasses.replace(CONFIG, lr_field=1.0)
-    found = parallel.groups([short, long, short, short, three, five], [CONFIG, CONFIG, wide, faster, CONFIG, CONFIG])
+    found = stacking.groups([short, long, short, short, three, five], [CONFIG, CONFIG, wide, faster, CONFIG, CONFIG])
     assert found == [[0, 3, 4], [1], [2], [5]]
 
 
 def test_groups_go_by_the_steps_of_the_instances_there_are():
     several = [helpers.scene(lengths=(2,) * n, yaws=(0.0,) * n).clips for n in (21, 24)]
-    assert parallel.groups(several, [CONFIG, CONFIG]) == [[0, 1]]
-    assert parallel.groups(several, [dataclasses.replace(CONFIG, joint_steps=-1)] * 2) == [[0], [1]]
+    assert stacking.groups(several, [CONFIG, CONFIG]) == [[0, 1]]
+    assert stacking.groups(several, [dataclasses.replace(CONFIG, joint_steps=-1)] * 2) == [[0], [1]]
 
 
 def test_batches_of_all_frames_go_with_their_equals():
     several = [helpers.scene(lengths=lengths).clips for lengths in ((5, 6), (5, 7), (6, 6))]
     several.append(helpers.scene(lengths=(6, 6, 6), yaws=(0.0, 0.1, 0.2)).clips)
-    assert parallel.groups(several, [CONFIG] * 4) == [[0, 1, 2, 3]]
-    assert parallel.groups(several, [dataclasses.replace(CONFIG, batch_size=-1)] * 4) == [[0, 2], [1], [3]]
+    assert stacking.groups(several, [CONFIG] * 4) == [[0, 1, 2, 3]]
+    assert stacking.groups(several, [dataclasses.replace(CONFIG, batch_size=-1)] * 4) == [[0, 2], [1], [3]]
 
 
 def test_what_does_not_stack_is_named():
     with pytest.raises(ValueError, match="differ in hidden"):
-        parallel.stack_configs([CONFIG, dataclasses.replace(CONFIG, hidden=24)])
+        stacking.stack_configs([CONFIG, dataclasses.replace(CONFIG, hidden=24)])
     keys, clips, configs, _, _ = three()
     assert clips.real is not None
     with pytest.raises(ValueError, match="joint_steps is -1"):

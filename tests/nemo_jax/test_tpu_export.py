@@ -7,7 +7,7 @@ import jax.export
 import jax.numpy as jnp
 import pytest
 
-from nemo_jax import fit as fitting
+from nemo_jax.fit import fit
 from nemo_jax.priors import Priors, published_limits
 from tests.nemo_jax import helpers
 
@@ -23,7 +23,7 @@ def module(request):
     arguments = (jax.random.key_data(jax.random.key(0)), clips, helpers.body(), Priors(joint_limits=published_limits()))
 
     def whole(key, clips, body, priors):
-        return jax.tree.leaves(fitting.fit(jax.random.wrap_key_data(key), clips, body, priors, config))
+        return jax.tree.leaves(fit(jax.random.wrap_key_data(key), clips, body, priors, config))
 
     return jax.export.export(jax.jit(whole), platforms=["tpu"])(*jax.tree.map(jnp.asarray, arguments))
 

@@ -10,7 +10,7 @@ import pytest
 
 from body_models import joints as jn
 from body_models import loaders
-from experiments import prior_files
+from experiments.fitting import prior_files
 from nemo_jax.priors import Priors, vposer
 from tests.reference import convert
 

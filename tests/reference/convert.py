@@ -7,7 +7,7 @@ import os
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.published import PUBLISHED
+from experiments.configs._published import PUBLISHED
 from nemo_jax.clips import Clips
 from nemo_jax.model import Params
 
@@ -94,6 +94,7 @@ def config(run):
     rbf = args["model_version"] > 1
     return dataclasses.replace(
         PUBLISHED,
+        lift=False,
         features="rbf" if rbf else "none",
         kernel=args["rbf_kernel"],
         num_centres=args["phase_rbf_dim"] if rbf else 1,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import prior_files
+from experiments.fitting import prior_files
 from nemo_jax import rotations
 from nemo_jax.priors import gmm, vposer
 from tests.reference.convert import deviation

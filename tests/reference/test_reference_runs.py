@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nemo_jax import fit as fitting
-from nemo_jax import losses, model, objective, rotations
+from nemo_jax import losses, model, objective, rotations, stages
 from nemo_jax.objective import Batch
 from tests.reference import convert
 from tests.reference.convert import deviation
@@ -27,8 +26,8 @@ NAMES = lambda run: [name.removeprefix("param_final/") for name in run.data if n
 gradient_of = lambda tree, name: convert.torch_names(tree)[name]
 
 # Compiled once for all runs of one architecture: everything that differs is an argument.
-prepare = jax.jit(fitting.start)
-run_steps = jax.jit(fitting.run_steps, static_argnums=1)
+prepare = jax.jit(stages.start)
+run_steps = jax.jit(stages.run_steps, static_argnums=1)
 begin = jax.jit(lambda stage, problem, state: stage.begin(problem, state), static_argnums=0)
 end = jax.jit(lambda stage, problem, carry: stage.end(problem, carry), static_argnums=0)
 predict_batch = jax.jit(objective.predict_batch)
@@ -59,10 +58,10 @@ def run(request, load, bodies, published_priors):
         for stage in ("warmup", "cam", "step")
         if f"{stage}/view_idx" in data
     }
-    stages = {stage.name: stage for stage in fitting.stages(config)}
+    by_name = {stage.name: stage for stage in stages.stages(config)}
     return SimpleNamespace(
         name=request.param, version=RUNS[request.param], data=data, config=config, clips=clips, problem=problem, state=state,
-        assets=problem.assets, batch=batch, first=jax.tree.map(lambda x: x[0], batch["step"]), stages=stages,
+        assets=problem.assets, batch=batch, first=jax.tree.map(lambda x: x[0], batch["step"]), stages=by_name,
     )  # fmt: skip
 
 

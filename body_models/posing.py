@@ -1,0 +1,46 @@
+"""Many frames posed a chunk at a time: one compiled program for any number of frames, and never all meshes in memory."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+CHUNK = 32  # frames that are posed at once
+
+
+def pose_in_chunks(function: Callable[..., Any], shared: Any, *arrays: Any, size: int = CHUNK) -> Any:
+    """`function` of every frame, on the host.
+
+    Args:
+      function: (shared, *frame) -> arrays of ONE frame. It is compiled once and looked up by identity: give a function of a
+        module, not a lambda.
+      shared: what all frames have in common, such as the body.
+      arrays: trees of arrays (F, ...), one row a frame, F at least 1; they are taken as float32.
+      size: frames that are posed at once; results of other sizes may differ in the last bit.
+
+    Returns:
+      What `function` returns, as NumPy arrays with a leading F.
+    """
+    parts = list(chunks(function, shared, *arrays, size=size))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def chunks(function: Callable[..., Any], shared: Any, *arrays: Any, size: int = CHUNK) -> Iterator[Any]:
+    """The parts of `pose_in_chunks`, one after the other, each computed when it is asked for: leaves of at most `size`
+    frames."""
+    given = jax.tree.map(lambda array: np.asarray(array, np.float32), arrays)
+    count = len(jax.tree.leaves(given)[0])
+    for first in range(0, count, size):
+        frames = min(size, count - first)
+        # The last frame is posed again and again to fill the last chunk.
+        rows = np.minimum(np.arange(first, first + size), count - 1)
+        part = jax.tree.map(lambda array, rows=rows: array[rows], given)
+        found = jax.device_get(_pose_chunk(function, shared, part))
+        yield jax.tree.map(lambda leaf, frames=frames: leaf[:frames], found)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _pose_chunk(function: Callable[..., Any], shared: Any, frames: tuple[Any, ...]) -> Any:
+    return jax.vmap(lambda *frame: function(shared, *frame))(*frames)

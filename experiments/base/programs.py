@@ -1,0 +1,39 @@
+"""A function as a compiled program of the device, which can be compiled ahead, beside others."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from experiments.base import devices
+
+
+class Program:
+    """`jax.jit` of a function, with this project's compiler options, for one set of shapes at a time.
+
+    Args:
+      function: pure, of pytrees of arrays.
+    """
+
+    def __init__(self, function: Callable[..., Any]):
+        self._function = function
+        self._compiled: dict[Any, Any] = {}
+        self._lock = threading.Lock()
+
+    def ahead(self, *args: Any) -> None:
+        """Compiles for arguments of these shapes, concrete or abstract, unless that was done."""
+        self._for(args)
+
+    def __call__(self, *args: Any) -> Any:
+        return self._for(args)(*args)
+
+    def _for(self, args: tuple[Any, ...]) -> Any:
+        leaves, tree = jax.tree.flatten(args)
+        shapes = [jax.typeof(leaf) if not isinstance(leaf, jax.ShapeDtypeStruct) else leaf for leaf in leaves]
+        key = (tree, tuple((leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)) for leaf in shapes))
+        with self._lock:
+            if key not in self._compiled:
+                lowered = jax.jit(self._function).lower(*args)
+                self._compiled[key] = lowered.compile(compiler_options=devices.compiler_options())
+            return self._compiled[key]

@@ -1,0 +1,139 @@
+"""Everybody seen in a film, kept in a file of its own, so that no film is searched twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from experiments.base import films
+from experiments.base.files import replacing
+from experiments.detection.models import Model
+from experiments.detection.people import Landmarker, Person, Watcher
+
+Array = np.ndarray
+
+NUM_LANDMARKS = 33
+# Higher with every change of what is detected: older files are then detected again.
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Detections:
+    """Who is seen in a film. F frames, at most P people at a time; the order of people means nothing.
+
+    times (F,): seconds, NaN where the film does not tell.
+    seen (F, P): whether there is such a person.
+    landmarks (F, P, 33, 4): x, y in pixels, visibility, presence.
+    world (F, P, 33, 3): metres, from the middle of the hips, x right, y down, z away from the camera.
+    image_size (2,): width, height of the pictures.
+    claimed_fps: frames per second by the film's header, NaN where it does not tell.
+    damage: what is wrong with the film, a sentence; empty where nothing is.
+    """
+
+    times: Array
+    seen: Array
+    landmarks: Array
+    world: Array
+    image_size: Array
+    claimed_fps: float
+    damage: str
+
+    def __post_init__(self) -> None:
+        count, people = self.seen.shape
+        expected = {
+            "times": (count,),
+            "landmarks": (count, people, NUM_LANDMARKS, 4),
+            "world": (count, people, NUM_LANDMARKS, 3),
+            "image_size": (2,),
+        }
+        for name, shape in expected.items():
+            if np.shape(getattr(self, name)) != shape:
+                raise ValueError(f"{name} has shape {np.shape(getattr(self, name))}, expected {shape}")
+
+
+def cache_file(folder: Path, video: Path, model: Model) -> Path:
+    """Where the detections of a film are kept, by its content, whatever it is called.
+
+    Raises:
+      VideoError: the film cannot be read.
+    """
+    try:
+        with video.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise films.VideoError(f"{video} cannot be read ({(error.strerror or str(error)).lower()})") from error
+    name = hashlib.sha256(f"{content} {model.digest} {VERSION}".encode()).hexdigest()[:32]
+    return folder / f"{name}.npz"
+
+
+def load(path: Path) -> Detections | None:
+    """What `save` wrote; None where there is nothing, or nothing sound."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            fields = {field.name: file[field.name] for field in dataclasses.fields(Detections)}
+        return Detections(**{**fields, "claimed_fps": float(fields["claimed_fps"]), "damage": str(fields["damage"])})
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def save(detections: Detections, path: Path) -> None:
+    """Writes the file at once or not at all."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **dataclasses.asdict(detections))
+
+
+def detect(video: Path, landmarker: Landmarker, progress: Callable[[int], None] = lambda count: None) -> Detections:
+    """Looks for people in all frames of a film.
+
+    Args:
+      video: the film.
+      landmarker: finds them.
+      progress: told after each frame how many are done.
+
+    Raises:
+      VideoError: it cannot be read, or has no frame.
+    """
+    claimed_fps = films.probe(video).fps or float("nan")
+    times: list[float] = []
+    people: list[list[Person]] = []
+    watcher = Watcher(landmarker)
+    size, damage = (0, 0), ""
+    try:
+        for frame in _of_one_size(video):
+            size = frame.size
+            people.append(watcher.people(frame.picture()))
+            times.append(frame.time)
+            progress(len(times))
+    except films.CutShortError as error:
+        damage = str(error)
+    most = max(len(row) for row in people)
+    seen = np.zeros((len(people), most), bool)
+    landmarks = np.zeros((len(people), most, NUM_LANDMARKS, 4), np.float32)
+    world = np.zeros((len(people), most, NUM_LANDMARKS, 3), np.float32)
+    for frame, row in enumerate(people):
+        for index, person in enumerate(row):
+            seen[frame, index] = True
+            landmarks[frame, index] = person.landmarks
+            world[frame, index] = person.world
+    return Detections(np.array(times), seen, landmarks, world, np.array(size, float), claimed_fps, damage)
+
+
+def _of_one_size(video: Path) -> Iterator[films.Frame]:
+    """Raises CutShortError where the size of the pictures changes, which keypoints in pixels cannot follow."""
+    first = None
+    for frame in films.walk(video):
+        first = first or frame.size
+        if frame.size != first:
+            raise films.CutShortError(
+                f"the pictures of {video} change from {first[0]}x{first[1]} to {frame.size[0]}x{frame.size[1]} pixels at "
+                f"frame {frame.index}; what follows is not used"
+            )
+        yield frame

@@ -1,0 +1,80 @@
+"""The pose model: the one that is shipped here, or a pose landmarker's `.task` file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import io
+import zipfile
+from pathlib import Path
+
+from experiments.base.errors import UserError
+
+DETECTOR, LANDMARKS = "pose_detector.tflite", "pose_landmarks_detector.tflite"
+_SHIPPED = Path(__file__).parent / "blazepose"  # its README says where the files are from
+INSTALL = "install it with `python -m pip install -r requirements-video.txt`"
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """The two networks of a pose landmarker, as TensorFlow Lite files.
+
+    detector: finds people in a picture. landmarks: finds the landmarks of the person in a region of it.
+    """
+
+    detector: bytes
+    landmarks: bytes
+
+    @property
+    def digest(self) -> str:
+        """A name for what the model is, hexadecimal."""
+        return hashlib.sha256(
+            hashlib.sha256(self.detector).digest() + hashlib.sha256(self.landmarks).digest()
+        ).hexdigest()
+
+    def bundle(self) -> bytes:
+        """Both as a `.task` file, which is a zip archive."""
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(DETECTOR, self.detector)
+            archive.writestr(LANDMARKS, self.landmarks)
+        return buffer.getvalue()
+
+
+def load(path: str | None = None) -> Model:
+    """Reads a `.task` file; None = the model that is shipped.
+
+    Raises:
+      UserError: it is no pose landmarker, or LiteRT, which runs it, is not installed.
+    """
+    if not installed():
+        raise UserError(f"finding people in videos needs the package ai-edge-litert, which is not installed; {INSTALL}")
+    return _shipped() if path is None else _of_task(Path(path))
+
+
+def installed() -> bool:
+    """Whether LiteRT can be imported. It is not imported for it."""
+    return importlib.util.find_spec("ai_edge_litert") is not None
+
+
+def _shipped() -> Model:
+    files = [_SHIPPED / "pose_detection.tflite", _SHIPPED / "pose_landmark_full.tflite"]
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"the pose model {file} is missing; get a whole copy of this program, or give --pose_model")
+    return Model(*(file.read_bytes() for file in files))
+
+
+def _of_task(path: Path) -> Model:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return Model(archive.read(DETECTOR), archive.read(LANDMARKS))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"--pose_model={path} cannot be read ({reason}); give a pose landmarker .task file") from error
+    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
+        raise UserError(
+            f"--pose_model={path} is not a pose landmarker, a .task file with {DETECTOR} and {LANDMARKS} in it; give one "
+            "such as pose_landmarker_heavy.task, or leave the flag out"
+        ) from error

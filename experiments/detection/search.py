@@ -1,0 +1,68 @@
+"""Who is in a film: as an earlier run found, else by the detector."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.base import films
+from experiments.base.errors import UserError
+from experiments.detection import detections
+from experiments.detection.detections import Detections
+from experiments.detection.landmarker import BlazePose
+from experiments.detection.models import Model
+from experiments.detection.people import Landmarker
+from experiments.detection.progress import FilmProgress
+
+
+@dataclasses.dataclass(frozen=True)
+class Detector:
+    """A model and what runs it, a context."""
+
+    model: Model
+    start: Callable[[Model], AbstractContextManager[Landmarker]] = BlazePose
+
+
+class Searcher:
+    """Searches films for people, one after the other; a context. The first film that needs the detector starts it."""
+
+    def __init__(self, detector: Detector, folder: Path, console: Console | None):
+        """folder: where finds are kept. console: where each film is reported; None = nowhere."""
+        self._detector, self._folder, self._console = detector, folder, console
+        self._stack = contextlib.ExitStack()
+        self._landmarker: Landmarker | None = None
+
+    def __enter__(self) -> Searcher:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._stack.close()
+
+    def people(self, path: Path) -> Detections:
+        """Everybody in a film; found at most once.
+
+        Raises:
+          VideoError: it cannot be read, or has no frame.
+          UserError: the detector cannot be started, or the finds cannot be kept.
+        """
+        kept = detections.cache_file(self._folder, path, self._detector.model)
+        found = detections.load(kept)
+        if found is not None:
+            FilmProgress(self._console, path.name, None).done(found.seen, kept=True)
+            return found
+        with FilmProgress(self._console, path.name, films.probe(path).num_frames) as progress:
+            if self._landmarker is None:
+                self._landmarker = self._stack.enter_context(self._detector.start(self._detector.model))
+            found = detections.detect(path, self._landmarker, progress.frame)
+            try:
+                detections.save(found, kept)
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise UserError(f"{self._folder} cannot be written ({reason}); choose another --output_dir") from error
+        progress.done(found.seen, kept=False)
+        return found

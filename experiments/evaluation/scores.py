@@ -1,0 +1,200 @@
+"""How good fits are: flat numbers for `metrics.json`, of all instances of a fit together and of each.
+
+3D errors (`experiments.evaluation.pose_errors`) are means over an instance's frames, then over instances; reprojection
+errors pool all visible joints, those of the paper are means over instances. Numbers that need ground truth, initial poses
+or hidden joints are there only where those are.
+
+Fits of one size are scored together by one compiled program: M fits of N instances and T frames (a size of
+`nemo_jax.stacking`) are M N instances.
+"""
+
+import dataclasses
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from body_models import smpl
+from body_models.pytree import pytree
+from experiments.base.programs import Program
+from experiments.data import padding
+from experiments.data.dataset import Dataset
+from experiments.data.visible import reference, visible
+from experiments.evaluation import pose_errors
+from experiments.evaluation.pose_errors import In3D
+from experiments.results.fitted_motion import FittedMotion
+from nemo_jax import losses, metrics
+
+Array = jax.Array
+Numbers = dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class ToScore:
+    """A fit to be scored.
+
+    dataset: the clips as read, before joints were hidden. fitted: the fit. hidden (N, T, K): true where a joint was hidden
+    from the fit; None where none was. threshold: a joint counts as visible above this confidence.
+    """
+
+    dataset: Dataset
+    fitted: FittedMotion
+    hidden: np.ndarray | None
+    threshold: float
+
+
+@pytree
+class _Arrays:
+    """What the numbers are computed from, leading (N,) of one fit, (M, N) of stacked ones, (M N,) within the program.
+
+    predicted, given, reference (T, K, 2): pixels of the fit, of the clips, and of what 2D errors are measured against.
+    seen, scored, hidden (T, K): joints that the fit saw and is measured on; those of the paper's errors; those hidden from
+    it, or None. reference_confidence (T, K). diagonal (T,): of the box. mask (T,).
+    in_3d: what 3D errors are computed from; None without ground truth.
+    """
+
+    predicted: Array
+    given: Array
+    reference: Array
+    reference_confidence: Array
+    seen: Array
+    scored: Array
+    hidden: Array | None
+    diagonal: Array
+    mask: Array
+    in_3d: In3D | None
+
+
+def evaluate(
+    dataset: Dataset, fitted: FittedMotion, nose_body: smpl.SMPL, hidden: np.ndarray | None, threshold: float
+) -> tuple[Numbers, dict[str, Numbers]]:
+    """All numbers of one fit; see `ToScore` and `evaluate_many`."""
+    return evaluate_many([ToScore(dataset, fitted, hidden, threshold)], nose_body)[0]
+
+
+def evaluate_many(
+    fits: Sequence[ToScore], nose_body: smpl.SMPL, frames: int | None = None
+) -> list[tuple[Numbers, dict[str, Numbers]]]:
+    """All numbers of some fits.
+
+    Args:
+      fits: those to score. nose_body: their body, with BODY_25's nose as keypoint 0.
+      frames: to which clips are padded; None = to a length of `padding.slots`.
+
+    Returns:
+      For each fit, the numbers of the whole, and of each instance by name. None is NaN.
+    """
+    found: dict[int, tuple[Numbers, dict[str, Numbers]]] = {}
+    for members, stacked in _groups(fits, frames):
+        each, pooled = jax.device_get(_score(stacked, nose_body))
+        for row, number in enumerate(members):
+            own, whole = ({key: values[row] for key, values in part.items()} for part in (each, pooled))
+            found[number] = _named(fits[number].dataset, own, whole)
+    return [found[number] for number in range(len(fits))]
+
+
+def compile_ahead(fits: Sequence[ToScore], nose_body: smpl.SMPL, frames: int | None = None) -> None:
+    """Compiles what `evaluate_many` of these fits runs."""
+    for _, stacked in _groups(fits, frames):
+        _score.ahead(stacked, nose_body)
+
+
+def _groups(fits: Sequence[ToScore], frames: int | None) -> list[tuple[list[int], _Arrays]]:
+    """Numbers of the fits that are of one size, and their stacked arrays."""
+    frames = frames or max(padding.slots(each.dataset.clips.num_frames) for each in fits)
+    arrays = [_arrays_of(each, frames) for each in fits]
+    groups: dict[Hashable, list[int]] = {}
+    for number, own in enumerate(arrays):
+        shapes = tuple(leaf.shape for leaf in jax.tree.leaves(own))
+        groups.setdefault((jax.tree.structure(own), shapes), []).append(number)
+    stack = lambda members: jax.tree.map(lambda *leaves: np.stack(leaves), *(arrays[number] for number in members))
+    return [(members, stack(members)) for members in groups.values()]
+
+
+def _arrays_of(one: ToScore, frames: int) -> _Arrays:
+    """The arrays of a fit (N, ...), padded, on the host."""
+    dataset, fitted = padding.dataset(one.dataset, frames), one.fitted.padded(frames)
+    hidden = None if one.hidden is None else padding.array(one.hidden, frames).astype(bool)
+    keypoints, confidence, scored = reference(dataset, one.threshold)
+    arrays: dict[str, Any] = {
+        "predicted": fitted.scored_2d,
+        "given": np.asarray(dataset.clips.keypoints),
+        "reference": np.asarray(keypoints),
+        "reference_confidence": np.asarray(confidence),
+        # Other keypoints than the fit's own are all unknown to it.
+        "seen": scored if hidden is None or dataset.reference_2d is not None else scored & ~hidden,
+        "scored": scored,
+        "hidden": None if hidden is None else visible(dataset, one.threshold) & hidden,
+        "diagonal": np.asarray(dataset.box_size),
+        "mask": np.asarray(dataset.clips.frame_mask),
+        "in_3d": None if dataset.truth is None else pose_errors.gather(dataset, fitted),
+    }
+    return _Arrays(**arrays)
+
+
+def _numbers(fits: _Arrays, nose_body: smpl.SMPL) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Numbers (M, N), or (M, N, methods) of 3D errors, and numbers (M,) of each fit's joints pooled."""
+    shape = fits.mask.shape[:2]
+    every: _Arrays = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), fits)
+    each: dict[str, Array] = jax.vmap(_paper_numbers)(every)
+    pooled = {}
+    errors = metrics.reprojection_errors(every.predicted, every.reference)
+    kinds = [("", errors, every.seen)]
+    if every.hidden is not None:
+        # Hidden joints are always held against what was hidden.
+        own = metrics.reprojection_errors(every.predicted, every.given)
+        kinds.append(("heldout_", own, every.hidden))
+    for prefix, pixels, seen in kinds:
+        parts = (pixels, pixels / jnp.maximum(every.diagonal, 1e-6)[..., None], every.diagonal, seen)
+        each |= {prefix + name: values for name, values in jax.vmap(_pixel_numbers)(*parts).items()}
+        # All instances of a fit as one long clip.
+        long = [leaf.reshape(shape[0], -1, *leaf.shape[2:]) for leaf in parts]
+        pooled |= {prefix + name: values for name, values in jax.vmap(_pixel_numbers)(*long).items()}
+    if every.in_3d is not None:
+        each |= pose_errors.in_3d(every.in_3d, every.mask, nose_body)
+    return {name: values.reshape(*shape, *values.shape[1:]) for name, values in each.items()}, pooled
+
+
+_score = Program(_numbers)
+
+
+def _pixel_numbers(pixels: Array, shares: Array, boxes: Array, seen: Array) -> dict[str, Array]:
+    return {
+        "reprojection_px/median": metrics.masked_median(pixels, seen),
+        "reprojection_share/median": metrics.masked_median(shares, seen),
+        "pck_0.05/fit": metrics.pck(pixels, boxes, seen, 0.05),
+        "pck_auc/fit": metrics.pck_auc(pixels, boxes, seen),
+    }
+
+
+def _paper_numbers(one: _Arrays) -> dict[str, Array]:
+    """The paper's 2D numbers of ONE instance; hidden joints count like all others."""
+    errors = metrics.reprojection_errors(one.predicted, one.reference)
+    errors, seen = errors[:, : metrics.PAPER_JOINTS], one.scored[:, : metrics.PAPER_JOINTS]
+    boxes = {
+        "paper": losses.box_diagonal(one.reference, one.reference_confidence, visible_only=False),
+        "visible_box": losses.box_diagonal(one.reference, one.reference_confidence, visible_only=True),
+    }
+    shares = {f"pck_0.05/{name}": metrics.pck(errors, box, seen, 0.05) for name, box in boxes.items()}
+    return {"reprojection_px/paper": metrics.reprojection_mean(errors, seen, one.mask), **shares}
+
+
+def _named(
+    dataset: Dataset, each: Mapping[str, np.ndarray], pooled: Mapping[str, np.ndarray]
+) -> tuple[Numbers, dict[str, Numbers]]:
+    """Numbers by their names in `metrics.json`; those of each instance too. What is not finite is left out."""
+    methods = [*pose_errors.given_poses(dataset), "fit"]
+    single = {}
+    for key, values in each.items():
+        columns = {key: values} if values.ndim == 1 else {f"{key}/{m}": values[:, i] for i, m in enumerate(methods)}
+        single |= {name: column for name, column in columns.items() if np.isfinite(column).any()}
+    # Pooled joints come before means over instances, which are of all other numbers.
+    whole = {name: float(value) for name, value in pooled.items()}
+    whole |= {name: float(np.nanmean(values)) for name, values in single.items() if name not in whole}
+    named = {
+        name: {key: float(values[row]) for key, values in single.items() if np.isfinite(values[row])}
+        for row, name in enumerate(dataset.names)
+    }
+    return {key: value for key, value in whole.items() if np.isfinite(value)}, named

@@ -1,0 +1,153 @@
+"""The motion of one instance, sampled from the field at a frame rate: what every exported file is written from."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from body_models import joints as jn
+from body_models import smpl
+from body_models.posing import pose_in_chunks
+from experiments.results.reading import Run
+from nemo_jax import model
+
+Array = np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Animation:
+    """T frames of one person in a world with y up, metres.
+
+    fps: frame rate; frame t is at t / fps seconds. phases (T,): on the clock that all instances share. rotations
+    (T, 24, 3, 3): of each joint against its parent, the root's against the world. translation (T, 3): added to the posed
+    body. betas (S,): shape. joints (T, 24, 3); keypoints (T, 25, 3), BODY_25; lowest (T,): height of the lowest vertex.
+    """
+
+    name: str
+    action: str
+    fps: float
+    phases: Array
+    rotations: Array
+    translation: Array
+    betas: Array
+    body: smpl.SMPL
+    joints: Array
+    keypoints: Array
+    lowest: Array
+
+    @property
+    def times(self) -> Array:
+        """Seconds (T,) since the first frame."""
+        return np.arange(len(self.phases)) / self.fps
+
+    @functools.cached_property
+    def rest_joints(self) -> Array:
+        """The joints (24, 3) of the unposed body, metres."""
+        template, directions = self.body.joint_template, self.body.joint_shapedirs
+        return np.asarray(template, float) + np.asarray(directions, float) @ self.betas
+
+    @functools.cached_property
+    def rest_vertices(self) -> Array:
+        """The mesh (V, 3) of the unposed body, metres."""
+        mesh = self.body.mesh
+        return np.asarray(mesh.template, float) + np.asarray(mesh.shapedirs, float) @ self.betas
+
+    @functools.cached_property
+    def rotation_vectors(self) -> Array:
+        """`rotations` as axis-angle (T, 24, 3), radians."""
+        return Rotation.from_matrix(self.rotations.reshape(-1, 3, 3)).as_rotvec().reshape(-1, jn.NUM_JOINTS, 3)
+
+    def moved(self, offset: Array) -> Animation:
+        """The same clip elsewhere: every point moved by offset (3,), metres."""
+        return dataclasses.replace(
+            self,
+            translation=self.translation + offset,
+            joints=self.joints + offset,
+            keypoints=self.keypoints + offset,
+            lowest=self.lowest + offset[1],
+        )
+
+    def grounded(self) -> Animation:
+        """The same clip at the height at which its lowest vertex of all frames touches y = 0."""
+        return self.moved(np.array([0, -self.lowest.min(), 0]))
+
+    def shaped(self, betas: Array) -> Animation:
+        """The same rotations and the same path of the pelvis by a body of another shape (S,)."""
+        root = smpl.rest_joints(self.body, jnp.asarray(betas, jnp.float32))[0]
+        translation = self.joints[:, 0] - np.asarray(root, float)
+        return posed(
+            self.name,
+            self.action,
+            self.fps,
+            self.phases,
+            self.rotations,
+            translation,
+            np.asarray(betas, float),
+            self.body,
+        )
+
+
+def sample(saved: Run, instance: int, fps: float | None = None, ground: bool = True) -> Animation:
+    """An instance of a finished run, sampled from its field.
+
+    Args:
+      saved: the run.
+      instance: its number.
+      fps: frames per second; None for the clip's own. Nothing is interpolated: the field is evaluated at each time.
+      ground: put the lowest point of the whole clip at height 0.
+    """
+    own = float(saved.dataset.clips.fps[instance])
+    fps = fps or own
+    rotations, translation = saved.at_rate(instance, fps)
+    seconds = (saved.num_frames(instance) - 1) / own
+    raw_phases = np.arange(len(rotations)) / fps / max(seconds, 1e-9)
+    phases = _warp(saved.params, saved.config, instance, jnp.asarray(raw_phases, jnp.float32))
+    name, betas = saved.dataset.names[instance], np.asarray(saved.params.betas[instance], float)
+    clip = posed(
+        name, saved.dataset.action, fps, np.asarray(phases), rotations, translation.astype(float), betas, saved.body
+    )
+    return clip.grounded() if ground else clip
+
+
+def posed(
+    name: str,
+    action: str,
+    fps: float,
+    phases: Array,
+    rotations: Array,
+    translation: Array,
+    betas: Array,
+    body: smpl.SMPL,
+) -> Animation:
+    """The clip of a motion, its points found. Arguments as in `Animation`."""
+    found = pose_in_chunks(_pose, (body, betas), rotations, translation)
+    points = [part.astype(float) for part in found]
+    return Animation(name, action, fps, phases, rotations, translation, betas, body, *points)
+
+
+_warp = jax.jit(model.warp)
+
+
+def _pose(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, move: jax.Array):
+    """Joints (24, 3), keypoints (25, 3) and height of the lowest vertex () of ONE frame."""
+    body, betas = shaped
+    mesh = smpl.vertices(body, rotation, betas, move)
+    return smpl.joints(body, rotation, betas, move), smpl.keypoints(body, rotation, betas, move), mesh[:, 1].min()
+
+
+def marker_names() -> list[str]:
+    """The joints, then the points of the face and the feet that BODY_25 adds: names of `markers`."""
+    return [*jn.SMPL_JOINTS, *(jn.BODY_25_NAMES[k] for k in _ON_THE_SKIN)]
+
+
+def markers(clip: Animation) -> Array:
+    """Points (T, 35, 3), metres: the 24 joints, then nose, eyes, ears, toes and heels."""
+    return np.concatenate([clip.joints, clip.keypoints[:, _ON_THE_SKIN]], axis=1)
+
+
+_ON_THE_SKIN = [k for k, joint in enumerate(jn.BODY_25) if joint >= jn.NUM_JOINTS]

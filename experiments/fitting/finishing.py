@@ -1,0 +1,174 @@
+"""The end of fits: scored together on the device, then written to their folders, each by itself."""
+
+import dataclasses
+import functools
+import importlib.metadata
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from body_models import loaders, smpl
+from experiments.data.dataset import Dataset
+from experiments.evaluation import scores, table
+from experiments.evaluation.scores import ToScore
+from experiments.fitting.checkpoints import Packed, Snapshot, write_packed
+from experiments.fitting.compiled_programs import History
+from experiments.fitting.inputs import Inputs
+from experiments.fitting.settings import Settings
+from experiments.results import fitted_motion, reading, writing
+from experiments.results.fitted_motion import FittedMotion, predict_many
+from experiments.results.reading import Run
+from nemo_jax.config import FitConfig
+
+# Draws what the settings ask for: (run, settings, numbers of each clip, notes, hidden joints, losses, console).
+Present = Callable[
+    [Run, Settings, Mapping[str, Mapping[str, float]], Sequence[str], np.ndarray | None, History, Console], None
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A fit that is done and scored, on the host.
+
+    numbers, each: as `scores.evaluate` gives them. seconds: spent so far, by name. checkpoint: of its end, where it is
+    yet to be written. The rest as in `inputs.Inputs`.
+    """
+
+    settings: Settings
+    dataset: Dataset
+    hidden: np.ndarray | None
+    notes: tuple[str, ...]
+    config: FitConfig
+    fitted: FittedMotion
+    numbers: Mapping[str, float]
+    each: Mapping[str, Mapping[str, float]]
+    history: History
+    seconds: Mapping[str, float]
+    device: str
+    checkpoint: Packed | None = None
+
+    @property
+    def mirrored(self) -> list[str]:
+        """Names of the clips that are taken for the other hand."""
+        flags = self.fitted.params.mirrored
+        return [name for name, flag in zip(self.dataset.names, flags, strict=True) if flag > 0.5]
+
+
+def score(
+    settings: Sequence[Settings],
+    inputs: Sequence[Inputs],
+    ends: Sequence[Snapshot],
+    device: str,
+    frames: int | None = None,
+) -> list[Finished]:
+    """Predicts and scores fits of one kind that stand at their ends; each takes its share of the time.
+
+    Args:
+      settings, inputs, ends: of each fit. device: what they ran on, in words.
+      frames: to which clips are padded; None = to a length of `padding.slots`.
+    """
+    begun = time.perf_counter()
+    body = inputs[0].nose_body
+    fitted = predict_many([(own.job, end.carry.params) for own, end in zip(inputs, ends, strict=True)], body, frames)
+    thresholds = [float(own.job.config.confidence_threshold) for own in inputs]
+    each = zip(inputs, fitted, thresholds, strict=True)
+    scored = scores.evaluate_many(
+        [ToScore(own.dataset, motion, own.hidden, least) for own, motion, least in each], body
+    )
+    share = (time.perf_counter() - begun) / len(inputs)
+    return [
+        Finished(
+            settings=asked,
+            dataset=own.dataset,
+            hidden=own.hidden,
+            notes=own.notes,
+            config=own.job.config,
+            fitted=motion,
+            numbers=numbers,
+            each=each,
+            history=end.history,
+            seconds={**end.seconds, "before": end.seconds["before"] + share},
+            device=device,
+        )
+        for asked, own, motion, (numbers, each), end in zip(settings, inputs, fitted, scored, ends, strict=True)
+    ]
+
+
+def compile_ahead(inputs: Sequence[Inputs], frames: int | None = None) -> None:
+    """Compiles what `score` of fits with these inputs runs, so that it can be done while something else compiles."""
+    body = inputs[0].nose_body
+    learned = [own.shapes.last.params for own in inputs]
+    fitted = fitted_motion.compile_ahead([own.job for own in inputs], learned, body, frames)
+    each = zip(inputs, fitted, strict=True)
+    scores.compile_ahead([ToScore(own.dataset, motion, own.hidden, 0.5) for own, motion in each], body, frames)
+
+
+def write(
+    fit: Finished, present: Present, console: Console | None = None, body: smpl.SMPL | None = None
+) -> dict[str, Any]:
+    """Writes all results of a fit; `metrics.json` comes last.
+
+    Args:
+      fit: the fit. present: draws pictures and pages. console: where it reports; None = nowhere.
+      body: with the nose as keypoint 0; None = read again, in a process that does not have it.
+
+    Returns:
+      The metrics, as `metrics.json` has them.
+    """
+    begun = time.perf_counter()
+    # First: from here on the fit need not be done again.
+    if fit.checkpoint is not None:
+        write_packed(fit.checkpoint)
+    console = console or Console(quiet=True)
+    output, dataset = fit.settings.output, fit.dataset
+    settings = dataclasses.replace(fit.settings, fit=fit.config)
+    writing.write_motions(output / "motion", dataset, fit.fitted, settings.body_model or "open_body")
+    reading.write(output, dataset, fit.fitted.params)
+    writing.write_history(output / "history.npz", fit.history)
+    writing.write_json(output / "instances.json", fit.each)
+    table.write_csv(output / "evaluation.csv", dataset, fit.each)
+    writing.write_config(output / "config.json", settings, versions())
+
+    def metrics() -> dict[str, Any]:
+        return {
+            **fit.numbers,
+            "num_instances": len(dataset.names),
+            "num_frames": int(np.asarray(dataset.clips.frame_mask).sum()),
+            "num_mirrored": len(fit.mirrored),
+            "synthetic": dataset.synthetic,
+            # Of all runs, where a fit was interrupted.
+            "seconds/total": fit.seconds["before"] + time.perf_counter() - begun,
+            "seconds/compile": fit.seconds["compile"],
+            "seconds/fit": fit.seconds["fit"],
+            "device": fit.device,
+            **{f"version/{name}": version for name, version in versions().items()},
+        }
+
+    run = Run(
+        folder=output,
+        dataset=dataset,
+        params=fit.fitted.params,
+        config=fit.config,
+        body=_body(settings.body_model) if body is None else body,
+        settings=dataclasses.asdict(fit.settings),
+        metrics=metrics(),
+        answer=fit.fitted,
+    )
+    present(run, fit.settings, fit.each, fit.notes, fit.hidden, fit.history, console)
+    final = metrics()
+    writing.write_json(output / "metrics.json", final)
+    return final
+
+
+@functools.cache
+def _body(body_model: str | None) -> smpl.SMPL:
+    return loaders.load_body(body_model)
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    return {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")}

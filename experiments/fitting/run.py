@@ -1,0 +1,371 @@
+"""A command line's fits, one or many: planned, read, fitted together in as few programs as they need, written one by one.
+
+Every fit has its own folder with results, checkpoints and, where one of many failed, `error.txt`; what happens to one does
+not touch the others. A run that was interrupted goes on where each fit stood; of many, it leaves finished ones alone.
+"""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from experiments.base import devices
+from experiments.base.errors import UserError
+from experiments.base.files import replacing
+from experiments.base.text import duration
+from experiments.data import padding
+from experiments.data.dataset import Dataset, DatasetError
+from experiments.evaluation import summary
+from experiments.fitting import finishing, fits_table, inputs, machine, plan, processes
+from experiments.fitting.checkpoints import Checkpoints, Snapshot
+from experiments.fitting.clips import read_apart
+from experiments.fitting.compiled_programs import (
+    CompiledFit,
+    Position,
+    compile_together,
+    end_of,
+    size_of_a_turn,
+    stages_of,
+)
+from experiments.fitting.finishing import Finished, Present
+from experiments.fitting.inputs import Cache, Inputs
+from experiments.fitting.machine import Lane
+from experiments.fitting.plan import Planned
+from experiments.fitting.settings import Settings
+from experiments.fitting.workers import Workers
+from experiments.results import writing
+from nemo_jax import stacking
+
+_CHECKPOINT_SECONDS, _CHECKPOINT_SECONDS_OF_MANY = 2.0, 10.0
+_ERRORS = (UserError, DatasetError)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ready:
+    """A fit whose clips are read. found: where it stands, or None. saved: whether a checkpoint on disk says so too."""
+
+    planned: Planned
+    inputs: Inputs
+    found: Snapshot | None
+    saved: bool = True
+
+    @property
+    def position(self) -> Position:
+        return self.found.position if self.found else Position()
+
+    def checkpoints(self) -> Checkpoints:
+        """Its checkpoints, to be opened."""
+        folder = self.planned.folder / "checkpoints"
+        return Checkpoints(folder, self.inputs.job, self.inputs.identity, self.inputs.shapes_of)
+
+
+class Session:
+    """One command line's fits while they go.
+
+    Args:
+      settings: of the command line. console: where to report. present: draws a finished fit. checkpoint_seconds: a fit is
+        saved when the last save is at least so long ago, and at its end.
+      begun: when the command began, on the clock of `time.perf_counter`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        console: Console,
+        present: Present,
+        checkpoint_seconds: float,
+        begun: float,
+        device: str,
+    ):
+        self.settings, self.console, self.present = settings, console, present
+        self.checkpoint_seconds, self.begun, self.device = checkpoint_seconds, begun, device
+        self.failed: dict[Path, str] = {}
+        self.metrics: dict[Path, dict[str, Any]] = {}
+        self._writing: list[tuple[Ready, Future[Any], contextlib.ExitStack]] = []
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+        self.console.print(text, markup=False)
+
+    def fail(self, planned: Planned, error: Exception) -> None:
+        """One of many fits came to a bad end: its folder and the user are told why. Raises the error of an only fit."""
+        if not self.settings.many:
+            raise error
+        self.failed[planned.folder] = str(error)
+        self.say(f"{planned.name} failed: {error}")
+        # Where nothing can be written, the closing table still says it.
+        with contextlib.suppress(OSError), replacing(planned.folder / fits_table.ERROR) as temporary:
+            temporary.write_text(f"{error}\n")
+
+    def run(self, fits: Sequence[Planned], workers: Workers) -> None:
+        """Fits them all, but those of many that are finished."""
+        ready = self._ready(fits, workers)
+        if self.settings.many and len(self.failed) == len(fits) and len(set(self.failed.values())) == 1:
+            raise UserError(next(iter(self.failed.values())))
+        for group in _groups(ready):
+            if group[0].position == end_of(group[0].inputs.job):
+                self._write_again(group, workers)
+            else:
+                self._fit(group, workers)
+        self._collect(0)
+
+    # --- reading ---
+
+    def _ready(self, fits: Sequence[Planned], workers: Workers) -> list[Ready]:
+        """Those that are to be fitted or written, their clips read."""
+        cache, ready = _Ahead(fits, workers), []
+        for planned in fits:
+            try:
+                own = inputs.load(planned.settings, self.console, cache)
+                if not self.settings.many:
+                    self._introduce(own)
+                each = self._found(Ready(planned, own, None))
+                done = each.position == end_of(own.job)
+                if done and self.settings.many and (planned.folder / fits_table.METRICS).exists():
+                    # A command with other settings may have left this fit alone.
+                    (planned.folder / fits_table.ERROR).unlink(missing_ok=True)
+                    continue
+                ready.append(each)
+            except _ERRORS as error:
+                self.fail(planned, error)
+        return ready
+
+    def _found(self, each: Ready) -> Ready:
+        """With its last checkpoint, if it is to go on from there."""
+        settings, folder = each.planned.settings, each.planned.folder
+        with writing.held(folder), each.checkpoints() as checkpoints:
+            if not settings.resume:
+                checkpoints.clear()
+                if self.settings.many:
+                    (folder / fits_table.METRICS).unlink(missing_ok=True)
+            found = checkpoints.latest()
+        own = dataclasses.replace(each, found=found)
+        for number in checkpoints.damaged:
+            self.say(f"Note: the checkpoint {number} of {folder} is damaged; the one before it is taken.")
+        if found and not self.settings.many:
+            if own.position == end_of(own.inputs.job):
+                self.say("This fit is finished: its results are written again (--resume=false fits anew).")
+            else:
+                stage = stages_of(own.inputs.job)[own.position.stage].name
+                self.say(f"Continuing an interrupted fit at step {own.position.step} of the {stage} stage.")
+        return own
+
+    def _introduce(self, own: Inputs) -> None:
+        self.say(f"{own.dataset.action}: {len(own.dataset.names)} clips, {own.num_frames} frames; {self.device}")
+        for note in own.notes:
+            self.say(f"Note: {note}")
+
+    # --- fitting ---
+
+    def _fit(self, group: Sequence[Ready], workers: Workers) -> None:
+        """Fits of one kind and position, as many at a time as go together."""
+        position, many = group[0].position, self.settings.many
+        waiting = "compiling, about a minute the first time" if not many else "compiling"
+        with self.console.status(waiting) if self.console.is_terminal else contextlib.nullcontext():
+            jobs = [each.inputs.job for each in group]
+            scoring = _Scoring(group, self.settings.fits_per_batch)
+            # What scores the fits compiles beside what fits them.
+            with ThreadPoolExecutor(1) as beside:
+                ahead = beside.submit(finishing.compile_ahead, scoring.example, scoring.frames)
+                programs, size, widths = compile_together(jobs, position, self.settings.fits_per_batch)
+                ahead.result()
+        together = f" for {size} fits at once in" if many else " in"
+        self.say(f"compiled{together} {duration(programs.seconds)}")
+        # One fit alone counts all that its command has done so far.
+        before = programs.seconds / len(group) if many else time.perf_counter() - self.begun
+        spent = {"compile": programs.seconds / len(group), "before": before}
+        for first in range(0, len(group), size):
+            part = group[first : first + size]
+            turn = programs.of(stacking.stack(jobs[first : first + size], size, widths))
+            if many:
+                self.say("Fitting " + "; ".join(each.planned.name for each in part))
+            self._write_all(self._turn(part, position, turn, spent), scoring, workers)
+            # What is waiting to be written is kept in memory.
+            self._collect(2 * size)
+
+    def _turn(
+        self, part: Sequence[Ready], position: Position, programs: CompiledFit, spent: dict[str, float]
+    ) -> list[tuple[Ready, contextlib.ExitStack]]:
+        """Runs the fits of one turn; those that came to their ends, each with what keeps other runs out of its folder."""
+        lanes: dict[int, Lane] = {}
+        locks: dict[int, contextlib.ExitStack] = {}
+        with contextlib.ExitStack() as opened:
+            for number, each in enumerate(part):
+                try:
+                    locks[number] = opened.enter_context(contextlib.ExitStack())
+                    locks[number].enter_context(writing.held(each.planned.folder))
+                    own = opened.enter_context(each.checkpoints())
+                    lanes[number] = Lane(each.inputs, own, each.found, spent)
+                except UserError as error:
+                    self.fail(each.planned, error)
+            failed = lambda number, error: self.fail(part[number].planned, error)
+            machine.run(lanes, position, programs, self.console, self.checkpoint_seconds, failed)
+            ends = {
+                number: dataclasses.replace(part[number], found=lane.at, saved=False) for number, lane in lanes.items()
+            }
+            return [(end, locks[number].pop_all()) for number, end in ends.items()]
+
+    # --- writing ---
+
+    def _write_again(self, group: Sequence[Ready], workers: Workers) -> None:
+        """Fits that are finished, but whose results are missing, or wanted anew."""
+        scoring = _Scoring(group, None)
+        for first in range(0, len(group), scoring.size):
+            part = []
+            for each in group[first : first + scoring.size]:
+                lock = contextlib.ExitStack()
+                try:
+                    lock.enter_context(writing.held(each.planned.folder))
+                except UserError as error:
+                    self.fail(each.planned, error)
+                    continue
+                part.append((each, lock))
+            self._write_all(part, scoring, workers)
+            self._collect(0)
+
+    def _write_all(
+        self, ends: Sequence[tuple[Ready, contextlib.ExitStack]], scoring: "_Scoring", workers: Workers
+    ) -> None:
+        """Scores fits that stand at their ends together, and has each written."""
+        for first in range(0, len(ends), scoring.size):
+            part = ends[first : first + scoring.size]
+            # The last one is scored again in the place of missing ones, which keeps the compiled program.
+            filled = [each for each, _ in [*part, *[part[-1]] * (scoring.size - len(part))]]
+            settings, own = [each.planned.settings for each in filled], [each.inputs for each in filled]
+            snapshots = [each.found for each in filled if each.found]
+            finished = finishing.score(settings, own, snapshots, self.device, scoring.frames)
+            for (each, lock), fit in zip(part, finished[: len(part)], strict=True):
+                packed = each.checkpoints().packed(each.found) if each.found and not each.saved else None
+                self._write(each, dataclasses.replace(fit, checkpoint=packed), lock, workers)
+
+    def _write(self, each: Ready, fit: Finished, lock: contextlib.ExitStack, workers: Workers) -> None:
+        if not self.settings.many and fit.mirrored:
+            names = ", ".join(fit.mirrored)
+            self.say(f"Note: taken for the other hand, so that the motion is mirrored for them: {names}.")
+        if workers.apart:
+            future = workers.submit(finishing.write, fit, self.present)
+        else:
+            console = None if self.settings.many else self.console
+            future = workers.submit(finishing.write, fit, self.present, console, each.inputs.nose_body)
+        self._writing.append((each, future, lock))
+
+    def _collect(self, most: int) -> None:
+        """Waits until at most so many fits are being written, and says what came of the others."""
+        while len(self._writing) > most:
+            each, future, lock = self._writing.pop(0)
+            planned = each.planned
+            with lock:
+                try:
+                    self.metrics[planned.folder] = metrics = future.result()
+                except _ERRORS as error:
+                    self.fail(planned, error)
+                    continue
+                except BrokenProcessPool:
+                    self.fail(planned, UserError("the process that wrote its results died; run the same command again"))
+                    continue
+                (planned.folder / fits_table.ERROR).unlink(missing_ok=True)
+            if self.settings.many:
+                self.say(f"{planned.name}: {fits_table.headline(metrics)}")
+            else:
+                summary.print_table(self.console, each.inputs.dataset, metrics, planned.folder)
+
+
+class _Scoring:
+    """The size in which fits of one kind are scored together: `size` fits, clips padded to `frames`."""
+
+    def __init__(self, group: Sequence[Ready], most: int | None):
+        self.size = min(size_of_a_turn(len(group), most), _SCORED_TOGETHER)
+        self.frames = padding.slots(max(each.inputs.job.clips.num_frames for each in group))
+        chosen = [each.inputs for each in group[: self.size]]
+        self.example = [*chosen, *[chosen[-1]] * (self.size - len(chosen))]
+
+
+# Fits whose meshes are compared in one program.
+_SCORED_TOGETHER = 32
+
+
+class _Ahead(Cache):
+    """A cache whose clips are read by other processes, where those of many fits differ."""
+
+    def __init__(self, fits: Sequence[Planned], workers: Workers):
+        super().__init__()
+        first = {inputs.dataset_key(planned.settings): planned.settings for planned in reversed(fits)}
+        self._coming: dict[Any, Future[Dataset]] = {}
+        if workers.apart and len(first) > 1:
+            self._coming = {key: workers.submit(read_apart, settings) for key, settings in first.items()}
+
+    def get(self, key: tuple[Any, ...], read: Any) -> Any:
+        coming = self._coming.get(key)
+        return super().get(key, read if coming is None else coming.result)
+
+
+def run(
+    settings: Settings, present: Present, console: Console | None = None, checkpoint_seconds: float | None = None
+) -> dict[str, Any] | list[dict[str, Any]]:
+    """Does what a command line says, one fit or many.
+
+    Args:
+      settings: checked ones.
+      present: draws pictures and pages of a finished fit; can be pickled.
+      console: where to report; None = standard output.
+      checkpoint_seconds: fits are saved when the last save is at least so long ago, and at their end; None = 2, and 10 of
+        many.
+
+    Returns:
+      The metrics of the one fit, or the rows of the table of all.
+
+    Raises:
+      UserError, DatasetError, BodyModelError: nothing could be fitted, or some fits failed; one sentence.
+    """
+    begun = time.perf_counter()
+    fits = plan.plan(settings)
+    finished = [settings.resume and (planned.folder / fits_table.METRICS).exists() for planned in fits]
+    share = processes.share(settings, [planned.name for planned in fits], finished)
+    console = console or Console(highlight=False, soft_wrap=True)
+    if not share.mine and not settings.many:
+        console.print(f"Process {share.process} of {share.processes}: the one fit is another process's.")
+        return {}
+    mine = [fits[number] for number in share.mine]
+    if checkpoint_seconds is None:
+        checkpoint_seconds = _CHECKPOINT_SECONDS_OF_MANY if settings.many else _CHECKPOINT_SECONDS
+    # Before the devices, which take as long to start as the workers.
+    with Workers(len(mine)) as workers:
+        device = devices.choose(settings.accelerator)
+        devices.keep_compiled()
+        session = Session(settings, console, present, checkpoint_seconds, begun, device)
+        if settings.many:
+            processes.check_alone()
+            others = f", {len(mine)} of them here, in process {share.process} of {share.processes}"
+            session.say(f"{len(fits)} fits{others if share.processes > 1 else ''}; {device}")
+        session.run(mine, workers)
+    return _close(settings, fits, session) if settings.many else session.metrics[mine[0].folder]
+
+
+def _close(settings: Settings, fits: Sequence[Planned], session: Session) -> list[dict[str, Any]]:
+    """The table of all fits, those of other processes as far as they have come. Raises UserError: some here failed."""
+    path = plan.root(settings) / fits_table.NAME
+    rows = fits_table.write(path, fits, session.failed)
+    session.console.print(fits_table.table(rows))
+    session.say(f"Table: {path}; the results of each fit are in its folder")
+    if session.failed:
+        count, first = len(session.failed), next(iter(session.failed))
+        raise UserError(
+            f"{count} of {len(fits)} fits failed; {path} says why, and {first / fits_table.ERROR} of the first"
+        )
+    return rows
+
+
+def _groups(ready: Iterable[Ready]) -> list[list[Ready]]:
+    """Fits of one kind that stand at the same position and share body and priors, in order."""
+    groups: dict[Any, list[Ready]] = {}
+    for each in ready:
+        job = each.inputs.job
+        key = (stacking.kind_of(job.clips, job.config), id(job.body), id(job.priors), each.position)
+        groups.setdefault(key, []).append(each)
+    return list(groups.values())

@@ -1,0 +1,175 @@
+"""What one run was asked to do, with the help texts and ranges of its flags, and the checks of it that need no data."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+from experiments.base import flags, shared_options
+from experiments.base.devices import Accelerator
+from experiments.base.errors import UserError
+from experiments.base.shared_options import SEED_LIMIT, path
+from nemo_jax import options
+from nemo_jax.config import FitConfig
+from nemo_jax.options import REQUIRED, option
+
+__all__ = ["ALL", "DECIDED", "SEED_LIMIT", "Settings", "check", "check_fit", "size_of"]
+ALL = "all"  # as an action: every one of the folder
+# Fields of the fit that the clips decide (see `nemo_jax.fit.for_clips`).
+DECIDED = tuple(name for name, known in options.of(FitConfig).items() if known.decided)
+MOST_FITS = 100_000
+
+_LICENSED = {
+    "body_model": ("the SMPL model file", "https://smpl.is.tue.mpg.de"),
+    "vposer": ("the folder of the VPoser V02_05 snapshot", "https://smpl-x.is.tue.mpg.de"),
+    "gmm": ("SMPLify's mixture gmm_08.pkl", "https://smplify.is.tue.mpg.de"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything the command line says; each field is a flag.
+
+    action: of several fits, their actions with commas between them, or `all`. holdout: None = 0.1 for annotations without
+    ground truth, else 0. fits_per_batch: None = as many as the device takes. coordinator_address, num_processes and
+    process_id: how processes of several machines find each other, see `experiments.fitting.processes`.
+    """
+
+    action: str = option(
+        REQUIRED,
+        "What the clips show, such as baseball_pitch. Required. Several are fitted at once: a,b,c, or all of a folder.",
+        required=("name what the clips show", "baseball_pitch"),
+        group="Data",
+    )
+    accelerator: Accelerator = option("auto", "Device to run on; auto takes the best there is.", group="Fit")
+    videos: str | None = path(
+        None,
+        "Films of the action, such as 'clips/*.mp4' or a folder; one person is found in each.",
+        group="Data",
+    )
+    data_dir: str | None = path(
+        None, "Folder of the clips. Without it or --videos, the synthetic baseball_pitch is made."
+    )
+    dataset: str | None = option(None, "Format of the folder; guessed when not given.")
+    ids: str | None = option(
+        None, "Which clips of a folder, by name, such as 0001,0002; all = those outside the paper's lists too."
+    )
+    person: str | None = option(
+        None,
+        "Who is followed where several are seen: largest (taken when not given), N for the Nth from the left, x,y for a "
+        "pixel of the first frame, or one of these for each clip, such as 'a=2,b=largest'.",
+    )
+    pose_model: str | None = path(
+        None, "MediaPipe pose model (.task) for --videos. Without it, the one that is shipped."
+    )
+    openpose: str | None = path(
+        None, "Folder of OpenPose's JSON files, a folder for each clip; replaces their 2D keypoints."
+    )
+    init: tuple[str, ...] = path(
+        (),
+        "3D poses of another method, a file or a folder with one for each clip. May be given several times: the first "
+        "starts the fit, each is scored beside it.",
+    )
+    image_size: str | None = option(None, "Width and height such as 1920x1080, where neither films nor pictures tell.")
+    fps: float | None = shared_options.fps("Frames per second, where the clips do not tell.")
+    focal_length: float | None = option(
+        None,
+        "Focal length of every clip in pixels, where the clips do not tell. Not given: guessed.",
+        above=0,
+        most=1e6,
+    )
+    body_model: str | None = shared_options.body_model(group="Fit")
+    vposer: str | None = path(None, "Folder of the VPoser V02_05 snapshot, a pose prior. Without it, none.")
+    gmm: str | None = path(None, "SMPLify's pose mixture, gmm_08.pkl. Without it, none.")
+    preset: str = option("default", "Named configuration to start from.")
+    seed: int = shared_options.seed("Seed of all randomness, the synthetic clips' included.")
+    output_dir: str | None = path(None, "Folder of the results. Not given: results/<action>.", group="Results")
+    max_instances: int | None = shared_options.max_instances("Use at most so many clips.", group="Data")
+    resume: bool = option(
+        True,
+        "Continue an interrupted fit in the output folder; --resume=false starts over.",
+        group="Results",
+    )
+    overview: bool = option(
+        True, "Write overview.png, phases.png and losses.png; of several fits only if asked for, like all below."
+    )
+    overlay: bool = option(True, "Write films of the fitted body over the clips; of several fits only if asked for.")
+    compare: bool = option(False, "Draw the initial estimate beside the fit in those films.")
+    figures: bool = option(True, "Write figures for a paper, PNG and PDF; the same.")
+    viewer: bool = option(True, "Write viewer.html, the motion in 3D; the same.")
+    report: bool = option(True, "Write report.html, the run on a page; the same.")
+    holdout: float | None = option(
+        None,
+        "Share of the visible keypoints to hide from the fit and score it on. Not given: 0.1 for annotations without "
+        "ground truth, else 0.",
+        least=0,
+        below=1,
+        group="Data",
+    )
+    num_seeds: int = option(1, "Fit with so many seeds, from --seed on.", least=1, most=MOST_FITS, group="Many fits")
+    sweep: tuple[str, ...] = option(
+        (),
+        "A field of the fit and its values, such as 'fit.lr_field=1e-4,3e-4'. May be given several times: all "
+        "combinations are fitted.",
+    )
+    fits_per_batch: int | None = option(
+        None,
+        "Fits in one program. Not given: as many as the memory of the devices takes.",
+        least=1,
+        most=MOST_FITS,
+    )
+    coordinator_address: str | None = option(
+        None,
+        "Host and port of the first of several processes; found by itself on SLURM, Cloud TPU, GKE and MPI.",
+        group="Several machines",
+    )
+    num_processes: int | None = option(
+        None, "How many processes share the fits; 1 = look for no others.", least=1, most=MOST_FITS
+    )
+    process_id: int | None = option(None, "Which of them this is, from 0.", least=0, most=MOST_FITS - 1)
+    fit: FitConfig = option(FitConfig, "Fields of the fit, as --fit.<field>=<value>, on top of the preset:")
+
+    @property
+    def many(self) -> bool:
+        """Whether several fits are asked for."""
+        return self.num_seeds > 1 or bool(self.sweep) or "," in self.action or self.action == ALL
+
+    @property
+    def output(self) -> Path:
+        return Path(self.output_dir) if self.output_dir else Path("results") / self.action
+
+
+def check(settings: Settings) -> None:
+    """Raises UserError: a value that no run could use."""
+    for action in settings.action.split(","):
+        if found := shared_options.name_problem(action.strip(), "baseball_pitch"):
+            raise UserError(f"--action={options.shown(settings.action)} {found}")
+    flags.check(settings)
+    if settings.videos and settings.data_dir:
+        raise UserError(f"--videos={settings.videos} and --data_dir={settings.data_dir} are both given; leave one out")
+    if settings.fit.prior_set == "published":
+        for flag, (name, source) in _LICENSED.items():
+            if getattr(settings, flag) is None:
+                raise UserError(
+                    f"--preset={settings.preset} needs --{flag}, {name}, which is licensed and not included; get it from "
+                    f"{source}, or use --preset=default, which needs no licensed file"
+                )
+    if settings.image_size is not None:
+        size_of(settings.image_size)
+    # People and pixels of a picture: `isdecimal` and `\d` of those who read them take other scripts' digits too.
+    if settings.person and any(c.isdecimal() and not c.isascii() for c in re.sub(r"[^,]*=", "", settings.person)):
+        raise UserError(f"--person={options.shown(settings.person)} is not understood; expected digits from 0 to 9")
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Width and height of `--image_size`. Raises UserError: it is not of the form 1920x1080."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})", text)
+    if not match:
+        raise UserError(
+            f"--image_size={options.shown(text)} is not understood; expected width x height in pixels, such as 1920x1080"
+        )
+    return int(match[1]), int(match[2])
+
+
+def check_fit(config: FitConfig) -> None:
+    """Raises UserError: a configuration value that no fit could use, named as its flag."""
+    flags.check(config, "fit.")

@@ -1,0 +1,97 @@
+"""A pool of processes for what a run of many fits does beside the device: making clips up, writing results."""
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Any
+
+import jax
+
+from experiments.base import devices, stopping
+
+# Starting a process takes seconds: fewer fits are done sooner without.
+_LEAST_FITS = 8
+_MOST_WORKERS = 32
+
+
+class Workers:
+    """Runs functions in other processes where there are many fits, else at once in this one; a context.
+
+    Functions, arguments and results are pickled. Workers compute on the CPU and leave the accelerators to this process.
+    """
+
+    def __init__(self, num_fits: int):
+        count = min(_num_cores(), num_fits, _MOST_WORKERS) if num_fits >= _LEAST_FITS else 0
+        self._pool = None
+        if count > 1:
+            # A forked process would share JAX's threads and locks.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+            with _environment(_one_thread()):
+                # All processes start with the first task, and import while this one sees to its devices.
+                self._pool.submit(os.getpid)
+
+    @property
+    def apart(self) -> bool:
+        """Whether there are other processes."""
+        return self._pool is not None
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        """The future result; an error of the function is raised by asking for it."""
+        if self._pool is not None:
+            return self._pool.submit(function, *args)
+        done: Future[Any] = Future()
+        try:
+            done.set_result(function(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        if self._pool is not None:
+            # What a worker has begun to write it ends.
+            self._pool.shutdown(wait=True, cancel_futures=error is not None)
+
+
+def _one_thread() -> dict[str, str]:
+    """Variables by which a worker computes on one core, as there is one for each core."""
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    return {
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "XLA_FLAGS": " ".join([*flags, "--xla_cpu_multi_thread_eigen=false"]),
+    }
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """The environment with these variables, for processes that start meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _begin() -> None:
+    """Prepares a worker."""
+    # What most tasks need, imported before the first one.
+    importlib.import_module("experiments.fitting.clips")
+    jax.config.update("jax_platforms", "cpu")
+    devices.keep_compiled()
+    stopping.leave_to_parent()
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

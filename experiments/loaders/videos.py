@@ -1,0 +1,194 @@
+"""Raw videos: the people in them are found, one is followed, and its landmarks become keypoints and first poses."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from body_models import joints as jn
+from body_models import smpl
+from experiments.base import films
+from experiments.base.errors import UserError
+from experiments.data.dataset import Dataset, DatasetError, Instance, stack, visible_box_size
+from experiments.data.footage import Video
+from experiments.detection import keypoints, landmarks, models, search, sides, timing, tracking
+from experiments.detection.detections import Detections
+from experiments.loaders import film_paths
+
+Array = np.ndarray
+
+_MOST_NAMED = 5  # films named one by one in an error
+_SELDOM = 0.5  # share of frames with the person, below which a note says so
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Film:
+    """A film that can be used; its frames are on a steady clock."""
+
+    name: str
+    video: Video
+    instance: Instance
+    notes: tuple[str, ...]
+
+
+class _LeftOutError(ValueError):
+    """A film that cannot be used; the message says which and why."""
+
+
+def load(
+    pattern: str,
+    action: str,
+    max_instances: int | None = None,
+    *,
+    cache_dir: Path,
+    body: smpl.SMPL,
+    person: str = tracking.LARGEST,
+    pose_model: str | None = None,
+    detect: bool = True,
+    console: Console | None = None,
+    detector: search.Detector | None = None,
+) -> Dataset:
+    """Reads films of one action.
+
+    Args:
+      pattern: which, as `--videos=` has it: a pattern, a folder, a file, or several of these separated by commas.
+      action: what they show.
+      max_instances: the first so many that can be used, in natural order; None = all.
+      cache_dir: folder in which the people found are kept, by the films' content.
+      body: the body of which first poses are.
+      person: whom to follow, as `--person=` has it (see `tracking.parse_person`).
+      pose_model: a pose landmarker's `.task` file; None = the one that is shipped.
+      detect: False = nobody is looked for, and all confidences are 0; keypoints come from elsewhere.
+      console: where to report each film; None = nowhere.
+      detector: another one in tests.
+
+    Raises:
+      UserError: the pattern matches nothing, the person or the model is not understood, or LiteRT is not installed.
+      DatasetError: none of the films can be used.
+    """
+    paths = film_paths.files(pattern)
+    names = film_paths.names(paths)
+    tracking.check_names(person, names)
+    with contextlib.ExitStack() as opened:
+        searcher = None
+        if detect:
+            chosen = detector or search.Detector(models.load(pose_model))
+            searcher = opened.enter_context(search.Searcher(chosen, cache_dir, console))
+        found, left_out = _films(paths, names, searcher, person, body, max_instances)
+    if not found:
+        more = len(left_out) - _MOST_NAMED
+        reasons = "; ".join(left_out[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+        raise DatasetError(f"no video of --videos={pattern} can be used: {reasons}")
+
+    clips = stack([film.instance for film in found])
+    notes = [f"Left out: {reason}." for reason in left_out]
+    notes += [note for film in found for note in film.notes]
+    if len(found) == 1:
+        notes.append(f"Only one clip of {action}: its motion is fitted from a single view, with nothing to share.")
+    return Dataset(
+        clips=clips,
+        names=tuple(film.name for film in found),
+        action=action,
+        box_size=visible_box_size(np.asarray(clips.keypoints), np.asarray(clips.confidence)),
+        videos=tuple(film.video for film in found),
+        notes=tuple(notes),
+        annotated=tuple(sorted(int(k) for k in keypoints.KEYPOINTS)),
+        head_point="nose",
+    )
+
+
+def _films(
+    paths: list[Path],
+    names: list[str],
+    searcher: search.Searcher | None,
+    person: str,
+    body: smpl.SMPL,
+    most: int | None,
+) -> tuple[list[_Film], list[str]]:
+    """Those that can be used, at most so many, and why others cannot."""
+    found: list[_Film] = []
+    left_out: list[str] = []
+    for path, name in zip(paths, names, strict=True):
+        if most is not None and len(found) >= most:
+            break
+        try:
+            found.append(_searched(path, name, searcher, person, body) if searcher else _plain(path, name))
+        except (_LeftOutError, films.VideoError) as error:
+            left_out.append(str(error))
+    return found, left_out
+
+
+def _plain(path: Path, name: str) -> _Film:
+    """A film in which nobody is looked for. Raises VideoError: it cannot be read. _LeftOutError: no rate."""
+    info = films.probe(path)
+    clock = _clock(path, films.timestamps(path), info.fps)
+    count = len(clock.frames)
+    instance = Instance(
+        np.zeros((count, jn.NUM_KEYPOINTS, 2)),
+        np.zeros((count, jn.NUM_KEYPOINTS)),
+        (float(info.width), float(info.height)),
+        fps=clock.fps,
+    )
+    return _Film(name, Video(str(path), clock.frames), instance, _clock_notes(path, clock))
+
+
+def _searched(path: Path, name: str, searcher: search.Searcher, person: str, body: smpl.SMPL) -> _Film:
+    """A film with its person. Raises VideoError: it cannot be read. _LeftOutError: nobody to follow in it, or no rate."""
+    found = searcher.people(path)
+    size = (float(found.image_size[0]), float(found.image_size[1]))
+    who = _followed(path, name, found, size, person)
+    seen, every = who >= 0, np.arange(len(who))
+    marks = np.where(seen[:, None, None], found.landmarks[every, who], 0.0)
+    world = np.where(seen[:, None, None], found.world[every, who], 0.0)
+    wrong = sides.exchanged(marks[..., :2], seen)
+    marks = np.where(wrong[..., None], marks[:, sides.MIRROR], marks)
+    points, confidence = keypoints.body_25(marks, size)
+    confidence[keypoints.spikes(points, seen)] = 0.0
+    # First poses go by no landmark that the keypoints do not, nor by depths that were guessed for the wrong side.
+    visibility = marks[..., 2] * marks[..., 3]
+    visibility[:, keypoints.LANDMARKS] = confidence[:, keypoints.KEYPOINTS]
+    visibility[wrong] = 0.0
+
+    clock = _clock(path, found.times, found.claimed_fps)
+    at = clock.frames
+    pose, mask = landmarks.initial_pose(body, world[at], visibility[at], clock.fps)
+    notes = _clock_notes(path, clock)
+    if found.damage:
+        notes += (f"{found.damage}; these are used.",)
+    if seen.mean() < _SELDOM:
+        notes += (f"In {path} the person followed is seen in only {seen.sum()} of {len(seen)} frames.",)
+    instance = Instance(points[at], confidence[at], size, pose, mask, fps=clock.fps)
+    return _Film(name, Video(str(path), at), instance, notes)
+
+
+def _clock(path: Path, times: Array, claimed_fps: float | None) -> timing.Clock:
+    """Raises _LeftOutError: the film has no rate that films have."""
+    try:
+        return timing.uniform(times, claimed_fps)
+    except timing.RateError as error:
+        raise _LeftOutError(f"{path} {error}; convert it to a film that plays at the speed of the motion") from error
+
+
+def _clock_notes(path: Path, clock: timing.Clock) -> tuple[str, ...]:
+    return (f"The times in {path} are not used: {clock.note}.",) if clock.note else ()
+
+
+def _followed(path: Path, name: str, found: Detections, size: tuple[float, float], person: str) -> Array:
+    """Index (F,) of the followed person in each frame; -1 = not seen."""
+    if not found.seen.any():
+        raise _LeftOutError(f"nobody is in view in {path}")
+    points, confidence = keypoints.body_25(found.landmarks, size)
+    everybody = np.concatenate([points, confidence[..., None]], -1)
+    people = [row[present] for row, present in zip(everybody, found.seen, strict=True)]
+    try:
+        among_present = tracking.follow(people, tracking.choice_for(person, name))
+    except UserError as error:
+        raise _LeftOutError(f"in {path}, {error}") from error
+    if (among_present < 0).all():
+        raise _LeftOutError(f"nobody is in view in {path}")
+    columns = [np.flatnonzero(present) for present in found.seen]
+    return np.array([c[i] if i >= 0 else -1 for c, i in zip(columns, among_present, strict=True)])

@@ -1,0 +1,149 @@
+"""A fit's answer to its clips: what the reports, the files and the pictures of a run are made from."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from body_models import smpl
+from experiments.base.programs import Program
+from experiments.data import padding
+from nemo_jax import camera as cam
+from nemo_jax import clips as clips_lib
+from nemo_jax import model, parallel, rotations, stacking
+from nemo_jax.config import FitConfig
+from nemo_jax.model import Assets, Params, Prediction
+from nemo_jax.priors import Priors
+from nemo_jax.stacking import Job
+
+
+@dataclasses.dataclass(frozen=True)
+class FittedMotion:
+    """A fit's answer to its clips, as arrays (N, ...) on the host.
+
+    The prediction's keypoints are BODY_25 with the nose. poses (N, T, 24, 3): its rotations in axis-angle. head_2d
+    (N, T, 2): the pixel of what the data calls keypoint 0. A point x of the world is camera_from_world x +
+    camera_translation in the camera.
+    """
+
+    params: Params
+    prediction: Prediction
+    poses: np.ndarray
+    head_2d: np.ndarray
+    raw_phases: np.ndarray
+    camera_from_world: np.ndarray
+    camera_translation: np.ndarray
+    focal: np.ndarray
+    principal: np.ndarray
+
+    @property
+    def scored_2d(self) -> np.ndarray:
+        """Pixels (N, T, K, 2) to compare with the data's keypoints."""
+        return np.concatenate([self.head_2d[:, :, None], self.prediction.keypoints_2d[:, :, 1:]], 2)
+
+    def padded(self, frames: int) -> "FittedMotion":
+        """With so many frame slots."""
+        prediction = jax.tree.map(lambda leaf: padding.array(leaf, frames), self.prediction)
+        rest = padding.grown(self, ("poses", "head_2d", "raw_phases"), frames)
+        return dataclasses.replace(self, prediction=prediction, **rest)
+
+
+def predict(
+    params: Params, assets: Assets, nose_body: smpl.SMPL, config: FitConfig, clips: clips_lib.Clips
+) -> FittedMotion:
+    """The fitted model on every frame; `nose_body` is the body whose keypoint 0 is the nose."""
+    wide = jax.device_get(_predict(params, assets, config, padding.clips(clips), nose_body))
+    return _cut(wide, clips)
+
+
+def predict_many(
+    fits: Sequence[tuple[Job, Params]], nose_body: smpl.SMPL, frames: int | None = None
+) -> list[FittedMotion]:
+    """The fitted models of fits of one kind (`stacking.kind_of`) on every frame, by one compiled program.
+
+    Args:
+      fits: what was fitted, with the body of its own keypoint 0, and what was learned.
+      nose_body: the same body with the nose as keypoint 0.
+      frames: to which clips are padded; None = to a length of `padding.slots`.
+    """
+    jobs, learned = zip(*fits, strict=True)
+    wide = jax.device_get(_predict_many(*_stacked(jobs, learned, frames), nose_body))
+    found = []
+    for number, job in enumerate(jobs):
+        own = jax.tree.map(lambda leaf, number=number: leaf[number], wide)
+        found.append(dataclasses.replace(_cut(own, job.clips), params=jax.device_get(learned[number])))
+    return found
+
+
+def compile_ahead(
+    jobs: Sequence[Job], learned: Sequence[Any], nose_body: smpl.SMPL, frames: int | None = None
+) -> list[FittedMotion]:
+    """Compiles what `predict_many` of these fits runs.
+
+    Args:
+      jobs, nose_body, frames: as there. learned: abstract parameters of each.
+
+    Returns:
+      What it would return, all zeros.
+    """
+    zeros = [jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params) for params in learned]
+    arguments = (*_stacked(jobs, zeros, frames), nose_body)
+    _predict_many.ahead(*arguments)
+    shapes = jax.eval_shape(parallel.over_fits(_prepared, (0, 0, 0, None, None)), *arguments)
+    wide = jax.tree.map(lambda leaf: np.zeros(leaf.shape[1:], leaf.dtype), shapes)
+    return [dataclasses.replace(_cut(wide, job.clips), params=own) for job, own in zip(jobs, zeros, strict=True)]
+
+
+def _stacked(jobs: Sequence[Job], learned: Sequence[Any], frames: int | None) -> tuple[Any, ...]:
+    """Parameters, clips, configurations and body as `_predict_many` takes them."""
+    counts = {job.clips.num_instances for job in jobs}
+    frames = frames or max(padding.slots(job.clips.num_frames) for job in jobs)
+    stacked = stacking.stack(jobs, len(jobs), stacking.Padding(max(counts) if len(counts) > 1 else None, frames))
+    params = stacking.put_together(learned, jax.tree.map(_widest, *learned))
+    return params, stacked.clips, stacked.config, stacked.body
+
+
+def _predict_one(params: Params, assets: Assets, config: FitConfig, clips: clips_lib.Clips, nose_body: smpl.SMPL):
+    """Arrays (N, T, ...), then those (N, ...) without frames: all that a `FittedMotion` holds."""
+    seen = model.predict_clips(params, dataclasses.replace(assets, body=nose_body), config, clips)
+    poses = rotations.matrix_to_axis_angle(seen.rotations)
+    head = model.predict_clips(params, assets, config, clips).keypoints_2d[:, :, 0]
+    rotation, translation = cam.split(params.cameras)
+    focal = assets.focal * jnp.exp(params.log_focal)
+    timed = (seen, poses, head, clips_lib.raw_phase(clips))
+    return timed, (params, rotation, translation, focal, assets.principal)
+
+
+def _prepared(params: Params, clips: clips_lib.Clips, config: FitConfig, body: smpl.SMPL, nose_body: smpl.SMPL):
+    return _predict_one(params, model.prepare(clips, body, Priors(), config), config, clips, nose_body)
+
+
+_predict = jax.jit(_predict_one)
+_predict_many = Program(parallel.over_fits(_prepared, (0, 0, 0, None, None)))
+
+
+def _cut(wide: Any, clips: clips_lib.Clips) -> FittedMotion:
+    """What was predicted, on the host, without padding."""
+    n, t = clips.num_instances, clips.num_frames
+    seen, poses, head, phases = jax.tree.map(lambda leaf: leaf[:n, :t], wide[0])
+    params, rotation, translation, focal, principal = wide[1]
+    return FittedMotion(
+        params=params,
+        prediction=seen,
+        poses=poses,
+        head_2d=head,
+        raw_phases=phases,
+        camera_from_world=rotation[:n],
+        camera_translation=translation[:n],
+        focal=focal[:n],
+        principal=principal[:n],
+    )
+
+
+def _widest(*leaves: Any) -> jax.ShapeDtypeStruct:
+    """The shape of these leaves, stacked and padded to the largest of them."""
+    shape = tuple(max(sizes) for sizes in zip(*(leaf.shape for leaf in leaves), strict=True))
+    return jax.ShapeDtypeStruct((len(leaves), *shape), leaves[0].dtype)

@@ -1,0 +1,196 @@
+"""A finished run, read back from its folder: clips, parameters, body, and the motion at any time.
+
+What a run leaves for this: `params.npz`, `clips/` in the neutral format, and `config.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from body_models import loaders, safe_npz, smpl
+from body_models.posing import pose_in_chunks
+from experiments.base import files
+from experiments.base.errors import UserError
+from experiments.data import neutral
+from experiments.data.dataset import Dataset, DatasetError
+from experiments.results.fitted_motion import FittedMotion, predict
+from experiments.results.truth import AlignedTruth, onto_fit
+from nemo_jax import mirror, model, rotations
+from nemo_jax.config import FitConfig
+from nemo_jax.model import Assets, Params
+from nemo_jax.priors import Priors
+
+Array = np.ndarray
+PARAMS, CLIPS = "params.npz", "clips"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One fit and what it was fitted to.
+
+    folder: of the results. dataset: the clips as read, nothing hidden. params: learned. config: of the fit. body: with
+    the nose as keypoint 0. settings: `config.json`; metrics: `metrics.json`. answer: `fitted`, where it is known already;
+    None computes it when it is first asked for.
+    """
+
+    folder: Path
+    dataset: Dataset
+    params: Params
+    config: FitConfig
+    body: smpl.SMPL
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    answer: FittedMotion | None = None
+
+    @functools.cached_property
+    def assets(self) -> Assets:
+        """What the model is given, the priors left out."""
+        clips = jax.tree.map(jnp.asarray, self.dataset.clips)
+        return model.prepare(clips, self.body, Priors(), self.config)
+
+    @functools.cached_property
+    def fitted(self) -> FittedMotion:
+        """The fit's answer on every frame."""
+        if self.answer is not None:
+            return self.answer
+        clips = jax.tree.map(jnp.asarray, self.dataset.clips)
+        return predict(self.params, self.assets, self.body, self.config, clips)
+
+    @functools.cached_property
+    def truth(self) -> AlignedTruth | None:
+        """The true motion, each clip moved as a whole onto its fit; None where nobody knows it."""
+        return onto_fit(self.dataset, self.fitted)
+
+    @property
+    def threshold(self) -> float:
+        """Confidence above which a keypoint counts as visible."""
+        return float(np.asarray(self.config.confidence_threshold))
+
+    def num_frames(self, instance: int) -> int:
+        return int(np.asarray(self.dataset.clips.frame_mask[instance]).sum())
+
+    def at_phase(self, phases: Array, codes: Array) -> tuple[Array, Array]:
+        """The field at warped phases (P,) and codes (P, C), unmirrored: rotations (P, 24, 3, 3), translations (P, 3)."""
+        return jax.device_get(_motions(self.params, self.config, jnp.asarray(phases), jnp.asarray(codes)))
+
+    def at_raw_phase(self, instance: int, raw_phases: Array) -> tuple[Array, Array]:
+        """One instance at raw phases (P,) in [0, 1], between frames too: rotations (P, 24, 3, 3), translations (P, 3)."""
+        return jax.device_get(_of_instance(self.params, self.config, instance, jnp.asarray(raw_phases, jnp.float32)))
+
+    def at_rate(self, instance: int, fps: float) -> tuple[Array, Array]:
+        """The same at `fps` frames per second from the first frame to the last, sampled from the field itself."""
+        seconds = (self.num_frames(instance) - 1) / float(self.dataset.clips.fps[instance])
+        count = int(np.floor(seconds * fps + 1e-6)) + 1
+        return self.at_raw_phase(instance, np.arange(count) / fps / max(seconds, 1e-9))
+
+    def vertices(self, instance: int, rotation: Array, translation: Array) -> Array:
+        """Mesh (P, V, 3) in the world, metres, of motions as the methods above give them, in the instance's own shape."""
+        return pose_in_chunks(_mesh, (self.body, self.params.betas[instance]), rotation, translation)
+
+    def joints(self, instance: int, rotation: Array, translation: Array) -> Array:
+        """The 24 joints (P, 24, 3) in the world, metres."""
+        return pose_in_chunks(_joints, (self.body, self.params.betas[instance]), rotation, translation)
+
+
+@jax.jit
+def _motions(params: Params, config: FitConfig, phases: jax.Array, codes: jax.Array) -> Any:
+    return jax.vmap(model.motion, (None, None, 0, 0))(params, config, phases, codes)
+
+
+@jax.jit
+def _of_instance(params: Params, config: FitConfig, instance: int, raw_phases: jax.Array) -> Any:
+    phases = model.warp(params, config, jnp.asarray(instance), raw_phases)
+    motion = jax.vmap(model.motion, (None, None, 0, None))(params, config, phases, params.codes[instance])
+    return jax.vmap(mirror.mirror_motion, (0, 0, None))(*motion, params.mirrored[instance])
+
+
+# Of ONE frame, in a body and a shape that all frames share.
+
+
+def _mesh(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, translation: jax.Array) -> jax.Array:
+    return smpl.vertices(shaped[0], rotation, shaped[1], translation)
+
+
+def _joints(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, translation: jax.Array) -> jax.Array:
+    return smpl.joints(shaped[0], rotation, shaped[1], translation)
+
+
+def axis_angles(rotation: Array) -> Array:
+    """Axis-angle (..., 24, 3) of rotations (..., 24, 3, 3)."""
+    return np.asarray(rotations.matrix_to_axis_angle(jnp.asarray(rotation)))
+
+
+def write(folder: Path, dataset: Dataset, params: Params) -> None:
+    """Leaves in a results folder what `load` needs besides `config.json`."""
+    arrays = {_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]}
+    neutral.write(dataset, folder / CLIPS, replace=True)
+    with files.replacing(folder / PARAMS) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def load(folder: str | Path) -> Run:
+    """Reads a run back.
+
+    Raises:
+      UserError: there is no such folder, the run in it did not finish, or its files do not fit together.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(
+            f"--results={folder}: there is no such folder; give the output folder of a run, such as results/kick"
+        )
+    missing = [name for name in ("config.json", "metrics.json", PARAMS, CLIPS) if not (folder / name).exists()]
+    if missing:
+        stopped = (folder / "checkpoints").exists()
+        advice = "run its command again, which continues it" if stopped else "give the output folder of a finished run"
+        state = "holds a run that did not finish" if stopped else "holds no run"
+        raise UserError(f"--results={folder} {state} (no {missing[0]} in it); {advice}")
+    settings, metrics = _json(folder / "config.json"), _json(folder / "metrics.json")
+    known = {field.name for field in dataclasses.fields(FitConfig)}
+    config = FitConfig(**{key: value for key, value in settings.get("fit", {}).items() if key in known})
+    try:
+        dataset = neutral.load(folder / CLIPS, settings["action"])
+    except (DatasetError, KeyError) as error:
+        raise UserError(f"--results={folder}: its clips cannot be read ({error}); run its command again") from error
+    body = loaders.load_body(settings.get("body_model"))
+    params = _read_params(folder / PARAMS, len(dataset.names), body.num_betas, config)
+    return Run(folder, dataset, params, config, body, settings, metrics)
+
+
+def _read_params(path: Path, instances: int, num_betas: int, config: FitConfig) -> Params:
+    image_size = jnp.ones((instances, 2))
+    like = jax.eval_shape(lambda: model.init(jax.random.key(0), instances, image_size, num_betas, config))
+    leaves, tree = jax.tree_util.tree_flatten_with_path(like)
+    try:
+        arrays = safe_npz.read(path, {_name(place) for place, _ in leaves})
+    except safe_npz.NpzError as error:
+        raise UserError(f"{path} cannot be read ({error}); run the command of this folder again") from error
+    for place, leaf in leaves:
+        found = arrays.get(_name(place))
+        if found is None or found.shape != leaf.shape or found.dtype.kind not in "biuf":
+            shape = "nothing" if found is None else found.shape
+            raise UserError(
+                f"{path} has {shape} as {_name(place)}, expected {leaf.shape}; clips, body or configuration beside it are "
+                "of another run: run its command again"
+            )
+    return jax.tree_util.tree_unflatten(tree, [arrays[_name(place)] for place, _ in leaves])
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); run the command of this folder again") from error

@@ -1,0 +1,30 @@
+"""Figures for a paper, as PNG and PDF: rollout, comparison, time warps, root trajectories, errors of the joints."""
+
+import shutil
+from pathlib import Path
+
+import matplotlib
+
+from experiments.results.reading import Run
+from experiments.show.figures import comparison, curves, joint_errors, rollout, sheet
+
+FOLDER = "figures"
+NAMES = ("rollout", "comparison", "phase_curves", "trajectories", "joint_errors")
+
+
+def write_all(run: Run) -> list[Path]:
+    """Writes `figures/<name>.png` and `.pdf` for each of `NAMES` into the run's folder, and returns their paths."""
+    drawn = {
+        "rollout": rollout.draw,
+        "comparison": comparison.draw,
+        "phase_curves": curves.draw_phases,
+        "trajectories": curves.draw_trajectories,
+        "joint_errors": joint_errors.draw,
+    }
+    with matplotlib.rc_context(sheet.RC):
+        return [path for name in NAMES for path in sheet.save(drawn[name](run), run.folder / FOLDER, name)]
+
+
+def remove(output: Path) -> None:
+    """Deletes the figures of an older fit."""
+    shutil.rmtree(output / FOLDER, ignore_errors=True)

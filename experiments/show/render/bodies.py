@@ -1,0 +1,75 @@
+"""Bodies in the axes of their instance's camera, frame after frame: the fit's, and the initial estimate's."""
+
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+
+from body_models import posing, smpl
+from experiments.results.reading import Run
+from experiments.show.render.rasterizer import Projection
+from nemo_jax import rotations
+
+Array = np.ndarray
+
+_root = jax.jit(lambda body, betas: smpl.rest_joints(body, betas)[0])
+
+
+def camera(run: Run, instance: int) -> Projection:
+    """The fitted camera of an instance for points in its own axes, in pixels of the clip."""
+    dataset, fitted = run.dataset, run.fitted
+    width, height = (round(float(side)) for side in dataset.clips.image_size[instance])
+    return Projection(
+        camera_from_world=np.eye(3),
+        translation=np.zeros(3),
+        focal=float(fitted.focal[instance]),
+        principal=np.asarray(fitted.principal[instance], np.float64),
+        size=(width, height),
+    )
+
+
+def of_fit(run: Run, instance: int, frames: Sequence[int]) -> Iterator[Array]:
+    """The fitted body of each of the frames: vertices (V, 3) in camera axes, metres."""
+    fitted, chosen = run.fitted, np.asarray(frames, int)
+    turn, seen = fitted.camera_from_world[instance], fitted.prediction
+    rotation, translation = np.asarray(seen.rotations)[instance, chosen], np.asarray(seen.translation)[instance, chosen]
+    for vertices in posing.chunks(_mesh, _shaped(run, instance), rotation, translation):
+        yield from vertices @ turn.T + fitted.camera_translation[instance]
+
+
+def of_initial(run: Run, instance: int, frames: Sequence[int]) -> Iterator[Array | None]:
+    """The initial estimate of each of the frames, as `of_fit`; None where there is none.
+
+    An initial estimate knows how the root is turned towards the camera, not where it is: it is put where the fit's is.
+    """
+    clips, fitted = run.dataset.clips, run.fitted
+    exists = np.asarray(clips.init_mask[instance]) > 0.5
+    chosen = np.array([frame for frame in frames if exists[frame]], int)
+    if not chosen.size:
+        yield from [None] * len(frames)
+        return
+    shaped, turn = _shaped(run, instance), fitted.camera_from_world[instance]
+    root = np.asarray(_root(*shaped))
+    place = (root + np.asarray(fitted.prediction.translation)[instance, chosen]) @ turn.T
+    move = place + fitted.camera_translation[instance] - root
+    rotation = posing.pose_in_chunks(_matrices, None, np.asarray(clips.init_pose)[instance, chosen])
+    parts = posing.chunks(_mesh, shaped, rotation, move)
+    posed = (vertices for part in parts for vertices in part)
+    for frame in frames:
+        yield next(posed) if exists[frame] else None
+
+
+def _shaped(run: Run, instance: int) -> tuple[smpl.SMPL, Array]:
+    """The body and the instance's own shape (S,)."""
+    return run.body, np.asarray(run.fitted.params.betas[instance])
+
+
+# Of ONE frame.
+
+
+def _mesh(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, translation: jax.Array) -> jax.Array:
+    return smpl.vertices(shaped[0], rotation, shaped[1], translation)
+
+
+def _matrices(_: None, pose: jax.Array) -> jax.Array:
+    return rotations.axis_angle_to_matrix(pose)

@@ -1,0 +1,222 @@
+"""All instances side by side, in step by their learned phase, and as they were filmed."""
+
+import dataclasses
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from experiments.data.dataset import Dataset
+from experiments.results.fitted_motion import FittedMotion
+from experiments.results.reading import Run
+from experiments.show.overview import spread
+from experiments.show.render import marks, mp4, views
+from experiments.show.render.views import View
+from experiments.show.style import CENTRE, CYCLE, SHADE
+
+Array = np.ndarray
+# Pictures of cells by instance and frame, compressed, so that long clips fit into memory.
+Cells = dict[tuple[int, int], bytes]
+
+MAX_CELLS = 16
+SYNCHRONISED, UNSYNCHRONISED = "all_synchronised", "all_unsynchronised"
+_FPS = 30
+_SECONDS = (2.5, 10.0)  # that the middle clip is shown in, at least and at most
+_LONGEST = 30.0  # seconds of a film
+_WIDTH, _HEIGHT = 1280, 680  # that all cells together have at most
+_ASPECTS = (0.6, 1.6)  # width against height of a cell, least and largest
+_GAP, _LABEL, _LINE = 8, 36, 34
+_BAR = CYCLE[2]
+_TEXT, _TITLE = 14, 18  # font sizes
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What the films show. C cells.
+
+    instances (C,). views (C,): the part of each clip that its cell shows. columns: cells in a row. rate: clip seconds for
+    each second shown. in_step (S, C), plain (U, C): the frame of each clip in each picture of the two films. phases (S,):
+    the common phase of the first one's pictures.
+    """
+
+    instances: tuple[int, ...]
+    views: tuple[View, ...]
+    columns: int
+    rate: float
+    in_step: Array
+    plain: Array
+    phases: Array
+
+    def needs(self, instance: int, frame: int) -> bool:
+        """Whether a frame is shown."""
+        if instance not in self.instances:
+            return False
+        cell = self.instances.index(instance)
+        return bool((self.in_step[:, cell] == frame).any() or (self.plain[:, cell] == frame).any())
+
+    def cell(self, instance: int, drawn: Array, image_size: Array, shown: View) -> bytes:
+        """The cell of a frame, cut from its picture `drawn` as the view `shown` of a clip of `image_size`."""
+        view = self.views[self.instances.index(instance)]
+        # What was drawn covers a little less than the clip where a row or column was left out.
+        covered = np.minimum(image_size, np.array(shown.size) / shown.scale)
+        buffer = io.BytesIO()
+        Image.fromarray(views.background(drawn, covered, view)).save(buffer, "JPEG", quality=92, subsampling=0)
+        return buffer.getvalue()
+
+    def notes(self, num_instances: int) -> list[str]:
+        if len(self.instances) == num_instances:
+            return []
+        films = f"{SYNCHRONISED}.mp4 and {UNSYNCHRONISED}.mp4"
+        return [f"{films} show {len(self.instances)} of the {num_instances} clips, evenly spread."]
+
+
+def film_name(name: str) -> str:
+    """The file of an instance's own film; never that of a film of all of them."""
+    return f"{name}_clip.mp4" if name in (SYNCHRONISED, UNSYNCHRONISED) else f"{name}.mp4"
+
+
+def make_plan(run: Run) -> Plan | None:
+    """What the films of all instances show; None where there is only one."""
+    dataset, fitted = run.dataset, run.fitted
+    instances = spread(len(dataset.names), MAX_CELLS)
+    if len(instances) < 2:
+        return None
+    counts = np.asarray(dataset.clips.frame_mask).sum(1).astype(int)[instances]
+    fps = np.asarray(dataset.clips.fps, float)[instances]
+    middle = float(np.median(counts / fps))
+    rate = middle / float(np.clip(middle, *_SECONDS))
+    phases = np.linspace(0, 1, max(2, round(middle / rate * _FPS)))
+    shown = min(float((counts / fps).max()) / rate, _LONGEST)
+    times = np.arange(math.ceil(shown * _FPS)) / _FPS * rate
+    own = [np.asarray(fitted.prediction.phase)[n, :count] for n, count in zip(instances, counts, strict=True)]
+    columns, chosen = _arrange(dataset, fitted, instances)
+    return Plan(
+        instances=tuple(instances),
+        views=chosen,
+        columns=columns,
+        rate=rate,
+        in_step=np.stack([nearest_frames(phase, phases) for phase in own], 1),
+        plain=np.minimum(np.floor(times[:, None] * fps + 1e-6).astype(int), counts - 1),
+        phases=phases,
+    )
+
+
+def nearest_frames(phase: Array, wanted: Array) -> Array:
+    """The frame whose phase is nearest to each one wanted (S,), of a clip with phases (F,); it never goes back."""
+    rising = np.maximum.accumulate(phase)
+    return np.searchsorted((rising[1:] + rising[:-1]) / 2, wanted, side="left")
+
+
+def _arrange(dataset: Dataset, fitted: FittedMotion, instances: Sequence[int]) -> tuple[int, tuple[View, ...]]:
+    """How many cells a row has, and what each cell shows: the room that the person takes in the whole clip."""
+    clips = dataset.clips
+    points, sizes = [], []
+    for instance in instances:
+        exists = np.asarray(clips.frame_mask[instance]) > 0
+        seen = np.asarray(clips.confidence[instance])[exists] > 0
+        inputs = np.asarray(clips.keypoints[instance])[exists][seen]
+        points.append(
+            np.concatenate([inputs, np.asarray(fitted.prediction.keypoints_2d)[instance, exists].reshape(-1, 2)])
+        )
+        sizes.append(np.asarray(clips.image_size[instance], float))
+    boxes = [views.bounds(p, size) for p, size in zip(points, sizes, strict=True)]
+    shapes = [(high - low)[0] / max((high - low)[1], 1.0) for low, high in boxes]
+    aspect = float(np.clip(np.median(shapes), *_ASPECTS))
+    columns = _columns(len(instances), aspect)
+    rows = math.ceil(len(instances) / columns)
+    width = (_WIDTH - _GAP * (columns + 1)) / columns
+    height = min(width / aspect, (_HEIGHT - _GAP * rows) / rows - _LABEL)
+    size = (round(height * aspect), round(height))
+    aspect = size[0] / size[1]
+    return columns, tuple(views.around(p, s, aspect, size) for p, s in zip(points, sizes, strict=True))
+
+
+def _columns(count: int, aspect: float) -> int:
+    """Cells in a row that let `count` cells fill a wide screen best."""
+
+    def height(columns: int) -> float:
+        """Of a cell, as `_arrange` makes it."""
+        rows = math.ceil(count / columns)
+        return min(_WIDTH / columns / aspect, _HEIGHT / rows - _LABEL)
+
+    return max(range(1, count + 1), key=height)
+
+
+def write(folder: Path, run: Run, plan: Plan, cells: Cells, legend: list[tuple[str, str]]) -> list[Path]:
+    """Writes both films and returns their paths. `cells`: what `Plan.cell` made of every frame that the plan needs."""
+    speed = "" if math.isclose(plan.rate, 1, rel_tol=0.05) else f", at {plan.rate:.2g} times the speed"
+    seconds = np.arange(len(plan.plain)) / _FPS * plan.rate
+    films = [
+        (SYNCHRONISED, "synchronised by the learned phase", plan.in_step, [f"phase {p:.2f}" for p in plan.phases]),
+        (UNSYNCHRONISED, f"as filmed, started together{speed}", plan.plain, [f"{t:.2f} s" for t in seconds]),
+    ]
+    written = []
+    for name, what, frames, states in films:
+        page = _Page(run, plan, f"{run.dataset.action}: {what}", legend)
+        written.append(folder / f"{name}.mp4")
+        with mp4.writing(written[-1], page.size, _FPS) as add:
+            for row, state in zip(frames, states, strict=True):
+                add(page.draw(row, state, cells))
+    return written
+
+
+class _Page:
+    """Draws the pictures of one film; what does not change is drawn once."""
+
+    def __init__(self, run: Run, plan: Plan, title: str, legend: list[tuple[str, str]]):
+        self._plan = plan
+        self._phase = np.asarray(run.fitted.prediction.phase)
+        self._cell = plan.views[0].size
+        self._head = _LINE * (2 if legend else 1)
+        rows = math.ceil(len(plan.instances) / plan.columns)
+        across = plan.columns * (self._cell[0] + _GAP) + _GAP
+        down = self._head + rows * (self._cell[1] + _LABEL + _GAP)
+        # A few cells are narrower than the title.
+        self._width = max(across, 640)
+        self._left = (self._width - across) // 2
+        self.size = (self._width + self._width % 2, down + down % 2)
+        self._base = Image.new("RGB", self.size, "white")
+        draw = ImageDraw.Draw(self._base)
+        room = self._width - 2 * _GAP - marks.font(_TITLE).getlength("phase 0.00") - 20
+        text = marks.shorten(title, _TITLE, room)
+        draw.text((_GAP, _LINE / 2), text, fill=CENTRE, font=marks.font(_TITLE), anchor="lm")
+        x = _GAP
+        for label, colour in legend:
+            draw.rectangle((x, 1.5 * _LINE - 7, x + 14, 1.5 * _LINE + 7), fill=colour)
+            draw.text((x + 20, 1.5 * _LINE), label, fill=CENTRE, font=marks.font(_TEXT), anchor="lm")
+            x += 44 + marks.font(_TEXT).getlength(label)
+        for number, instance in enumerate(plan.instances):
+            x, y = self._corner(number)
+            mirrored = " (mirrored)" if run.fitted.params.mirrored[instance] > 0.5 else ""
+            name = marks.shorten(run.dataset.names[instance] + mirrored, _TEXT, self._cell[0])
+            draw.text((x, y + self._cell[1] + 12), name, fill=CENTRE, font=marks.font(_TEXT), anchor="lm")
+        self._shown: dict[int, int] = {}
+
+    def _corner(self, cell: int) -> tuple[int, int]:
+        row, column = divmod(cell, self._plan.columns)
+        x = self._left + _GAP + column * (self._cell[0] + _GAP)
+        return x, self._head + row * (self._cell[1] + _LABEL + _GAP)
+
+    def draw(self, frames: Array, state: str, cells: Cells) -> Array:
+        """One picture, RGB: frames (C,) of the cells, and what stands in the corner."""
+        for number, (instance, frame) in enumerate(zip(self._plan.instances, frames, strict=True)):
+            # What is in the cell from the picture before stays.
+            if self._shown.get(number) != frame:
+                x, y = self._corner(number)
+                self._base.paste(Image.open(io.BytesIO(cells[instance, int(frame)])), (x, y))
+                self._draw_bar(x, y + self._cell[1] + 24, float(self._phase[instance, frame]))
+                self._shown[number] = int(frame)
+        draw = ImageDraw.Draw(self._base)
+        right = self._width - _GAP
+        draw.rectangle((right - marks.font(_TITLE).getlength("phase 0.00") - 12, 0, right, _LINE - 4), fill="white")
+        draw.text((right, _LINE / 2), state, fill=CENTRE, font=marks.font(_TITLE), anchor="rm")
+        return np.asarray(self._base)
+
+    def _draw_bar(self, x: int, y: int, phase: float) -> None:
+        draw = ImageDraw.Draw(self._base)
+        width = self._cell[0] - 1
+        draw.rectangle((x, y, x + width, y + 6), fill=SHADE)
+        draw.rectangle((x, y, x + round(width * min(max(phase, 0.0), 1.0)), y + 6), fill=_BAR)

@@ -1,0 +1,62 @@
+"""Writing films that browsers and QuickTime play."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+from experiments.base import film_source
+from experiments.base.files import replacing
+
+_RATE_LIMIT = 1001  # largest denominator of a frame rate: 30000/1001 is television's 29.97
+_BT709 = 1  # its number in the H.264 standard, for primaries, transfer and matrix alike
+
+
+def exact_rate(fps: float) -> Fraction:
+    """Frames per second as a fraction: 29.97 is 2997/100, 23.976024 is 24000/1001."""
+    return Fraction(fps).limit_denominator(_RATE_LIMIT)
+
+
+@contextlib.contextmanager
+def writing(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """A function that adds a picture, RGB uint8 (H, W, 3), to the film at `path`, H.264 in MP4.
+
+    The film takes its name when the block ends without an error.
+
+    Args:
+      path: ends in `.mp4`. size: width and height, even numbers. fps: pictures a second.
+
+    Raises:
+      ValueError: an odd width or height, which the format does not have.
+    """
+    if size[0] % 2 or size[1] % 2:
+        raise ValueError(f"a film's width and height are even, not {size}")
+    with (
+        replacing(path) as temporary,
+        # The index goes first, so that a browser can start before it has all of it.
+        av.open(
+            film_source.url(temporary), "w", format="mp4", options={"movflags": "faststart", **film_source.ONLY_FILES}
+        ) as container,
+    ):
+        stream = container.add_stream("libx264", rate=exact_rate(fps))
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": "20", "preset": "veryfast"}
+        context = stream.codec_context
+        # Said outright: players guess differently for small and large pictures.
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = ColorRange.MPEG
+
+        def add(picture: np.ndarray) -> None:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            converted = frame.reformat(
+                format="yuv420p", dst_colorspace=Colorspace.ITU709, interpolation=Interpolation.AREA
+            )
+            container.mux(stream.encode(converted))
+
+        yield add
+        container.mux(stream.encode())

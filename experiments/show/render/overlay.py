@@ -1,0 +1,177 @@
+"""Films and pictures of the fitted bodies over the frames that they were fitted to."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from rich.console import Console
+from rich.text import Text
+
+from experiments.base.text import duration
+from experiments.data import pictures
+from experiments.data.dataset import Dataset
+from experiments.results.reading import Run
+from experiments.show.render import bodies, grid, marks, mp4, views
+from experiments.show.render.shading import Mesh, draw
+from experiments.show.render.views import View
+from experiments.show.style import FIT, INITIAL
+
+Array = np.ndarray
+
+LONG_SIDE = 960  # pixels that the longer side of a film has at most
+_LEGEND = [("fit", FIT), ("initial estimate", INITIAL)]
+# The person is to be seen through the bodies; where there is no picture there is nothing to see.
+_ALPHA, _ALPHA_ON_GREY, _ALPHA_INITIAL = 0.8, 1.0, 0.6
+
+
+@dataclasses.dataclass(frozen=True)
+class Show:
+    """What is drawn: the film's picture, the fitted body, the initial estimate, the input joints."""
+
+    picture: bool = True
+    fit: bool = True
+    initial: bool = False
+    joints: bool = True
+
+
+def still(run: Run, instance: int, frame: int, view: View | None = None, show: Show | None = None) -> Array:
+    """One frame, RGB uint8 (H, W, 3); see `stills`."""
+    return next(stills(run, instance, [frame], view, show))
+
+
+def stills(
+    run: Run, instance: int, frames: Sequence[int], view: View | None = None, show: Show | None = None
+) -> Iterator[Array]:
+    """Frames of an instance, RGB uint8 (H, W, 3) each.
+
+    Args:
+      frames: numbers, never falling.
+      view: which part and how large; None = all of it, `LONG_SIDE` at most. `views.around` shows the person.
+      show: what to draw; None = the picture, or grey where there is none, the fit, and the input joints.
+    """
+    show = show or Show()
+    seen = pictures.frames(run.dataset, instance, frames) if show.picture else iter([None] * len(frames))
+    yield from _draw(run, instance, frames, seen, view or _whole(run.dataset, instance), show)
+
+
+def write_all(run: Run, console: Console, compare: bool = False) -> None:
+    """Writes `overlay/<instance>.mp4` for each instance into the run's folder and, of two or more,
+    `overlay/all_synchronised.mp4` and `overlay/all_unsynchronised.mp4`; other films there, of instances that are gone, are
+    deleted.
+
+    Args:
+      console: where to report.
+      compare: the initial estimate is drawn too.
+    """
+    begun = time.perf_counter()
+    dataset, folder = run.dataset, run.folder / "overlay"
+    written = []
+    missing = _Missing(dataset)
+    legend = _LEGEND if compare and bool(np.asarray(dataset.clips.init_mask).any()) else []
+    plan = grid.make_plan(run)
+    cells: grid.Cells = {}
+    status = console.status("overlay") if console.is_terminal else contextlib.nullcontext()
+    with status as line:
+        for instance, name in enumerate(dataset.names):
+            if line:
+                line.update(Text(f"overlay  {name}, {instance + 1} of {len(dataset.names)}"))
+            written.append(folder / grid.film_name(name))
+            _write_film(written[-1], run, instance, compare, plan, cells, missing)
+        if plan:
+            if line:
+                line.update("overlay  all together")
+            written += grid.write(folder, run, plan, cells, legend)
+    for stale in set(folder.glob("*.mp4")) - set(written):
+        stale.unlink()
+    notes = [*missing.notes(), *(plan.notes(len(dataset.names)) if plan else [])]
+    if compare and not legend:
+        notes.append("The clips have no initial estimate to compare with, so that the overlay shows the fit alone.")
+    for note in notes:
+        console.print(f"Note: {note}", markup=False)
+    console.print(f"overlay {len(written)} films in {duration(time.perf_counter() - begun)}")
+
+
+def _write_film(
+    path: Path,
+    run: Run,
+    instance: int,
+    compare: bool,
+    plan: grid.Plan | None,
+    cells: grid.Cells,
+    missing: "_Missing",
+) -> None:
+    """One instance's film; those of its frames that the grids need are put into `cells`."""
+    dataset = run.dataset
+    image_size = np.asarray(dataset.clips.image_size[instance])
+    view = _whole(dataset, instance)
+    frames = range(run.num_frames(instance))
+    show = Show(initial=compare and bool(np.asarray(dataset.clips.init_mask[instance]).any()))
+    seen = missing.watch(instance, pictures.frames(dataset, instance))
+    with mp4.writing(path, view.size, float(dataset.clips.fps[instance])) as add:
+        for frame, picture in zip(frames, _draw(run, instance, frames, seen, view, show), strict=True):
+            if plan and plan.needs(instance, frame):
+                cells[instance, frame] = plan.cell(instance, picture, image_size, view)
+            add(marks.draw_legend(picture, _LEGEND) if show.initial else picture)
+
+
+def _whole(dataset: Dataset, instance: int) -> View:
+    return views.whole(np.asarray(dataset.clips.image_size[instance], float), LONG_SIDE)
+
+
+def _draw(
+    run: Run, instance: int, frames: Sequence[int], seen: Iterator[Array | None], view: View, show: Show
+) -> Iterator[Array]:
+    """The frames, over their pictures `seen`, as `stills` gives them."""
+    dataset = run.dataset
+    image_size = np.asarray(dataset.clips.image_size[instance])
+    camera = bodies.camera(run, instance).view(view.corner, view.scale, view.size)
+    nothing = [None] * len(frames)
+    fit = bodies.of_fit(run, instance, frames) if show.fit else nothing
+    initial = bodies.of_initial(run, instance, frames) if show.initial else nothing
+    faces = np.asarray(run.body.faces)
+    pixels, confidence = np.asarray(dataset.clips.keypoints[instance]), np.asarray(dataset.clips.confidence[instance])
+    for frame, picture, one, other in zip(frames, seen, fit, initial, strict=True):
+        alpha = _ALPHA_ON_GREY if picture is None else _ALPHA
+        drawn = [(one, FIT, alpha), (other, INITIAL, _ALPHA_INITIAL)]
+        meshes = [
+            Mesh(vertices, faces, to_rgb(colour), alpha) for vertices, colour, alpha in drawn if vertices is not None
+        ]
+        out = draw(views.background(picture, image_size, view), meshes, camera)
+        if show.joints:
+            marks.draw_joints(out, view.place(pixels[frame]), confidence[frame] > 0, max(1.5, view.size[1] / 240))
+        yield out
+
+
+class _Missing:
+    """Counts the pictures that should be on disk and cannot be read."""
+
+    def __init__(self, dataset: Dataset):
+        self._dataset = dataset
+        self._count = 0
+        self._first = ""
+
+    def watch(self, instance: int, seen: Iterator[Array | None]) -> Iterator[Array | None]:
+        """The pictures, counted as they pass."""
+        for frame, picture in enumerate(seen):
+            if picture is None and self._expected(instance, frame):
+                self._count += 1
+                self._first = self._first or f"frame {frame} of {self._dataset.names[instance]}"
+            yield picture
+
+    def _expected(self, instance: int, frame: int) -> bool:
+        videos, paths = self._dataset.videos, self._dataset.frame_paths
+        if videos and (video := videos[instance]) is not None:
+            return bool(video.frames[frame] >= 0)
+        return bool(paths and (own := paths[instance]) and own[frame])
+
+    def notes(self) -> list[str]:
+        if not self._count:
+            return []
+        return [
+            f"{self._count} pictures could not be read, the first is {self._first}; the overlay is grey there. Put them "
+            "back and run the same command again."
+        ]

@@ -1,0 +1,139 @@
+"""Meshes, lit and laid over a picture.
+
+Shapes use V vertices, F faces, P samples of the picture.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from body_models.mesh import vertex_normals
+from experiments.show.render.rasterizer import Projection, Samples, rasterize
+
+Array = np.ndarray
+
+AMBIENT = 0.35  # light that reaches every surface
+LIGHT = (
+    -0.35,
+    -0.55,
+    -1.0,
+)  # where the light comes from, in camera axes: from behind the camera, above and to its left
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+    """A surface to draw.
+
+    vertices (V, 3): metres, in the world. faces (F, 3): counter-clockwise as seen from outside. colour: RGB in [0, 1],
+    one (3,), one a vertex (V, 3), or with `by_face` one a face (F, 3). alpha: 1 = opaque. closed: back faces are not
+    drawn; False draws both sides.
+    """
+
+    vertices: Array
+    faces: Array
+    colour: Array | tuple[float, float, float] = (1.0, 1.0, 1.0)
+    alpha: float = 1.0
+    by_face: bool = False
+    closed: bool = True
+
+
+def draw(picture: Array, meshes: Sequence[Mesh], camera: Projection, supersample: int = 2) -> Array:
+    """The picture with the meshes over it; where several are in a pixel, the nearer covers the farther.
+
+    Args:
+      picture: (H, W, 3) uint8, of the camera's size; it is not changed.
+      meshes: any number; a see-through one shows those behind it, but of itself only the nearest surface.
+      camera: where it is seen from.
+      supersample: samples across a pixel; the edges are smoother with more, the time grows with the square.
+
+    Raises:
+      ValueError: the picture is not of the camera's size, or a vertex is not finite.
+    """
+    if picture.shape != (camera.size[1], camera.size[0], 3):
+        raise ValueError(f"the picture's shape is {picture.shape}, the camera's size {camera.size}")
+    seen = [_in_camera(mesh, camera) for mesh in meshes]
+    out = picture.copy()
+    box = _bounding_box(seen, camera)
+    if box is None:
+        return out
+    (left, top), (right, bottom) = box
+    width, height = int(right - left) * supersample, int(bottom - top) * supersample
+    fine = camera.view((left, top), supersample, (width, height))
+    layers = []
+    for mesh, points in zip(meshes, seen, strict=True):
+        samples = rasterize(points, mesh.faces, fine, both_sides=not mesh.closed)
+        layers.append((samples, shade(mesh, points, samples), mesh.alpha))
+    drawn = _average(_composite(layers, width * height).reshape(height, width, 4), supersample)
+    part = out[top:bottom, left:right]
+    part[:] = np.clip(255 * drawn[..., :3] + drawn[..., 3:] * part + 0.5, 0, 255)
+    return out
+
+
+def shade(mesh: Mesh, points: Array, samples: Samples) -> Array:
+    """Colour (P, 3) of the samples: the mesh's, lit at its vertices and interpolated between them (Gouraud).
+
+    points (V, 3): the vertices in camera axes.
+    """
+    facing = vertex_normals(points, mesh.faces) @ (np.asarray(LIGHT) / np.linalg.norm(LIGHT))
+    if not mesh.closed:
+        # The side that is seen is the one that is lit.
+        facing = np.abs(facing)
+    lit = AMBIENT + (1 - AMBIENT) * np.maximum(facing, 0)
+    corners = np.asarray(mesh.faces).T.take(samples.face, axis=1)
+    colour = np.asarray(mesh.colour, np.float64)
+    if mesh.by_face:
+        colour = colour[samples.face]
+    elif colour.ndim == 2:
+        colour = sum(w[:, None] * colour[c] for w, c in zip(samples.weights, corners, strict=True))
+    brightness = sum(w * lit[c] for w, c in zip(samples.weights, corners, strict=True))
+    return brightness[:, None] * colour  # pyright: ignore[reportIndexIssue, reportOptionalSubscript]
+
+
+def _in_camera(mesh: Mesh, camera: Projection) -> Array:
+    points = camera.to_camera(np.asarray(mesh.vertices, np.float64))
+    if not np.isfinite(points).all():
+        raise ValueError("a mesh to draw has vertices that are not finite")
+    return points
+
+
+def _bounding_box(meshes: Sequence[Array], camera: Projection) -> tuple[Array, Array] | None:
+    """First and one past the last pixel (x, y) that the meshes can reach; None = none of the picture."""
+    size = np.array(camera.size)
+    points = np.concatenate([np.zeros((0, 3)), *meshes])
+    depth = points[:, 2:]
+    if not (depth >= camera.near).any():
+        return None
+    if (depth < camera.near).any():
+        # What is cut off by the near plane may reach any pixel.
+        return np.zeros(2, int), size
+    pixels = camera.focal * points[:, :2] / depth + camera.principal
+    low = np.clip(np.floor(pixels.min(0)) - 1, 0, size).astype(int)
+    high = np.clip(np.ceil(pixels.max(0)) + 1, 0, size).astype(int)
+    return (low, high) if (high > low).all() else None
+
+
+def _composite(layers: Sequence[tuple[Samples, Array, float]], num_samples: int) -> Array:
+    """Colour of the layers, nearer ones over farther ones, and how much of what is behind shines through: (P, 4)."""
+    drawn = np.zeros((num_samples, 4), np.float32)
+    drawn[:, 3] = 1
+    depth = np.full((len(layers) if len(layers) > 1 else 0, num_samples), np.inf, np.float32)
+    for own, (samples, _, _) in zip(depth, layers, strict=False):
+        own[samples.index] = samples.depth
+    for layer, (samples, shades, alpha) in enumerate(layers):
+        at, own_depth = samples.index, samples.depth.astype(np.float32)
+        share = np.full(len(at), alpha, np.float32)
+        for other, (_, _, other_alpha) in enumerate(layers):
+            if other != layer:
+                # Of two at the same depth the first given is the nearer.
+                nearer = depth[other, at] <= own_depth if other < layer else depth[other, at] < own_depth
+                share *= np.where(nearer, np.float32(1 - other_alpha), np.float32(1))
+        drawn[at, :3] += share[:, None] * shades
+        drawn[at, 3] *= 1 - alpha
+    return drawn
+
+
+def _average(image: Array, block: int) -> Array:
+    """Means (H / block, W / block, C) over square blocks."""
+    rows = sum(image[i::block] for i in range(block))
+    return sum(rows[:, j::block] for j in range(block)) / block**2  # pyright: ignore[reportIndexIssue, reportReturnType]

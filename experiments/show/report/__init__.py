@@ -1,0 +1,27 @@
+"""The report of a run: one page that needs nothing beside it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from experiments.base.files import replacing
+from experiments.fitting.settings import Settings
+from experiments.results.reading import Run
+from experiments.show.report import page
+
+NAME = "report.html"
+
+
+def write(run: Run, settings: Settings, each: Mapping[str, Mapping[str, float]], notes: Sequence[str]) -> Path:
+    """Writes `report.html` into the run's folder and returns its path. Pictures that are in the folder by then are put into
+    the page, other files are linked.
+
+    Args:
+      settings: as the command line gave them.
+      each: numbers of each clip, as `instances.json` has them.
+      notes: sentences for the user.
+    """
+    built = page.build(run, settings, each, notes)
+    path = run.folder / NAME
+    with replacing(path) as temporary:
+        temporary.write_text(built, encoding="utf-8")
+    return path

@@ -1,0 +1,40 @@
+"""The table of the numbers, as the terminal shows it, with what each means."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.data.dataset import Dataset
+from experiments.evaluation import summary
+from experiments.show.report.markup import Html, element, table
+
+DYNAMIC = "in the dynamic range"
+MEANING = {
+    "MPJPE (pose only)": "mean distance of 15 joints from the truth; no shape, root orientation or position (the paper's)",
+    DYNAMIC: "the same from the first to the last frame with a joint faster than 2 m/s",
+    "MPVPE (pose only)": "the same of all vertices of the body",
+    "PA-MPJPE": "of the joints after the best rotation, shift and scale of each frame: pose alone, however it is turned",
+    "MPJPE, root-aligned": "of the joints in the axes of the camera, roots at the origin",
+    "G-MPJPE": "of the joints in the world after one rotation and shift of each whole clip, no scale",
+    "G-MPVPE": "the same of all vertices",
+    "acceleration error": "difference of joint accelerations from the true ones: how much the motion jitters",
+    "reprojection, median": "distance in the picture between the body's joints and the visible input joints",
+    "reprojection, mean of the paper": "mean over frames and 15 joints, joints that are not visible counting as 0",
+    "PCK at 0.05": "share of the visible joints within 5% of the diagonal of the person's box",
+    "PCK at 0.05 of the paper": "the same of 15 joints, the box over all joints, those not detected at (0, 0) included",
+    "area under PCK": "mean of that share for limits from 0 to 10% of the diagonal",
+}
+
+
+def numbers(dataset: Dataset, metrics: Mapping[str, Any]) -> Html:
+    """What was measured, a column per method; what it means stands under its name."""
+    shown = summary.comparison_table(dataset, metrics)
+    head = ["measure", *(str(column.header) for column in shown.columns[2:])]
+    rows = []
+    for cells in zip(*(column.cells for column in shown.columns), strict=True):
+        label, unit, *values = map(str, cells)
+        inner = " inner" if label.startswith(" ") else ""
+        name = element("span", element("b", label.strip()), f", {unit}")
+        # A test holds that none is missing; a page without an explanation is better than none.
+        meaning = element("span", MEANING.get(label.strip(), ""), class_="meaning")
+        rows.append([element("div", name, meaning, class_=f"measure{inner}"), *values])
+    return table(head, rows, numbers=range(1, len(head)))

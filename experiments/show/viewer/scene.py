@@ -1,0 +1,150 @@
+"""What a page shows: the learned field, the clips in its world, their cameras, the initial estimates and the truth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from body_models import joints as jn
+from body_models import smpl
+from body_models.posing import pose_in_chunks
+from experiments.data.visible import visible
+from experiments.results.reading import Run
+from experiments.show.overview import widest_direction
+from experiments.show.style import CENTRE, CYCLE, INITIAL, TRUTH
+from experiments.show.viewer import figure
+from experiments.show.viewer.packing import pack, pack_rounded
+
+Array = np.ndarray
+
+# Orange is the initial estimate's, and black the body between instances.
+COLOURS = tuple(colour for colour in CYCLE if colour not in (INITIAL, CENTRE))
+_GROUND_FRAMES = 24  # of each instance, whose lowest vertices make its ground
+_GROUND_PERCENTILE = 5  # a few frames in which a foot sinks do not lift the rest
+
+
+def describe(saved: Run) -> dict[str, Any]:
+    """Everything that the page is given, as values of JSON. N instances, T frames, K keypoints, C numbers in a code."""
+    dataset, fitted = saved.dataset, saved.fitted
+    clips, seen = dataset.clips, fitted.prediction
+    exists = np.asarray(clips.frame_mask) > 0
+    posed = [np.asarray(seen.rotations)[exists]]
+    initial, truth = _initial(saved), _truth(saved)
+    posed += [_matrices(other["pose"][other["mask"]]) for other in (initial, truth) if other is not None]
+    across = widest_direction(np.asarray(seen.keypoints)[exists])
+    drawn = visible(dataset, 0, derived=True)
+    return {
+        "action": dataset.action,
+        "synthetic": dataset.synthetic,
+        "names": list(dataset.names),
+        "colours": [COLOURS[n % len(COLOURS)] for n in range(len(dataset.names))],
+        "other_colours": {"initial": INITIAL, "truth": TRUTH, "between": CENTRE},
+        "fps": np.asarray(clips.fps, float).tolist(),
+        "frames": exists.sum(1).tolist(),
+        "phases": pack(np.asarray(seen.phase)),
+        "across": across.tolist(),
+        "ground": [ground(saved, n) for n in range(len(dataset.names))],
+        "field": _field(saved),
+        "codes": pack(fitted.params.codes),
+        "betas": pack(fitted.params.betas),
+        "mirrored": (np.asarray(fitted.params.mirrored) > 0.5).tolist(),
+        "cameras": {
+            "rotation": pack(fitted.camera_from_world),
+            "translation": pack(fitted.camera_translation),
+            "focal": np.asarray(fitted.focal, float).tolist(),
+            "principal": np.asarray(fitted.principal, float).tolist(),
+            "image_size": np.asarray(clips.image_size, float).tolist(),
+        },
+        "keypoints": pack_rounded(np.where(drawn[..., None], clips.keypoints, 0), 16),
+        "visible": pack(drawn),
+        "limbs": [list(limb) for limb in jn.BODY_25_LIMBS],
+        "initial": _packed(initial),
+        "truth": _packed(truth),
+        "body": figure.describe(saved.body, np.concatenate(posed)),
+    }
+
+
+def ground(saved: Run, instance: int) -> float:
+    """Height, metres, of the lowest feet of an instance: what its body stands on."""
+    frames = np.linspace(0, saved.num_frames(instance) - 1, _GROUND_FRAMES).round().astype(int)
+    seen = saved.fitted.prediction
+    motion = (seen.rotations[instance, frames], seen.translation[instance, frames])
+    lowest = pose_in_chunks(_lowest, (saved.body, saved.params.betas[instance]), *motion)
+    return float(np.percentile(lowest, _GROUND_PERCENTILE))
+
+
+def _lowest(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, translation: jax.Array) -> jax.Array:
+    """Height () of the lowest vertex in ONE pose (24, 3, 3), (3,)."""
+    return smpl.vertices(shaped[0], rotation, shaped[1], translation)[:, 1].min()
+
+
+def _field(saved: Run) -> dict[str, Any]:
+    """Weights of the field as `web/field.js` evaluates it; an exact copy."""
+    params, config = saved.params.field, saved.config
+    layers = [params[f"hidden_{layer}"] for layer in range(3)]
+    features = {"kind": config.features, "kernel": config.kernel, "centres": config.num_centres}
+    if config.features == "rbf":
+        features["log_scales"] = pack(params["features"]["log_scales"])
+    return {
+        "features": features,
+        "layers": [
+            {"kernel": pack(layer["kernel"]), "bias": pack(layer["bias"])}
+            for layer in [*layers, params["rotation"], params["translation"]]
+        ],
+    }
+
+
+def _initial(saved: Run) -> dict[str, Array] | None:
+    """The initial estimates pose (N, T, 24, 3) with their roots in the world, mask (N, T); None where there is none.
+
+    They know how the root is turned towards the camera, not where it is: the page puts them where the fit is.
+    """
+    clips, fitted = saved.dataset.clips, saved.fitted
+    mask = (np.asarray(clips.init_mask) > 0.5) & (np.asarray(clips.frame_mask) > 0)
+    if not mask.any():
+        return None
+    pose = np.where(mask[..., None, None], np.asarray(clips.init_pose), 0.0).astype(np.float32)
+    pose[..., 0, :] = _turned(np.swapaxes(fitted.camera_from_world, -1, -2), pose[..., 0, :])
+    return {"pose": pose, "mask": mask}
+
+
+def _truth(saved: Run) -> dict[str, Array] | None:
+    """The truth, each clip moved as a whole onto its fit, without scale: pose (N, T, 24, 3), translation (N, T, 3), betas
+    (N, S), mask (N, T); None where there is none."""
+    true, aligned = saved.dataset.truth, saved.truth
+    if true is None or aligned is None:
+        return None
+    pose, translation = (np.asarray(x, np.float32) for x in (true.pose, true.translation))
+    mask = aligned.mask & np.isfinite(pose).all((-1, -2)) & np.isfinite(translation).all(-1)
+    pose = np.where(mask[..., None, None], pose, 0.0)
+    translation = np.where(mask[..., None], translation, 0.0)
+    betas = np.zeros((len(mask), saved.body.num_betas), np.float32)
+    shared = min(betas.shape[1], np.shape(true.betas)[1])
+    betas[:, :shared] = np.asarray(true.betas)[:, :shared]
+    turn, shift = aligned.rotation, aligned.translation
+    root = np.asarray(saved.body.joint_template)[0] + betas @ np.asarray(saved.body.joint_shapedirs)[0].T
+    # A body turns about its root joint: x -> turn x + shift moves that joint, and turns the body about it.
+    place = np.einsum("nij,ntj->nti", turn, root[:, None] + translation) + shift[:, None]
+    pose[..., 0, :] = _turned(turn, pose[..., 0, :])
+    return {"pose": pose, "translation": place - root[:, None], "betas": betas, "mask": mask}
+
+
+def _turned(turn: Array, root: Array) -> Array:
+    """Axis-angle (N, T, 3) of root orientations, each instance's turned by a matrix (N, 3, 3)."""
+    own = Rotation.from_rotvec(root.reshape(-1, 3))
+    every = Rotation.from_matrix(np.repeat(turn, root.shape[1], 0))
+    return (every * own).as_rotvec().reshape(root.shape)
+
+
+def _matrices(pose: Array) -> Array:
+    """Rotations (P, 24, 3, 3) of axis-angle poses (P, 24, 3)."""
+    return Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(-1, jn.NUM_JOINTS, 3, 3)
+
+
+def _packed(poses: dict[str, Array] | None) -> dict[str, Any] | None:
+    if poses is None:
+        return None
+    return {key: pack_rounded(value, 16) if key == "pose" else pack(value) for key, value in poses.items()}

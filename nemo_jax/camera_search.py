@@ -1,0 +1,192 @@
+"""Where cameras start: aligned by the initial root orientations, or found among many level cameras."""
+
+import dataclasses
+from typing import cast
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from body_models.pytree import pytree
+from nemo_jax import camera as cam
+from nemo_jax import clips as clips_lib
+from nemo_jax import losses, model, optim, rotations
+from nemo_jax.clips import Clips
+from nemo_jax.config import FitConfig
+from nemo_jax.model import Assets, Params
+from nemo_jax.objective import Targets, keypoint_weights
+
+Array = jax.Array
+
+_ADAM = optax.scale_by_adam(eps_root=optim.ROOT_FLOOR)
+
+
+def key_frames(clips: Clips, count: int) -> Array:
+    """`count` frames (N, count), int, evenly spaced over each instance from its first to its last."""
+    last = clips_lib.num_frames(clips)[:, None] - 1
+    return jnp.round(jnp.linspace(0.0, 1.0, count) * last).astype(jnp.int32)
+
+
+def targets_from(clips: Clips) -> Targets:
+    """The clips' own initial poses as targets; the root stays unused until cameras are aligned."""
+    mask = jnp.asarray(clips.init_mask) * clips.frame_mask
+    # What stands where nothing was estimated may be anything, NaN too.
+    pose = jnp.where(mask[..., None, None] > 0, clips.init_pose, 0.0)
+    return Targets(
+        pose=pose,
+        rotations=rotations.axis_angle_to_matrix(pose),
+        mask=mask,
+        root_mask=jnp.zeros_like(mask),
+        weight=jnp.ones(clips.num_instances),
+    )
+
+
+def nearest_known(mask: Array, frames: Array) -> Array:
+    """For each of `frames` (P,), the nearest frame whose `mask` (T,) is 1; itself where there is none."""
+    distance = jnp.abs(frames[:, None] - jnp.arange(mask.shape[0]))
+    known = jnp.argmin(jnp.where(mask > 0.5, distance, mask.shape[0] + distance), axis=-1)
+    return jnp.where(mask.sum() > 0, known, frames)
+
+
+def align_roots(
+    targets: Targets, clips: Clips, mirrored: Array, iterations: int = 20, count: int = 32
+) -> tuple[Array, Targets]:
+    """Level cameras under which the instances' root orientations agree, and targets with roots in that world.
+
+    Alternates between the mean root orientation over instances at each phase and, for each instance, the level camera
+    that best explains its own (rotation averaging restricted to yaws). Instances where `mirrored` (N,) is 1 are compared as
+    their mirror images. The first instance's camera fixes the world: its body faces +z on average.
+
+    Returns:
+      yaws (N,) of the level cameras, and targets whose root stands in the shared world.
+    """
+    chex.assert_rank(targets.rotations, 5)
+    frames = key_frames(clips, count)
+    frames = jax.vmap(nearest_known)(targets.mask, frames)
+    seen = jnp.take_along_axis(targets.rotations[:, :, 0], frames[..., None, None], axis=1)
+    known = (targets.mask.sum(-1) > 0).astype(seen.dtype) * targets.weight
+    if clips.real is not None:
+        known = known * clips.real
+    # M C M of a level camera C is the level camera of the opposite yaw.
+    side = jnp.where(mirrored > 0.5, -1.0, 1.0)
+    sign = jnp.stack([side, jnp.ones_like(side), jnp.ones_like(side)], -1)
+    seen = seen * (sign[:, :, None] * sign[:, None, :])[:, None]
+
+    def level_yaw(camera_from_world: Array) -> Array:
+        """Yaw of the level camera nearest to a sum of rotations (3, 3)."""
+        m = camera_from_world
+        return jnp.arctan2(m[0, 2] + m[2, 0], m[0, 0] - m[2, 2])
+
+    def world_roots(yaws: Array) -> Array:
+        return jnp.einsum("nij,npik->npjk", cam.level_camera(yaws), seen, precision="highest")
+
+    def refine(yaws: Array, _: None) -> tuple[Array, None]:
+        mean = jnp.einsum("n,npij->pij", known, world_roots(yaws), precision="highest")
+        disagreement = jnp.einsum("npij,pkj->nik", seen, mean, precision="highest")
+        return jax.vmap(level_yaw)(disagreement), None
+
+    first = jnp.argmax(known)
+    start = jnp.broadcast_to(level_yaw(seen[first].sum(0)), known.shape)
+    # One at a time first, so that the mean starts from one instance and not from a blur of all.
+    against_first = jnp.einsum("npij,pkj->nik", seen, world_roots(start)[first], precision="highest")
+    yaws, _ = jax.lax.scan(refine, jax.vmap(level_yaw)(against_first), None, length=iterations)
+    yaws = side * yaws
+    root = jnp.einsum("nij,ntik->ntjk", cam.level_camera(yaws), targets.rotations[:, :, 0], precision="highest")
+    return yaws, dataclasses.replace(targets, rotations=targets.rotations.at[:, :, 0].set(root), root_mask=targets.mask)
+
+
+@pytree
+class Search:
+    """Candidates of the camera stage: cameras (S, N, 9), their Adam state, and what they look at, which does not move.
+
+    points (N, P, K, 3) metres; pixels (N, P, K, 2); weight (N, P, K); box (N, P) diagonal of each frame's keypoints, pixels.
+    """
+
+    cameras: Array
+    adam: optax.OptState
+    points: Array
+    pixels: Array
+    weight: Array
+    box: Array
+
+
+def begin_search(params: Params, assets: Assets, config: FitConfig, clips: Clips, yaws: Array) -> Search:
+    """Candidate cameras: the aligned yaw (N,) of each instance first, then level ones all round; translations in closed
+    form. Without `camera_search` the only candidate is where the parameters stand. The field is frozen in this stage, so
+    the body is posed once."""
+    frames = key_frames(clips, config.camera_frames)
+    rows = jnp.arange(clips.num_instances)
+    raw = jnp.take_along_axis(clips_lib.raw_phase(clips), frames, axis=1)
+    over_frames = jax.vmap(model.predict, (None, None, None, None, 0))
+    points = jax.vmap(over_frames, (None, None, None, 0, 0))(params, assets, config, rows, raw).keypoints
+    pixels = clips.keypoints[rows[:, None], frames]
+    confidence = clips.confidence[rows[:, None], frames]
+    weight = keypoint_weights(clips, config, rows[:, None], frames, config.camera_confidence)
+    box = losses.box_diagonal(pixels, confidence, config.visible_box)
+    pixels = jnp.where(weight[..., None] > 0, pixels, 0.0)
+    if not config.camera_search:
+        cameras = params.cameras[None]
+        return Search(cameras=cameras, adam=_ADAM.init(cameras), points=points, pixels=pixels, weight=weight, box=box)
+
+    turns = jnp.linspace(0.0, 2 * jnp.pi, config.camera_yaws, endpoint=False)
+    candidates = jnp.concatenate([yaws[None], jnp.broadcast_to(turns[:, None], (config.camera_yaws, yaws.shape[0]))])
+
+    def start(yaw: Array, points: Array, pixels: Array, weight: Array, focal: Array, principal: Array) -> Array:
+        rotation = cam.level_camera(yaw)
+        turned = jnp.einsum("ij,pkj->pki", rotation, points, precision="highest")
+        translation = cam.solve_translation(
+            turned.reshape(-1, 3), pixels.reshape(-1, 2), weight.reshape(-1), focal, principal
+        )
+        return cam.join(rotation, translation)
+
+    over_instances = jax.vmap(start)
+    cameras = jax.vmap(over_instances, (0, None, None, None, None, None))(
+        candidates, points, pixels, weight, assets.focal, assets.principal
+    )
+    return Search(cameras=cameras, adam=_ADAM.init(cameras), points=points, pixels=pixels, weight=weight, box=box)
+
+
+def search_losses(search: Search, cameras: Array, assets: Assets, config: FitConfig) -> Array:
+    """Robust reprojection (S, N) of every candidate, mean over frames, keypoints and coordinates."""
+
+    def one(camera: Array, seen: Search, focal: Array, principal: Array, scale: Array) -> Array:
+        pixels = cam.project(cam.to_camera(camera, seen.points), focal, principal, config.near)
+        # Gated before the loss too, so that a joint behind the lens that nobody saw cannot make it NaN.
+        residual = jnp.where(seen.weight[..., None] > 0, pixels - seen.pixels, 0.0) * scale
+        each = losses.keypoint_loss(config.keypoint_loss, residual, config.robust_scale, seen.box * scale)
+        return jnp.mean(seen.weight[..., None] * each)
+
+    looked_at = dataclasses.replace(search, cameras=None, adam=None)
+    over_instances = jax.vmap(one)
+    return jax.vmap(over_instances, (0, None, None, None, None))(
+        cameras, looked_at, assets.focal, assets.principal, assets.pixel_scale
+    )
+
+
+def search_step(
+    search: Search, assets: Assets, config: FitConfig, clips: Clips, rate: Array | float
+) -> tuple[Search, dict[str, Array]]:
+    """One Adam step of all candidates. In a search, translations move in proportion to the depth, so that far cameras
+    get as far as near ones."""
+    real = clips_lib.which_real(clips)
+
+    def total(cameras: Array) -> tuple[Array, Array]:
+        values = search_losses(search, cameras, assets, config)
+        return values.mean(1, where=real).sum(), values
+
+    (_, values), gradient = jax.value_and_grad(total, has_aux=True)(search.cameras)
+    updates, state = _ADAM.update(gradient, search.adam)
+    updates = cast(Array, updates)
+    if config.camera_search:
+        depth = jnp.maximum(jnp.abs(search.cameras[..., 2:3]), 1.0)
+        updates = updates * jnp.where(jnp.arange(cam.CAMERA_SIZE) < 3, depth, 1.0)
+    cameras = search.cameras - rate * updates
+    replaced = dataclasses.replace(search, cameras=cameras, adam=state)
+    return replaced, {"keypoints": values.min(0).mean(where=real)}
+
+
+def best(search: Search, assets: Assets, config: FitConfig) -> Array:
+    """The candidate (N, 9) of least reprojection loss of each instance."""
+    winner = jnp.argmin(search_losses(search, search.cameras, assets, config), axis=0)
+    return search.cameras[winner, jnp.arange(winner.shape[0])]

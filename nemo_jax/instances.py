@@ -1,0 +1,91 @@
+"""One video's arrays, of its own length, before several of them are padded into `Clips`."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from body_models import joints as jn
+
+Array = np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Instance:
+    """One video of an action: the fields of `Clips` without the leading N, F frames long.
+
+    keypoints (F, K, 2): pixels, K = 25 in BODY_25 order; what stands where the confidence is 0 is not used, NaN included.
+    confidence (F, K): of each detection, 0 = not seen.
+    image_size: width and height, pixels.
+    init_pose (F, 24, 3): initial 3D estimate, axis-angle, SMPL order, the root seen from the camera; None = there is none.
+    init_mask (F,): 1 where that estimate exists; None = in all frames.
+    focal_length: pixels; NaN = unknown.
+    fps: frames per second.
+    """
+
+    keypoints: Array
+    confidence: Array
+    image_size: tuple[float, float]
+    init_pose: Array | None = None
+    init_mask: Array | None = None
+    focal_length: float = float("nan")
+    fps: float = 30.0
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.keypoints)
+
+
+def check(instance: Instance, name: str) -> None:
+    """Raises ValueError: an array whose shape does not fit, or a number that no fit could use.
+
+    `name` is what the message calls the instance.
+    """
+    shape = np.shape(instance.keypoints)
+    k = jn.NUM_KEYPOINTS
+    if len(shape) != 3 or shape[1:] != (k, 2) or shape[0] < 1:
+        raise ValueError(
+            f"{name}: keypoints have shape {shape}, expected (F, {k}, 2), pixels of F >= 1 frames in BODY_25 order"
+        )
+    num_frames = shape[0]
+    _check_shape(name, "confidence", instance.confidence, (num_frames, k))
+    confidence = np.asarray(instance.confidence)
+    if not np.isfinite(confidence).all():
+        raise ValueError(f"{name}: confidence holds NaN or infinite numbers; give 0 where nothing was seen")
+    if not np.isfinite(np.asarray(instance.keypoints)[confidence > 0]).all():
+        raise ValueError(f"{name}: a keypoint whose confidence is above 0 is NaN or infinite; give it the confidence 0")
+    mask = np.ones(num_frames) if instance.init_mask is None else np.asarray(instance.init_mask)
+    _check_shape(name, "init_mask", mask, (num_frames,))
+    if instance.init_pose is not None:
+        _check_shape(name, "init_pose", instance.init_pose, (num_frames, jn.NUM_JOINTS, 3))
+        if not np.isfinite(np.asarray(instance.init_pose)[mask > 0]).all():
+            raise ValueError(f"{name}: init_pose holds NaN or infinite numbers; mark those frames with 0 in init_mask")
+    elif instance.init_mask is not None and mask.any():
+        raise ValueError(
+            f"{name}: init_mask marks frames as posed, but there is no init_pose; give it or leave both out"
+        )
+    if np.shape(instance.image_size) != (2,) or not all(0 < side < math.inf for side in instance.image_size):
+        raise ValueError(f"{name}: image_size is {instance.image_size}, expected (width, height) in pixels")
+    if not 0 < instance.fps < math.inf:
+        raise ValueError(f"{name}: fps is {instance.fps}, expected frames per second above 0")
+    if not (math.isnan(instance.focal_length) or 0 < instance.focal_length < math.inf):
+        raise ValueError(f"{name}: focal_length is {instance.focal_length}, expected pixels above 0, or NaN if unknown")
+
+
+def _check_shape(name: str, field: str, value: Array, expected: tuple[int, ...]) -> None:
+    if np.shape(value) != expected:
+        raise ValueError(
+            f"{name}: {field} has shape {np.shape(value)}, expected {expected}, as the keypoints have {expected[0]} frames"
+        )
+
+
+def pad(arrays: Sequence[Array], length: int | None = None) -> Array:
+    """Stacks arrays (F_n, ...) of different lengths into float32 (N, T, ...), zeros behind; T is the longest or
+    `length`.
+    """
+    longest = max(len(array) for array in arrays) if length is None else length
+    out = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), np.float32)
+    for row, array in zip(out, arrays, strict=True):
+        row[: len(array)] = array
+    return out

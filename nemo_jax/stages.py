@@ -1,0 +1,250 @@
+"""The stages of a fit: lifting where nothing is known in 3D, warm-up, camera stage, joint stage.
+
+Each stage is a carry, a step and a number of steps, so that one `lax.scan` runs it: whole inside `nemo_jax.fit.fit`, or in
+chunks by a caller that shows progress and writes checkpoints. The random key of a step is folded out of the step's
+number, so that a chunk can start anywhere.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from body_models import smpl
+from body_models.pytree import Tree, pytree
+from nemo_jax import camera_search, handedness, lift, model, objective, optim
+from nemo_jax.clips import Clips
+from nemo_jax.config import FitConfig, with_steps
+from nemo_jax.model import Assets, Params
+from nemo_jax.objective import Batch, Targets
+from nemo_jax.priors import Priors
+
+Array = jax.Array
+Losses = dict[str, Array]
+Carry = Tree
+
+
+@pytree
+class Problem:
+    """What a fit is given. key: of all its randomness, split by stage and step."""
+
+    key: Array
+    clips: Clips
+    assets: Assets
+    config: FitConfig
+
+
+@pytree
+class FitState:
+    """What passes from stage to stage: params, Adam states of all groups, the plateau schedule, 3D targets, aligned yaws
+    (N,) of the cameras."""
+
+    params: Params
+    opt_state: optax.OptState
+    plateau: optim.Plateau
+    targets: Targets
+    yaws: Array
+
+
+class Stage(NamedTuple):
+    """name; number of steps; begin(problem, state) -> carry; step(problem, carry, i, batch) -> carry, losses;
+    end(problem, carry) -> state; draws: 0 for a stage without random batches, else which of the key's streams they are
+    from."""
+
+    name: str
+    steps: int
+    begin: Callable[[Problem, FitState], Carry]
+    step: Callable[[Problem, Carry, Array, Batch | None], tuple[Carry, Losses]]
+    end: Callable[[Problem, Carry], FitState]
+    draws: int = 0
+
+
+def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) -> tuple[Problem, FitState]:
+    """The problem and the state before the first stage."""
+    config = with_steps(config, clips.num_instances)
+    init_key, step_key = jax.random.split(key)
+    assets = model.prepare(clips, body, priors, config)
+    params = model.init(init_key, clips.num_instances, jnp.asarray(clips.image_size), body.num_betas, config)
+    state = FitState(
+        params=params,
+        opt_state=optim.initial(params, config),
+        plateau=optim.fresh_plateau(),
+        targets=camera_search.targets_from(clips),
+        yaws=jnp.zeros(clips.num_instances),
+    )
+    return Problem(key=step_key, clips=clips, assets=assets, config=config), state
+
+
+def run_steps(
+    problem: Problem, stage: Stage, carry: Carry, steps: Array, batches: Batch | None = None
+) -> tuple[Carry, Losses]:
+    """Runs the steps numbered `steps` (L,) of a stage; `batches`, leaves (L, B), replaces the random ones."""
+
+    problem = dataclasses.replace(problem, assets=model.with_rows(problem.assets, problem.config))
+    if batches is None and stage.draws and problem.config.batch_size != -1:
+        # All at once, ahead of the scan: random numbers take many small kernels, a step should not wait for them.
+        batches = jax.vmap(lambda step: _batch(problem, step, stage.draws))(steps)
+
+    def body(carry: Carry, x: tuple[Array, Batch | None]) -> tuple[Carry, Losses]:
+        with jax.default_matmul_precision(problem.config.matmul_precision):
+            return stage.step(problem, carry, *x)
+
+    return jax.lax.scan(body, carry, (steps, batches))
+
+
+def stages(config: FitConfig) -> tuple[Stage, ...]:
+    """The stages of a configuration, in order.
+
+    Raises:
+      ValueError: the configuration leaves open whether clips are lifted.
+    """
+    if config.lift is None:
+        raise ValueError(
+            "FitConfig.lift is None, which only the values of the clips decide, and here they are not known; call "
+            "config = nemo_jax.for_clips(config, clips) first, outside of jit, vmap and grad"
+        )
+    listed = [
+        Stage("lift", config.lift_steps if config.lift else 0, _begin_lift, _step_lift, _end_lift),
+        Stage("warmup", config.warmup_steps, _begin_warmup, _step_warmup, _keep, draws=1),
+        Stage("camera", config.camera_steps, *_camera_stage(config), draws=2 if config.camera_joint else 0),
+        Stage("joint", config.joint_steps, _keep, _step_joint, _keep, draws=3),
+    ]
+    return tuple(stage for stage in listed if stage.steps > 0)
+
+
+def _keep(problem: Problem, state: FitState) -> FitState:
+    """Begin and end of the stages whose carry is the state itself."""
+    del problem
+    return state
+
+
+def _cosine(step: Array, steps: int) -> Array:
+    return 0.5 * (1 + jnp.cos(jnp.pi * step / steps))
+
+
+def _batch(problem: Problem, step: Array, stage: int) -> Batch:
+    if problem.config.batch_size == -1:
+        return objective.full_batch(problem.clips)
+    key = jax.random.fold_in(jax.random.fold_in(problem.key, stage), step)
+    return objective.sample_batch(key, problem.clips, problem.config.batch_size)
+
+
+def _update(state: FitState, gradient: Params, config: FitConfig, rates: Mapping[str, Array | float]) -> FitState:
+    params, opt_state = optim.update(state.params, gradient, state.opt_state, config, rates)
+    return dataclasses.replace(state, params=params, opt_state=opt_state)
+
+
+# --- lifting ---
+
+
+def _begin_lift(problem: Problem, state: FitState) -> tuple[FitState, lift.Lift]:
+    return state, lift.begin(problem.assets, problem.config, problem.clips)
+
+
+def _step_lift(problem: Problem, carry: Carry, step: Array, batch: Batch | None) -> tuple[Carry, Losses]:
+    del batch
+    config = problem.config
+    rate = config.lift_lr * _cosine(step, config.lift_steps)
+    moved, values = lift.step(carry[1], problem.assets, config, problem.clips, rate)
+    return (carry[0], moved), values
+
+
+def _end_lift(problem: Problem, carry: Carry) -> FitState:
+    state, lifted = carry
+    targets = lift.finish(lifted, problem.assets, problem.config, problem.clips, state.targets)
+    return dataclasses.replace(state, targets=targets)
+
+
+# --- warm-up ---
+
+
+def _begin_warmup(problem: Problem, state: FitState) -> FitState:
+    if problem.config.find_handedness:
+        mirrored = handedness.mirrored_instances(state.targets, problem.clips, problem.config.handedness_margin)
+        state = dataclasses.replace(state, params=dataclasses.replace(state.params, mirrored=mirrored))
+    if problem.config.warmup_root:
+        yaws, targets = camera_search.align_roots(state.targets, problem.clips, state.params.mirrored)
+        state = dataclasses.replace(state, targets=targets, yaws=yaws)
+    return state
+
+
+def _step_warmup(problem: Problem, state: FitState, step: Array, batch: Batch | None) -> tuple[FitState, Losses]:
+    config = problem.config
+    batch = _batch(problem, step, 1) if batch is None else batch
+    (total, terms), gradient = jax.value_and_grad(objective.warmup_loss, has_aux=True)(
+        state.params, config, problem.clips, state.targets, batch
+    )
+    rates = {"field": config.lr_warmup, "phase": config.lr_phase}
+    return _update(state, gradient, config, rates), {"total": total, **terms}
+
+
+# --- cameras ---
+
+
+def _begin_camera(problem: Problem, state: FitState) -> tuple[FitState, camera_search.Search]:
+    return state, camera_search.begin_search(state.params, problem.assets, problem.config, problem.clips, state.yaws)
+
+
+def _step_camera(problem: Problem, carry: Carry, step: Array, batch: Batch | None) -> tuple[Carry, Losses]:
+    del batch
+    config = problem.config
+    rate = config.lr_camera_stage * (_cosine(step, config.camera_steps) if config.camera_search else 1.0)
+    moved, values = camera_search.search_step(carry[1], problem.assets, config, problem.clips, rate)
+    return (carry[0], moved), values
+
+
+def _end_camera(problem: Problem, carry: Carry) -> FitState:
+    state, search = carry
+    cameras = camera_search.best(search, problem.assets, problem.config)
+    return dataclasses.replace(state, params=dataclasses.replace(state.params, cameras=cameras))
+
+
+def _step_camera_joint(problem: Problem, state: FitState, step: Array, batch: Batch | None) -> tuple[FitState, Losses]:
+    config = problem.config
+    batch = _batch(problem, step, 2) if batch is None else batch
+    (total, terms), gradient = jax.value_and_grad(objective.camera_loss, has_aux=True)(
+        state.params, problem.assets, config, problem.clips, state.targets, batch
+    )
+    return _update(state, gradient, config, _joint_rates(config, jnp.zeros(()))), {"total": total, **terms}
+
+
+def _camera_stage(config: FitConfig) -> tuple[Callable, Callable, Callable]:
+    if config.camera_joint:
+        return _keep, _step_camera_joint, _keep
+    return _begin_camera, _step_camera, _end_camera
+
+
+# --- everything ---
+
+
+def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | None) -> tuple[FitState, Losses]:
+    config = problem.config
+    batch = _batch(problem, step, 3) if batch is None else batch
+    noise = 0.0
+    if config.code_noisy:
+        key = jax.random.fold_in(jax.random.fold_in(problem.key, 4), step)
+        noise = config.code_noise * jax.random.normal(key, (batch.instance.shape[0], config.code_size))
+    (total, terms), gradient = jax.value_and_grad(objective.joint_loss, has_aux=True)(
+        state.params, problem.assets, config, problem.clips, state.targets, batch, noise
+    )
+    rates = _joint_rates(config, step)
+    if config.plateau:
+        rates = optim.reduced(rates, state.plateau)
+        state = dataclasses.replace(state, plateau=optim.watch(state.plateau, total, config.plateau_factor))
+    return _update(state, gradient, config, rates), {"total": total, **terms}
+
+
+def _joint_rates(config: FitConfig, step: Array) -> dict[str, Array | float]:
+    factor = _cosine(step, config.joint_steps) if config.schedule == "cosine" else 1.0
+    return {
+        "field": config.lr_field * factor,
+        "translation": config.lr_field * factor,
+        "phase": config.lr_phase * factor,
+        "codes": config.lr_code * factor,
+        "cameras": config.lr_camera * factor,
+        "betas": config.lr_betas * factor,
+        "log_focal": config.lr_focal * factor,
+    }

@@ -1,0 +1,147 @@
+"""People are found, followed, lost and found again; landmarks become keypoints."""
+
+import numpy as np
+import pytest
+import stick_people as sticks
+
+from body_models import joints as jn
+from experiments.detection import keypoints
+from experiments.detection.people import Person, Region, Watcher, region_of, same
+
+RED, GREEN = sticks.RED, sticks.GREEN
+
+
+def lefts(people):
+    return sorted(round(float(person.box[0][0])) for person in people)
+
+
+def test_one_search_then_only_looks():
+    landmarker = sticks.StickLandmarker()
+    watcher = Watcher(landmarker)
+    for frame in range(8):
+        (person,) = watcher.people(sticks.picture(200, 100, {RED: (20 + frame, 20, 24, 60)}))
+        np.testing.assert_allclose(person.box, [[20 + frame, 20], [43 + frame, 79]], atol=0.1)
+    assert landmarker.finds == 1
+    assert landmarker.looks == 1 + 7
+
+
+def test_a_second_look_where_somebody_moves_fast():
+    landmarker = sticks.StickLandmarker()
+    watcher = Watcher(landmarker)
+    watcher.people(sticks.picture(200, 100, {RED: (20, 20, 24, 60)}))
+    before = landmarker.looks
+    watcher.people(sticks.picture(200, 100, {RED: (40, 20, 24, 60)}))
+    assert landmarker.looks - before == 2
+
+
+def test_newcomers_are_found_and_leavers_go():
+    watcher = Watcher(sticks.StickLandmarker())
+    alone, both = {RED: (20, 20, 24, 60)}, {RED: (20, 20, 24, 60), GREEN: (140, 30, 24, 60)}
+    counts = [len(watcher.people(sticks.picture(200, 100, alone if frame < 3 else both))) for frame in range(14)]
+    assert counts[:3] == [1, 1, 1] and counts[-1] == 2
+    assert counts.index(2) <= 3 + 8
+    assert lefts(watcher.people(sticks.picture(200, 100, both))) == [20, 140]
+    assert lefts(watcher.people(sticks.picture(200, 100, {GREEN: (140, 30, 24, 60)}))) == [140]
+
+
+def test_somebody_lost_is_searched_at_once():
+    watcher = Watcher(sticks.StickLandmarker())
+    watcher.people(sticks.picture(400, 100, {RED: (20, 20, 24, 60)}))
+    # Too far to be in the region of before.
+    assert lefts(watcher.people(sticks.picture(400, 100, {RED: (300, 20, 24, 60)}))) == [300]
+
+
+def test_small_people_are_found_in_tiles():
+    landmarker = sticks.StickLandmarker(least_height=25)
+    small = sticks.picture(600, 200, {RED: (450, 100, 14, 40)})
+    assert landmarker.find(small) == []
+    assert lefts(Watcher(landmarker).people(small)) == [450]
+
+
+def test_nobody():
+    watcher = Watcher(sticks.StickLandmarker())
+    assert [watcher.people(np.zeros((100, 200, 3), np.uint8)) for _ in range(20)] == [[]] * 20
+
+
+def test_two_regions_on_one_person_are_one_person():
+    """Where the person behind is hidden, both regions see the one in front; later both are seen again."""
+    watcher = Watcher(sticks.StickLandmarker())
+    counts = []
+    for frame in range(40):
+        boxes = {RED: (20 + 4 * frame, 20, 24, 60), GREEN: (180 - 4 * frame, 20, 24, 60)}
+        counts.append(len(watcher.people(sticks.picture(220, 100, boxes))))
+    assert counts[0] == counts[-1] == 2
+    # In front of each other for a few frames only.
+    assert 1 <= counts.count(1) <= 16 and counts.count(0) == 0
+
+
+def person_at(x: float, y: float, height: float = 100.0) -> Person:
+    landmarks = np.ones((33, 4), np.float32)
+    landmarks[:, :2] = np.array([x, y]) + sticks.LAYOUT * [0.4 * height, height]
+    return Person(landmarks, np.zeros((33, 3)), Region(0, 0, 0, 0, 0))
+
+
+def test_same():
+    assert same(person_at(0, 0), person_at(8, 0))
+    assert not same(person_at(0, 0), person_at(60, 0))
+    assert not same(person_at(0, 0), person_at(0, 0, 30))
+
+
+def test_region_holds_the_body_upright():
+    picture = np.zeros((200, 400, 3), np.uint8)
+    person = person_at(100, 50)
+    region = region_of(person.landmarks, picture)
+    assert region.rotation == pytest.approx(0, abs=1e-6)
+    assert (region.x_center * 400, region.y_center * 200) == pytest.approx((120, 102))
+    assert region.width * 400 == pytest.approx(region.height * 200)
+    # The farthest landmark, a toe tip, is inside.
+    assert region.height * 200 / 2 > np.hypot(0.2 * 40, 48)
+    lying = person.landmarks.copy()
+    lying[:, :2] = np.stack([-person.landmarks[:, 1], person.landmarks[:, 0]], -1)  # a quarter turn clockwise
+    assert region_of(lying, picture).rotation == pytest.approx(np.pi / 2)
+
+
+def test_keypoints_by_name():
+    landmarks = np.zeros((33, 4))
+    landmarks[:, 0], landmarks[:, 1] = np.arange(33), 100 - np.arange(33)
+    landmarks[:, 2], landmarks[:, 3] = 0.9, 0.5
+    points, confidence = keypoints.body_25(landmarks, (100, 100))
+    x = dict(zip(jn.BODY_25_NAMES, points[:, 0], strict=True))
+    sure = dict(zip(jn.BODY_25_NAMES, confidence, strict=True))
+    expected = {"nose": 0, "left_shoulder": 11, "right_wrist": 16, "left_hip": 23, "right_ankle": 28, "left_heel": 29}
+    expected |= {"right_big_toe": 32, "left_eye": 2, "right_ear": 8, "neck": 11.5, "mid_hip": 23.5}
+    assert {name: x[name] for name in expected} == expected
+    derived = {"neck", "mid_hip", "left_small_toe", "right_small_toe"}
+    assert {name for name, value in sure.items() if value == 0} == derived
+    assert all(value == pytest.approx(0.45) for name, value in sure.items() if name not in derived)
+    # The body's own left and right: a mirrored skeleton has the mirrored keypoints.
+    assert len(set(keypoints.LANDMARKS)) == len(keypoints.LANDMARKS) == 21
+
+
+def test_keypoints_outside_the_image_have_no_confidence():
+    landmarks = np.ones((33, 4))
+    landmarks[:, :2] = 50
+    landmarks[15, :2], landmarks[16, :2], landmarks[27, :2] = (-1, 50), (50, 100.5), (100, 100)
+    _, confidence = keypoints.body_25(landmarks, (100, 100))
+    names = {jn.BODY_25_NAMES[k] for k in keypoints.KEYPOINTS if confidence[k] == 0}
+    assert names == {"left_wrist", "right_wrist"}
+
+
+def test_spikes():
+    """A frame of exchanged legs, a wrist that is off for one frame; not a fast throw, nor a step that stays."""
+    points = np.zeros((12, 25, 2))
+    landmarks = person_at(100, 100).landmarks
+    body, _ = keypoints.body_25(landmarks, (1000, 1000))
+    points[:] = body
+    knees = [jn.BODY_25_NAMES.index(f"{side}_knee") for side in ("left", "right")]
+    wrist, other = (jn.BODY_25_NAMES.index(f"{side}_wrist") for side in ("left", "right"))
+    points[5, wrist] += (60, 0)
+    points[6:, other] += (50, 0)  # goes and stays
+    points[:, knees[0]] += np.arange(12)[:, None] * [20, 0]  # a fifth of the body's height in each frame
+    spike = keypoints.spikes(points, np.ones(12, bool))
+    assert sorted(zip(*(index.tolist() for index in np.nonzero(spike)), strict=True)) == [(5, wrist)]
+    # Not known where a neighbour is not.
+    seen = np.ones(12, bool)
+    seen[4] = False
+    assert not keypoints.spikes(points, seen).any()
+    assert keypoints.spikes(points[:2], seen[:2]).shape == (2, 25)

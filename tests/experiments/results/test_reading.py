@@ -1,0 +1,107 @@
+"""A finished run read back: the same motion, any rate, and one sentence for a folder that is none."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from equal_datasets import assert_equal
+
+from experiments.base.errors import UserError
+from experiments.results import reading
+
+
+@pytest.fixture(scope="module")
+def run(saved_run):
+    return reading.load(saved_run)
+
+
+def test_what_was_written_comes_back(run, tiny_dataset, tiny_fitted, tiny_config):
+    assert_equal(run.dataset, tiny_dataset)
+    assert run.config == tiny_config
+    assert run.settings["action"] == "baseball_pitch"
+    np.testing.assert_array_equal(run.params.codes, tiny_fitted.params.codes)
+    np.testing.assert_allclose(run.fitted.poses, tiny_fitted.poses, atol=1e-6)
+    np.testing.assert_allclose(run.fitted.prediction.keypoints_2d, tiny_fitted.prediction.keypoints_2d, atol=1e-3)
+
+
+def test_the_field_at_the_frames_is_the_motion_of_the_files(run, saved_run):
+    for instance, name in enumerate(run.dataset.names):
+        with np.load(saved_run / "motion" / f"{name}.npz") as motion:
+            rotation, translation = run.at_raw_phase(instance, motion["raw_phases"])
+            np.testing.assert_allclose(
+                reading.axis_angles(rotation).reshape(len(rotation), 72), motion["poses"], atol=1e-6
+            )
+            np.testing.assert_allclose(translation, motion["trans"], atol=1e-6)
+            joints = run.joints(instance, rotation, translation)
+            # Chain joints that BODY_25 has too: the pelvis is not one, the right shoulder is.
+            np.testing.assert_allclose(joints[:, 17], motion["joints"][:, 2], atol=1e-5)
+
+
+def test_a_higher_rate_samples_the_field_between_the_frames(run):
+    fps, frames = float(run.dataset.clips.fps[0]), run.num_frames(0)
+    own, _ = run.at_rate(0, fps)
+    four, moved = run.at_rate(0, 4 * fps)
+    assert len(own) == frames
+    assert len(four) == len(moved) == 4 * (frames - 1) + 1
+    np.testing.assert_allclose(four[::4], own, atol=1e-5)
+    slower, _ = run.at_rate(0, fps / 2)
+    np.testing.assert_allclose(slower, own[::2], atol=1e-5)
+
+
+def test_phases_and_codes_of_the_field(run):
+    phases = run.fitted.prediction.phase[0, :3]
+    rotation, translation = run.at_phase(phases, np.repeat(run.params.codes[:1], 3, 0))
+    np.testing.assert_allclose(rotation, run.fitted.prediction.rotations[0, :3], atol=1e-5)
+    np.testing.assert_allclose(translation, run.fitted.prediction.translation[0, :3], atol=1e-5)
+
+
+def test_meshes_are_posed_with_the_instances_own_shape(run):
+    rotation, translation = run.at_raw_phase(1, np.array([0.0, 0.5]))
+    mesh = run.vertices(1, rotation, translation)
+    assert mesh.shape == (2, 54, 3)
+    # The tiny body has a vertex at each joint.
+    np.testing.assert_allclose(mesh[:, 0], run.joints(1, rotation, translation)[:, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("missing", "parts"),
+    [
+        ("metrics.json", ["holds no run", "metrics.json", "finished run"]),
+        ("params.npz", ["params.npz"]),
+        ("clips", ["clips"]),
+    ],
+)
+def test_a_folder_without_a_finished_run(saved_run, tmp_path, missing, parts):
+    folder = tmp_path / "results"
+    shutil.copytree(saved_run, folder)
+    shutil.rmtree(folder / missing) if (folder / missing).is_dir() else (folder / missing).unlink()
+    with pytest.raises(UserError) as error:
+        reading.load(folder)
+    for part in (str(folder), *parts):
+        assert part in str(error.value)
+    (folder / "checkpoints").mkdir()
+    with pytest.raises(UserError, match="did not finish"):
+        reading.load(folder)
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        reading.load(tmp_path / "none")
+
+
+def test_parameters_of_another_run(saved_run, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(saved_run, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["fit"]["hidden"] += 1
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="another run"):
+        reading.load(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(UserError, match="cannot be read"):
+        reading.load(folder)
+    shutil.copy(saved_run / "config.json", folder)
+    (folder / "params.npz").write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(UserError, match="cannot be read"):
+        reading.load(folder)
