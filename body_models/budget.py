@@ -67,8 +67,12 @@ class Budget:
         if self.steps < 0:
             raise TooMuchError("it has more instructions and values than a file of its size may")
 
-    def check_key(self, key: object) -> None:
+    def check_key(self, key: object, by_identity: tuple[type, ...] = ()) -> None:
         """To be called before a key of a dict or member of a set is hashed.
+
+        Args:
+          key: it, or of any other type.
+          by_identity: types whose hash is that of their address.
 
         Raises:
           ValueError: hashing or comparing it could take without end.
@@ -80,20 +84,20 @@ class Budget:
             self._tuple_keys -= 1
             if self._tuple_keys < 0:
                 raise TooMuchError(f"it has more than {MAX_TUPLE_KEYS} keys that are tuples")
-            self._check_parts(key, MAX_TUPLE_PARTS)
-        elif kind is int or not isinstance(key, _SAFE_SCALARS):
+            self._check_parts(key, MAX_TUPLE_PARTS, by_identity)
+        elif kind is int or not isinstance(key, (*_SAFE_SCALARS, *by_identity)):
             what = f"a number of {int.bit_length(key)} bits" if isinstance(key, int) else f"a {kind.__name__}"
             raise ValueError(f"it has {what} as a key; text and numbers are read")
 
-    def _check_parts(self, key: tuple, left: int) -> int:
+    def _check_parts(self, key: tuple, left: int, by_identity: tuple[type, ...]) -> int:
         left -= len(key)
         if left < 0:
             raise ValueError(f"it has a key of more than {MAX_TUPLE_PARTS} parts")
         for part in key:
             if type(part) is tuple:
-                left = self._check_parts(part, left - 1)
+                left = self._check_parts(part, left - 1, by_identity)
             else:
-                self.check_key(part)
+                self.check_key(part, by_identity)
         return left
 
 

@@ -26,6 +26,8 @@ NEUTRAL_FILES = (
 )
 EXTRA_REGRESSOR_FILE = "J_regressor_extra.npy"
 NUM_POSE_FEATURES = 9 * (jn.NUM_JOINTS - 1)
+# Three times SMPL-X's; the 207 pose directions of each take a gigabyte on the way.
+_MOST_VERTICES = 30_000
 _REQUIRED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f", "kintree_table")
 _OPTIONAL = ("landmark_vertex_ids", "J_regressor_extra")
 _AVERAGES = ("weights", "J_regressor")
@@ -90,6 +92,8 @@ def read_arrays(path: str | os.PathLike, extra_regressor: str | os.PathLike | No
     arrays = {"kintree_table": np.asarray(raw["kintree_table"])}
     template = arrays["v_template"] = _numbers(file, raw, "v_template", (None, 3))
     num_vertices = len(template)
+    if num_vertices > _MOST_VERTICES:
+        raise BodyModelError(f"{file}: its mesh has {num_vertices} vertices, bodies of up to {_MOST_VERTICES} are read")
     own_mesh = num_vertices == jn.SMPL_NUM_VERTICES
     if "posedirs" not in raw and not own_mesh and "landmark_vertex_ids" in raw:
         arrays["posedirs"] = np.zeros((num_vertices, 3, NUM_POSE_FEATURES), np.float32)
@@ -251,6 +255,9 @@ def _vertex_ids(
     file: Path, raw: Mapping[str, Any], key: str, shape: tuple[int | None, ...], num_vertices: int
 ) -> np.ndarray:
     ids = _numbers(file, raw, key, shape)
+    # A closed mesh has two faces for each vertex.
+    if len(ids) > 4 * _MOST_VERTICES:
+        raise BodyModelError(f"{file}: {key} has {len(ids)} rows, {4 * _MOST_VERTICES} at most were expected")
     if ids.min() < 0 or ids.max() >= num_vertices or (ids != np.floor(ids)).any():
         raise BodyModelError(
             f"{file}: {key} has entries from {ids.min()} to {ids.max()}, the vertices are 0 to {num_vertices - 1}"

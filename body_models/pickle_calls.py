@@ -248,9 +248,8 @@ class _Recorder(pickle._Unpickler):
     def _keys(self, keys: list) -> list:
         for key in keys:
             kind = type(key)
-            if kind is str or (kind is int and -MAX_NUMBER_KEY < key < MAX_NUMBER_KEY) or isinstance(key, Call | type):
-                continue
-            self._budget.check_key(key)
+            if kind is not str and not (kind is int and -MAX_NUMBER_KEY < key < MAX_NUMBER_KEY):
+                self._budget.check_key(key, (Call, type))
         return keys
 
     def load_dict(self) -> None:

@@ -100,8 +100,8 @@ _TOGETHER = (
 )
 # Of a name and the like: messages show it.
 _MOST_CHARACTERS = 1000
-# Nine hours of film; more is a file made to take memory.
-_MOST_FRAMES = 1_000_000
+# Two hours of film at 30 frames per second; more is a file made to take memory.
+MOST_FRAMES = 200_000
 _DTYPES: dict[Kind, str] = {"numbers": "fiub", "whole numbers": "iu", "text": "U", "true or false": "b"}
 
 
@@ -153,8 +153,8 @@ def check(arrays: Mapping[str, Array]) -> dict[str, Array]:
         _check_shape(key, arrays[key], sizes)
     if not sizes["F"]:
         raise FileError("keypoints have 0 frames, expected at least 1")
-    if sizes["F"] > _MOST_FRAMES:
-        raise FileError(f"keypoints have {sizes['F']} frames, expected {_MOST_FRAMES} at most; split the film")
+    if sizes["F"] > MOST_FRAMES:
+        raise FileError(f"keypoints have {sizes['F']} frames, expected {MOST_FRAMES} at most; split the film")
     checked = dict(arrays)
     _clear(checked, "keypoints", arrays["confidence"] == 0)
     if "reference_keypoints" in arrays:

@@ -172,6 +172,9 @@ def _numbers(arrays: dict[str, Array], key: str, rank: int | None) -> Array:
         raise FileError(f"{key} is an array of {array.dtype}, expected numbers")
     if rank is not None and array.ndim != rank:
         raise FileError(f"{key} has shape {array.shape}, expected {rank} axes")
+    most = neutral_file.MOST_FRAMES * max(WIDTHS)
+    if array.size > most:
+        raise FileError(f"{key} has {array.size} numbers, expected {most} at most; split the motion")
     bad = int(array.size - np.isfinite(array).sum())
     if bad:
         raise FileError(f"{key} has {bad} values that are NaN or infinite")

@@ -137,7 +137,7 @@ class TestCollidingHashes:
 
     def test_tuples(self):
         refuse(file(dict_(*((tuple_(number(k), number(k)), b"N") for k in range(1001)))), "more than 1000 keys")
-        few = {(k, "left"): k for k in range(900)}
+        few = {(k, "left", np.int64(k)): k for k in range(900)}
         assert safe_pickle.loads(pickle.dumps(few), "file") == few
         refuse(pickle.dumps({("a", frozenset({1})): 2}), "a frozenset as a key")
 
