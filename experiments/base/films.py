@@ -20,7 +20,7 @@ import av.error
 import numpy as np
 
 from experiments.base import film_source
-from experiments.detection import timing
+from experiments.base.frame_rates import usable
 
 Array = np.ndarray
 
@@ -219,7 +219,7 @@ def _claimed_fps(container: Any, stream: Any) -> float | None:
     if not stream.duration and not container.duration:
         # A bare stream of pictures: FFmpeg has made the average up, and guesses by what the pictures' codec says.
         rates.reverse()
-    return next((float(rate) for rate in rates if rate and timing.usable(float(rate))), None)
+    return next((float(rate) for rate in rates if rate and usable(float(rate))), None)
 
 
 def _claimed_duration(container: Any, stream: Any) -> float | None:

@@ -12,8 +12,6 @@ from experiments.data import select
 
 Array = np.ndarray
 PICTURES = (".png", ".jpg", ".jpeg")
-ASSUMED_FPS = 30.0
-"""Frames per second of what does not tell: of single pictures, of files without a rate, of films without usable times."""
 
 
 class BrokenClipError(ValueError):

@@ -16,11 +16,11 @@ from typing import Any, cast
 import numpy as np
 
 from experiments.base.files import replacing
+from experiments.base.frame_rates import ASSUMED_FPS
 from experiments.base.text import listed, natural
 from experiments.data import neutral_file
 from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, DatasetError, HeadPoint, Instance, Video, pad, stack, visible_box_size
-from experiments.data.footage import ASSUMED_FPS
 from experiments.data.ids import choose_ids, no_folder
 from experiments.data.neutral_file import FileError
 from nemo_jax.clips import GroundTruth

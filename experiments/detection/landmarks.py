@@ -14,7 +14,7 @@ import numpy as np
 
 from body_models import joints as jn
 from body_models import smpl
-from experiments.data.footage import ASSUMED_FPS
+from experiments.base.frame_rates import ASSUMED_FPS
 from nemo_jax import ik, rotations
 from nemo_jax.priors import published_limits
 

@@ -10,13 +10,10 @@ import dataclasses
 
 import numpy as np
 
-from experiments.data.footage import ASSUMED_FPS
+from experiments.base.frame_rates import ASSUMED_FPS, LEAST_FPS, MOST_FPS, usable
 
 Array = np.ndarray
 
-# Frames per second that a film may have: slow-motion cameras reach the most, and no motion is seen below the least.
-LEAST_FPS, MOST_FPS = 1.0, 1000.0
-_ROUNDED = 1e-3  # by which a rate may be beyond them, relative to it: times are stored in whole ticks
 # Intervals so close to the median one, relative to it, tell the rate; the others are pauses and doubled frames.
 _REGULAR = 0.2
 # More ticks than so many times the frames: the times are not to be believed.
@@ -37,11 +34,6 @@ class Clock:
 
 class RateError(ValueError):
     """A film whose frames are too many or too few in a second; the message says how many, to stand behind its name."""
-
-
-def usable(fps: float | None) -> bool:
-    """Whether films have such a rate, frames per second."""
-    return fps is not None and LEAST_FPS * (1 - _ROUNDED) <= fps <= MOST_FPS * (1 + _ROUNDED)
 
 
 def uniform(times: Array, claimed_fps: float | None = None) -> Clock:

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from experiments import poses
+from experiments.base.frame_rates import ASSUMED_FPS
 from experiments.base.text import listed
 from experiments.data import footage, select
 from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack, visible_box_size
-from experiments.data.footage import ASSUMED_FPS, BrokenClipError, Footage
+from experiments.data.footage import BrokenClipError, Footage
 from experiments.detection import tracking
 from experiments.loaders import openpose
 from nemo_jax.clips import Clips

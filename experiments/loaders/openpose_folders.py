@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from experiments.base.frame_rates import ASSUMED_FPS
 from experiments.base.text import listed, natural
 from experiments.data import footage
 from experiments.data.dataset import Dataset, DatasetError, Instance
-from experiments.data.footage import ASSUMED_FPS, BrokenClipError, Footage
+from experiments.data.footage import BrokenClipError, Footage
 from experiments.data.ids import choose_ids
 from experiments.detection import tracking
 from experiments.loaders import film_paths, layouts, openpose, openpose_files

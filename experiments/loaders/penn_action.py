@@ -33,10 +33,11 @@ import numpy as np
 import scipy.io
 
 from body_models import joints as jn
+from experiments.base.frame_rates import ASSUMED_FPS
 from experiments.base.text import listed
 from experiments.data import footage, ranges
 from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack, visible_box_size
-from experiments.data.footage import ASSUMED_FPS, BrokenClipError, Footage
+from experiments.data.footage import BrokenClipError, Footage
 from experiments.data.ids import choose_ids, no_folder
 from experiments.detection import tracking
 from experiments.loaders import layouts, openpose, penn_ids
