@@ -1,4 +1,4 @@
-"""Writing films that browsers and QuickTime play."""
+"""Writes films that browsers and QuickTime can play."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -11,8 +11,8 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from experiments.base.files import replacing
 
-_RATE_LIMIT = 1001  # largest denominator of a frame rate: 30000/1001 is television's 29.97
-_BT709 = 1  # its number in the H.264 standard, for primaries, transfer and matrix alike
+_RATE_LIMIT = 1001  # largest denominator of a frame rate; television's 29.97 is 30000/1001
+_BT709 = 1  # number of BT.709 in the H.264 standard, the same for primaries, transfer and matrix
 
 
 def exact_rate(fps: float) -> Fraction:
@@ -36,7 +36,7 @@ def writing(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[
         raise ValueError(f"a film's width and height are even, not {size}")
     with (
         replacing(path) as temporary,
-        # The index goes first, so that a browser can start before it has all of it.
+        # The index is at the start of the file, so that a browser can play before it has loaded the whole file.
         av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"}) as container,
     ):
         stream = container.add_stream("libx264", rate=exact_rate(fps))
@@ -44,7 +44,7 @@ def writing(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "20", "preset": "veryfast"}
         context = stream.codec_context
-        # Said outright: players guess differently for small and large pictures.
+        # The colour space is explicit, because players guess differently for small and large pictures.
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = ColorRange.MPEG
 
