@@ -1,9 +1,9 @@
-"""Reads what `joblib.dump` wrote, without joblib and without executing it.
+"""Reads files written by `joblib.dump`, without joblib and without executing them.
 
-The file is a pickle, possibly compressed as a whole. Where it has an array, the pickle builds a `NumpyArrayWrapper` with
-`shape`, `dtype` and `order`, and the array's bytes follow in the file right behind the instruction that sets these. Since
-joblib 1.2 they are aligned: one byte that says how many bytes of padding come first. Objects arrays follow as a pickle of
-their own. Before joblib 0.10 arrays were files beside the pickle; these are not read.
+The file is a pickle, possibly compressed as a whole. For an array the pickle builds a `NumpyArrayWrapper` with `shape`,
+`dtype` and `order`; the bytes of the array follow in the file directly after the instruction that sets these. Since
+joblib 1.2 they are aligned: they are preceded by one byte with the number of padding bytes, and the padding. Arrays of
+objects follow as a separate pickle. Before joblib 0.10 arrays were files beside the pickle; these are not read.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _OLD_FORMAT = "it is in joblib's format from before version 0.10, whose arrays l
 
 
 def loads(contents: bytes, name: str, max_bytes: int = safe_pickle.MAX_BYTES) -> object:
-    """What the joblib file or ordinary pickle `contents` holds; tensors in it become arrays.
+    """The object in a joblib file or an ordinary pickle; tensors become arrays.
 
     Args:
-      contents: the file.
-      name: what errors call it, usually its path.
-      max_bytes: limit of what it unpacks to, and of its arrays.
+      contents: the bytes of the file.
+      name: the name of the file in error messages, usually its path.
+      max_bytes: limit of the decompressed size, and of the size of the arrays.
 
     Raises:
-      UnsafePickleError: it asks for something that could run code.
-      BadPickleError: it is neither, truncated, damaged, too large, or in a format that is not read.
+      UnsafePickleError: the pickle calls something that could run code.
+      BadPickleError: the file is not a pickle, truncated, damaged, too large, or of an unsupported format.
     """
 
     def array_behind(call: Call, stream: Stream) -> object:
@@ -74,7 +74,7 @@ _BUILDERS: dict[str, safe_pickle.Builder | None] = {
 
 
 def _decompressed(contents: bytes, name: str, max_bytes: int) -> bytes:
-    """The contents without their compression, which joblib tells by the first bytes too."""
+    """The decompressed contents; the compression is recognised by the first bytes, as in joblib."""
     if contents.startswith(b"ZF0x"):
         raise BadPickleError(f"{name}: {_OLD_FORMAT}")
     if contents.startswith(b"\x04\x22\x4d\x18"):

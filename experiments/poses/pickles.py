@@ -1,4 +1,4 @@
-"""Reads whatever container another method wrote its arrays into: pickle, joblib, torch, npy, npz. Runs nothing."""
+"""Reads the files in which other methods save arrays (pickle, joblib, torch, npy, npz) without executing any code."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ _NPY_MAGIC = b"\x93NUMPY"
 
 
 def load(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> object:
-    """What the file holds: plain containers, numbers, text and NumPy arrays.
+    """The contents of the file: plain containers, numbers, text and NumPy arrays.
 
-    Told by the file's first bytes, not by its name: a pickle of any protocol, `joblib.dump` (also compressed),
-    `torch.save` (torch 1.6 or later), a NumPy `.npy`, or a `.npz` as a dict. Arrays of objects become arrays of what they
-    hold, a single object that was saved as an array becomes the object itself, as it was before `numpy.save`.
+    The format is recognised by the file's first bytes, not by its name: a pickle of any protocol, `joblib.dump` (also
+    compressed), `torch.save` (torch 1.6 or later), a NumPy `.npy`, or a `.npz`, which is returned as a dict. Arrays of
+    objects become arrays of their contents; an array of a single object becomes the object itself, as before
+    `numpy.save`.
 
     Args:
       path: the file.
-      max_bytes: limit of the file, of what it unpacks to and of its arrays.
+      max_bytes: limit of the size of the file, of its decompressed contents and of its arrays.
 
     Raises:
-      UnsafePickleError: it asks for something that could run code.
-      BadPickleError: missing, of another format, truncated, damaged or too large. One sentence naming the file.
+      UnsafePickleError: the file calls something that could run code.
+      BadPickleError: the file is missing, of another format, truncated, damaged or too large. One sentence names the
+        file.
     """
     file = Path(path)
     try:
@@ -76,7 +78,7 @@ def _archive(file: Path, contents: bytes, max_bytes: int) -> object:
 
 def _npy(contents: bytes, name: str, max_bytes: int) -> object:
     stream = io.BytesIO(contents)
-    # Damaged bytes make the header's reader raise nearly anything.
+    # With damaged bytes the reader of the header can raise almost any exception.
     try:
         version = np.lib.format.read_magic(stream)
         reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]

@@ -1,4 +1,4 @@
-"""Poses in the shapes that files have them in, as 24 axis-angle rotations; and what belongs to them, checked."""
+"""Converts poses of the array shapes found in files to 24 axis-angle rotations, and checks the arrays of a track."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Array = np.ndarray
 # SMPL, the body without hands, SMPL-H and SMPL-X: all have the same first 22 joints.
 _NUM_BODY = 22
 _JOINT_COUNTS = (jn.NUM_JOINTS, _NUM_BODY, 52, 55)
-# Networks' matrices are rotations to 1e-5, smoothed ones to 1e-2.
+# Matrices from networks are rotations up to errors of 1e-5, smoothed matrices up to 1e-2.
 _MATRIX_TOLERANCE = 0.1
-# Radians; a network may go round once or twice, degrees go far beyond.
+# Radians; angles of a network may exceed a full turn once or twice, angles in degrees are far larger.
 _LARGEST_ANGLE = 4 * np.pi
 
 
@@ -26,7 +26,7 @@ def as_array(value: Any, name: str) -> Array:
     """The value as float64 numbers.
 
     Raises:
-      ValueError: it is something else.
+      ValueError: the value is not an array of numbers.
     """
     try:
         return np.asarray(value, np.float64)
@@ -39,11 +39,12 @@ def axis_angle(pose: Any, name: str) -> Array:
 
     Args:
       pose: (M, J * 3), (M, J, 3) axis-angle or (M, J, 3, 3) matrices; J = 24 (SMPL), 22 (without hands), 52 (SMPL-H) or
-        55 (SMPL-X). Of all but the first the first 22 joints are used and the hands stay as they rest.
-      name: what errors call it.
+        55 (SMPL-X). For J other than 24 the first 22 joints are used and the hands keep their rest pose.
+      name: the name of the array in error messages.
 
     Raises:
-      ValueError: of another shape, in degrees, or matrices that are no rotations. Rows that are not finite pass.
+      ValueError: the shape is another one, the angles are in degrees, or the matrices are not rotations. Rows that are
+        not finite are accepted.
     """
     pose = as_array(pose, name)
     if pose.ndim == 2 and pose.shape[1] in [3 * count for count in _JOINT_COUNTS]:
@@ -65,15 +66,15 @@ def axis_angle(pose: Any, name: str) -> Array:
 
 
 def joined(root: Any, body: Any, names: tuple[str, str]) -> Array:
-    """Axis-angle rotations (M, 24, 3) of a root and a body that a file keeps apart.
+    """Axis-angle rotations (M, 24, 3) from the separate arrays of a root and a body.
 
     Args:
       root: (M, 3) or (M, 1, 3) axis-angle, (M, 3, 3) or (M, 1, 3, 3) matrices.
       body: (M, B * 3), (M, B, 3) or (M, B, 3, 3), B = 23 or 21 joints.
-      names: what errors call the two.
+      names: the names of the two arrays in error messages.
 
     Raises:
-      ValueError: as in `axis_angle`, or the two do not fit each other.
+      ValueError: as in `axis_angle`, or the two arrays have different numbers of rows.
     """
     root, body = as_array(root, names[0]), as_array(body, names[1])
     found = f"its {names[0]} has shape {root.shape} and its {names[1]} {body.shape}"
@@ -102,10 +103,10 @@ def _rotation_vectors(matrices: Array, name: str) -> Array:
 
 
 def checked(track: PoseTrack) -> PoseTrack:
-    """The track with its arrays checked, its frames in order, without those whose pose is not finite; arrays of float64.
+    """The track with checked float64 arrays and sorted frames, without the frames whose pose is not finite.
 
     Raises:
-      ValueError: arrays of different lengths or wrong shapes, a frame twice.
+      ValueError: arrays have different lengths or wrong shapes, or a frame occurs twice.
     """
     frames = as_array(track.frames, "frame numbers")
     count = len(track.pose)
