@@ -127,8 +127,7 @@ def _truth(saved: Run) -> dict[str, Array] | None:
     betas[:, :shared] = np.asarray(true.betas)[:, :shared]
     turn, shift = aligned.rotation, aligned.translation
     root = np.asarray(saved.body.joint_template)[0] + betas @ np.asarray(saved.body.joint_shapedirs)[0].T
-    # A pose rotates the body about its root joint: x -> turn x + shift moves that joint, then rotates the body about
-    # it.
+    # A pose rotates the body about its root joint: x -> turn x + shift moves that joint and turns the body about it.
     place = np.einsum("nij,ntj->nti", turn, root[:, None] + translation) + shift[:, None]
     pose[..., 0, :] = _turned(turn, pose[..., 0, :])
     return {"pose": pose, "translation": place - root[:, None], "betas": betas, "mask": mask}
