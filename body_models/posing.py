@@ -1,4 +1,4 @@
-"""Poses many frames in chunks: one compiled program for any number of frames, and only one chunk of meshes in memory."""
+"""Poses many frames in chunks: one compiled program for any number of frames, and one chunk of meshes in memory."""
 
 import functools
 from collections.abc import Callable, Iterator

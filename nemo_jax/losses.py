@@ -51,8 +51,7 @@ def keypoint_loss(kind: str, residual: Array, scale: float | Array, box_diagonal
     if kind == "rmse_resized":
         return jnp.sqrt(1e-6 + distance_square / size**2)
     if kind == "rmse_robust":
-        # As published, the distance is not squared, so the loss is nearly linear. The root's argument is kept above
-        # zero.
+        # As published, the distance is not squared, so the loss is nearly linear. The root's argument is positive.
         zero = distance_square == 0
         distance = jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, distance_square)))
         return scale**2 * distance / (distance + scale**2)

@@ -94,8 +94,7 @@ def prepare(clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) ->
     image_size = jnp.asarray(clips.image_size)
     known = jnp.where(config.focal_fixed > 0, config.focal_fixed, clips.focal_length)
     box = losses.box_diagonal(keypoints, confidence, visible_only=True)
-    # The median is over frames that show at least half of the body: a box around two joints does not tell a person's
-    # size.
+    # The median is over frames that show at least half of the body: a box around two joints does not show the size.
     seen = (confidence > 0).sum(-1) >= 6
     size = jnp.nanmedian(jnp.where(seen, box, jnp.nan), axis=-1)
     size = jnp.where(jnp.isnan(size), box.max(-1), size)

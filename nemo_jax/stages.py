@@ -85,8 +85,7 @@ def run_steps(
 
     problem = dataclasses.replace(problem, assets=model.with_rows(problem.assets, problem.config))
     if batches is None and stage.draws and problem.config.batch_size != -1:
-        # All batches are drawn before the scan: random numbers take many small kernels, which would slow down each
-        # step.
+        # All batches are drawn before the scan: random numbers take many small kernels, which would slow down steps.
         batches = jax.vmap(lambda step: _batch(problem, step, stage.draws))(steps)
 
     def body(carry: Carry, x: tuple[Array, Batch | None]) -> tuple[Carry, Losses]:

@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def gather(config: FitConfig, pitches: Sequence[Dataset], seeds: int) -> Fits:
-    """Every action from every seed, the clips as the configuration wants them."""
+    """The fits of every action with every seed, with the clips prepared for the configuration."""
     used = [resample.shortest(one) if config.resample == "shortest" else one for one in pitches]
     clips = stacking.stack_clips([jax.tree.map(jnp.asarray, one.clips) for one in used])
     frames = clips.frame_mask.shape[-1]
@@ -84,14 +84,14 @@ def gather(config: FitConfig, pitches: Sequence[Dataset], seeds: int) -> Fits:
 
 
 def _with_frames(dataset: Dataset, frames: int) -> Array:
-    """The true poses with frames of padding up to `frames`."""
+    """The true poses, padded to `frames` frames."""
     assert dataset.truth is not None
     pose = jnp.asarray(dataset.truth.pose, jnp.float32)
     return jnp.pad(pose, [(0, 0), (0, frames - pose.shape[1]), (0, 0), (0, 0)])
 
 
 def variants(case: problem.Case) -> list[Variant]:
-    """The first is the one that the others are held against: float32, without the kernel where there is a choice."""
+    """All variants; the first is the reference for the others: float32, without the kernel if there is a choice."""
     if case.priors.vposer is None or jax.default_backend() != "gpu":
         return [Variant(precision, case.config.fused_vertices) for precision in PRECISIONS]
     return [Variant("float32", False), *(Variant(precision, True) for precision in PRECISIONS)]
@@ -142,7 +142,7 @@ def _arguments(case: problem.Case, fits: Fits, variant: Variant) -> tuple[Any, .
 
 
 def _lower(case: problem.Case, fits: Fits, variant: Variant) -> Any:
-    # A program of its own for each variant, on one device, so that their times compare.
+    # Each variant has its own program on one device, so that their times are comparable.
     spread = lambda *arrays: parallel.fit_many(*arrays, devices=jax.local_devices()[:1])
     return jax.jit(spread).lower(*_arguments(case, fits, variant))
 

@@ -55,7 +55,7 @@ def main() -> None:
         "--torch_compile", action="store_true", help="also smplx under torch.compile, which takes minutes"
     )
     args = parser.parse_args()
-    # No process may keep the memory of a GPU from the next one; nothing has touched the device yet.
+    # No process may reserve GPU memory that the next one needs; this is set before anything uses the device.
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     kinds, sizes = chosen(parser, args)
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def chosen(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[list[str], list[int]]:
-    """Kinds and batch sizes of the flags."""
+    """The kinds and batch sizes chosen by the flags."""
     kinds = [kind.strip() for kind in args.kinds.split(",")]
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         parser.error(f"--kinds has {unknown[0]!r}; choose among {', '.join(KINDS)}, separated by commas.")
@@ -114,7 +114,7 @@ def table(times: dict[str, Times], kinds: Sequence[str], sizes: Sequence[int]) -
 
 
 def missing(times: dict[str, Times]) -> list[str]:
-    """A sentence for each number that is not there."""
+    """One sentence for each missing number."""
     lost = [(name, *case.split("/")) for name, found in times.items() for case, time in found.items() if time is None]
     return [f"{name} ran out of memory: {kind} at batch {size}." for name, kind, size in lost]
 
@@ -134,7 +134,7 @@ def write_model(folder: Path, sizes: Sequence[int]) -> Path:
 
 
 def apart(function: Callable[..., Times | str], *arguments: Any) -> Times | str:
-    """What a function of this module returns in a process of its own, or that the process died."""
+    """The result of a function of this module that runs in a separate process, or a text if the process died."""
     context = multiprocessing.get_context("spawn")
     try:
         with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
@@ -144,7 +144,7 @@ def apart(function: Callable[..., Times | str], *arguments: Any) -> Times | str:
 
 
 def own(file: Path, sizes: Sequence[int], kinds: Sequence[str], repeats: int) -> Times:
-    """This project's seconds by kind and size."""
+    """The times of this project, in seconds, by kind and batch size."""
 
     def batched(function: Callable[..., Any]) -> Callable[..., Any]:
         one = lambda body, pose, root, shape: function(body, jnp.concatenate([root[None], pose]), shape, jnp.zeros(3))
@@ -161,7 +161,7 @@ def own(file: Path, sizes: Sequence[int], kinds: Sequence[str], repeats: int) ->
 
 
 def torch_times(file: Path, sizes: Sequence[int], kinds: Sequence[str], repeats: int, compiled: bool) -> Times | str:
-    """`smplx` on the same device, or why not. Its keypoints come with the mesh: it has no other way."""
+    """The times of `smplx` on the same device, or why there are none. It computes keypoints only with the mesh."""
     try:
         import smplx  # pyright: ignore[reportMissingImports]
         import torch  # pyright: ignore[reportMissingImports]
@@ -218,7 +218,7 @@ def torch_times(file: Path, sizes: Sequence[int], kinds: Sequence[str], repeats:
 
 
 def peer_times(file: Path, sizes: Sequence[int], kinds: Sequence[str], repeats: int) -> Times | str:
-    """`body-models`, in a process that does not see this project, or why not."""
+    """The times of `body-models` in a process that cannot import this project, or the reason why there are none."""
     script = Path(__file__).with_name("body_models_peer.py")
     root = str(Path(__file__).parents[2])
     kept = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]

@@ -23,15 +23,15 @@ def timed(
     kinds: Sequence[str],
     seconds: Callable[[Callable[[], Any]], Any],
 ) -> dict[str, Any]:
-    """What `seconds` says of each kind and batch size ("vertices/64"), None where the device's memory did not suffice.
+    """The results of `seconds` for each kind and batch size ("vertices/64"); None if the device's memory was too small.
 
     Args:
-      name: of the package, for the lines that tell how far it is.
+      name: name of the package, for the lines of progress.
       functions: `keypoints` and `vertices` of (*fixed, pose, root, shape).
-      fixed: leading arguments, the model.
-      poses: arguments by batch size.
+      fixed: the leading arguments, which hold the model.
+      poses: the other arguments, by batch size.
       kinds: some of `KINDS`.
-      seconds: times a call.
+      seconds: function that times a call.
     """
 
     def program(kind: str) -> Any:
@@ -47,7 +47,7 @@ def timed(
     found = {}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         ready = {(kind, size): pool.submit(compiled, kind, size) for kind in kinds for size in poses}
-        # Nothing else may compute or compile while a clock runs.
+        # Nothing else may compute or compile while a call is timed.
         concurrent.futures.wait(ready.values())
     print(f"{name}: compiled {len(ready)} programs", flush=True)
     for kind, size in list(ready):
@@ -59,7 +59,7 @@ def timed(
 
 
 def if_it_fits(work: Callable[[], Any]) -> Any:
-    """What `work` returns; None if the device's memory does not suffice for it."""
+    """The result of `work`; None if the device's memory is too small for it."""
     try:
         return work()
     except jax.errors.JaxRuntimeError as error:
@@ -69,6 +69,6 @@ def if_it_fits(work: Callable[[], Any]) -> Any:
 
 
 def tell(name: str, kind: str, size: int, timing: Any) -> None:
-    """One line of progress."""
+    """Prints one line of progress."""
     outcome = f"{1e3 * timing.median:.4g} ms" if timing else "out of memory"
     print(f"{name}: {kind}, batch {size}: {outcome}", flush=True)

@@ -1,4 +1,5 @@
-"""Times the PyPI package `body-models` in a process of its own: it goes by the import name of this project's package.
+"""Times the PyPI package `body-models` in a separate process, because it has the same import name as this project's
+package.
 
 Run by `experiments.benchmarks.body` as a file, from outside the project: model file, number of repeats, batch sizes, kinds.
 """
@@ -28,7 +29,7 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).parent))
     timing, calls = importlib.import_module("timing"), importlib.import_module("body_calls")
 
-    # The package leaves this to JAX, whose default on GPUs is TensorFloat-32; the others compute in float32.
+    # The package uses JAX's default precision, which is TensorFloat-32 on GPUs; the other packages compute in float32.
     jax.config.update("jax_default_matmul_precision", "float32")
     file, repeats, sizes, kinds = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3].split(","), sys.argv[4].split(",")
     model = SMPL(model_path=file, rotation_type="matrix")

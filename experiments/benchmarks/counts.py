@@ -1,4 +1,4 @@
-"""Operations and bytes of one step, counted by hand from the shapes: the least that any program of it must do."""
+"""Operations and bytes of one step, counted by hand from the shapes: the minimum that any program for it needs."""
 
 from typing import NamedTuple
 
@@ -13,14 +13,14 @@ _FEATURES = 9 * (jn.NUM_JOINTS - 1)
 
 
 class Count(NamedTuple):
-    """flops: operations, a multiply-add counted as two. bytes: to and from the device's memory, each array once."""
+    """flops: operations, a multiply-add counts as two. bytes: traffic of the device's memory, each array once."""
 
     flops: float
     bytes: float
 
 
 def of_step(stage: str, case: problem.Case) -> Count:
-    """One step of a stage of ONE fit. The camera and lift stages, which have no matrix products, count as nothing."""
+    """The count of one step of a stage of ONE fit; 0 for the camera and lift stages, which have no matrix products."""
     config, body, priors = case.config, case.body, case.priors
     if stage not in ("warmup", "joint"):
         return Count(0.0, 0.0)
@@ -46,7 +46,7 @@ def of_step(stage: str, case: problem.Case) -> Count:
 
 
 def of_fit(case: problem.Case) -> Count:
-    """All steps of ONE fit."""
+    """The count of all steps of ONE fit."""
     steps = [(of_step(stage.name, case), stage.steps) for stage in stages.stages(case.config)]
     return Count(*(sum(count[part] * times for count, times in steps) for part in range(2)))
 

@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def row(cold: dict[str, Any], cached: dict[str, Any]) -> dict[str, Any]:
-    """Columns of the table, from what two processes measured: one with an empty cache, then one with a full one."""
+    """Columns of the table, from the measurements of two processes: one with an empty cache, one with a full cache."""
     return {
         "fit s": cached["seconds"],
         "compile s, cold": cold["compile"],
@@ -58,7 +58,7 @@ def row(cold: dict[str, Any], cached: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure_one(case: problem.Case, repeats: int) -> dict[str, Any]:
-    """Seconds to trace, to compile and to run, and what else a process can say; a CPU does not tell its peak of memory."""
+    """Seconds to trace, compile and run, and other measurements of this process; a CPU reports no peak memory."""
     given = (jax.random.key(0), case.clips, case.body, case.priors, case.config)
     begun = time.perf_counter()
     lowered = jax.jit(fit).lower(*given)

@@ -48,7 +48,7 @@ def main() -> None:
 def table(
     case: problem.Case, fits: Sequence[int], used: Sequence[int], ceilings: dict[str, float]
 ) -> list[dict[str, Any]]:
-    """A row for each number of devices and of fits."""
+    """One row for each number of devices and each number of fits."""
     todo = [(count, arguments(case, count), jax.local_devices()[:size]) for size in used for count in fits]
     programs = measure.compile_all(lower(given, where) for _, given, where in todo)
     needed = counts.of_fit(case)
@@ -60,14 +60,14 @@ def table(
 
 
 def arguments(case: problem.Case, fits: int) -> tuple[Any, ...]:
-    """What `parallel.fit_many` takes: `fits` times the case with keys of their own."""
+    """The arguments of `parallel.fit_many`: the case repeated `fits` times, each with its own key."""
     keys = jax.random.split(jax.random.key(0), fits)
     clips = jax.tree.map(lambda x: jnp.broadcast_to(x, (fits, *x.shape)), case.clips)
     return keys, clips, case.body, case.priors, stacking.stack_configs([case.config] * fits)
 
 
 def lower(given: tuple[Any, ...], used: Sequence[Any]) -> Any:
-    """The program of all these fits on these devices, yet to be compiled."""
+    """The lowered program of all these fits on these devices, not compiled yet."""
     return jax.jit(lambda *arrays: parallel.fit_many(*arrays, devices=used)).lower(*given)
 
 
@@ -101,7 +101,7 @@ def time_fits(
 
 
 def with_efficiency(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows with the share of n times the fits per hour of one device that n reach; None where no row has one device."""
+    """Adds the efficiency to rows: fits per hour on n devices over n times those on one; None without a row for one."""
     alone = {row["fits"]: row["fits per hour"] for row in rows if row["devices"] == 1}
 
     def efficiency(row: dict[str, Any]) -> float | None:

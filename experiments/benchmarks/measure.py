@@ -1,4 +1,4 @@
-"""How all benchmarks measure and report: medians after warm-up, the device's own ceilings, one table and one JSON file."""
+"""Measurement and reports of all benchmarks: medians after warm-up, the device's limits, a table and a JSON file."""
 
 import argparse
 import concurrent.futures
@@ -22,7 +22,7 @@ from experiments.benchmarks import counts, timing
 
 Array = jax.Array
 
-# A program that reaches this share of a ceiling is said to be bound by it.
+# A program that reaches this share of a limit is reported as bound by it.
 _BINDS = 0.5
 RATES = (
     "needed TFLOP/s",
@@ -47,8 +47,8 @@ def jax_seconds(call: Callable[[], Any], **options: Any) -> timing.Timing:
 
 
 def ceilings() -> dict[str, float]:
-    """What this device reaches on work that nothing holds up, measured now: FLOP/s of square matrix products in three
-    precisions, and bytes/s of a copy, bytes read and written counted."""
+    """The measured limits of this device: FLOP/s of large square matrix products in three precisions, and bytes/s of a
+    copy, counting bytes read and written."""
     on_gpu = jax.default_backend() == "gpu"
     size = 8192 if on_gpu else 1024
     found = {}
@@ -71,7 +71,7 @@ def ceilings() -> dict[str, float]:
 def rates(
     seconds: float, needed: counts.Count, moved_bytes: float, ceilings: dict[str, float], precision: str
 ) -> dict[str, Any]:
-    """The columns `RATES`: what a device reached in `seconds`, of the work that is needed and of what a program moved."""
+    """The columns `RATES`: rates reached in `seconds`, for the required work and for the program's memory traffic."""
     product = ceilings.get(f"{precision}_flops", ceilings["float32_flops"])
     multiplied = needed.flops / seconds / product
     moved = moved_bytes / seconds / ceilings["copy_bytes"]
@@ -91,9 +91,9 @@ def rates(
 
 
 def compile_all(lowered: Iterable[Any]) -> list[tuple[Any, float]]:
-    """Compiled programs of lowered functions and the seconds of each; they compile side by side and share the cores.
+    """Compiles lowered functions in parallel threads; returns the programs and the seconds that each took.
 
-    While the first ones compile, an iterator goes on to trace the next.
+    If `lowered` is an iterator, it can trace further functions while the first ones are compiled.
     """
 
     def one(program: Any) -> tuple[Any, float]:
@@ -106,7 +106,8 @@ def compile_all(lowered: Iterable[Any]) -> list[tuple[Any, float]]:
 
 
 def run(call: Callable[[], Any], long: float = 10.0) -> tuple[Any, float]:
-    """What a call returns and its seconds: of a second call, unless the first, which also loads the program, took `long`."""
+    """The result of a call and its seconds, measured on a second call unless the first one, which also loads the
+    program, took `long` seconds."""
 
     def once() -> tuple[Any, float]:
         begun = time.perf_counter()
@@ -118,7 +119,7 @@ def run(call: Callable[[], Any], long: float = 10.0) -> tuple[Any, float]:
 
 
 def environment() -> dict[str, Any]:
-    """What a number is worth nothing without: device, versions, date."""
+    """The conditions of the measurement: device, versions, date."""
     packages = {}
     for name in ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "smplx", "body-models"):
         try:
@@ -152,8 +153,8 @@ def report(
     """Prints rows (equal keys) under the environment, and writes both and `extra` to `output`.
 
     Args:
-      title: of the table. rows: its lines. extra: more to say. output: a JSON file, or None.
-      parts: the columns of each of several tables, where one would be too wide; none = all in one.
+      title: title of the table. rows: its rows. extra: further entries. output: a JSON file, or None.
+      parts: columns of each of several tables, if a single one would be too wide; empty = one table.
     """
     about = environment()
     console = Console(width=160, highlight=False)
@@ -174,7 +175,7 @@ def report(
 
 
 def rounded(value: Any) -> Any:
-    """Floats to four significant digits, all through a tree of dicts and lists."""
+    """Rounds all floats in a tree of dicts and lists to four significant digits."""
     if isinstance(value, float):
         return float(f"{value:.4g}")
     if isinstance(value, dict):

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-# Before anything starts threads.
+# This must be set before any library starts threads.
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
@@ -37,7 +37,7 @@ _CASES = (
 
 
 def machine() -> str:
-    """The processor's name, where the system tells."""
+    """The processor's name, if the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -47,7 +47,7 @@ def machine() -> str:
 
 
 def frames_per_second(width: int, height: int, share: float, bodies: int, film: Path | None = None) -> float:
-    """Pictures drawn in a second of the processor's time, so that other programs do not count; with `film`, encoded too."""
+    """Pictures drawn per second of processor time, so that other programs have no effect; with `film`, encoded too."""
     arrays = loaders.read_arrays(loaders.OPEN_BODY)
     template = arrays["v_template"] - arrays["v_template"].mean(0)
     distance = 4.0

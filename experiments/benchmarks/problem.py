@@ -1,7 +1,8 @@
-"""What the benchmarks fit: eight clips of 100 frames, a body of SMPL's size, priors of the licensed files' sizes.
+"""The inputs of the benchmarks: eight clips of 100 frames, a body of SMPL's size, priors of the licensed files' sizes.
 
-The licensed files cannot ship. Speed depends on shapes alone, so that stand-ins of equal shapes serve: the open body
-refined to SMPL's 6,890 vertices, a random mixture of eight components, a random network in VPoser's place.
+The licensed files cannot be distributed. Speed depends only on shapes, so they are replaced by inputs of equal shapes:
+the open body refined to SMPL's 6,890 vertices, a random mixture of eight components, a random network instead of
+VPoser.
 """
 
 import dataclasses
@@ -30,9 +31,9 @@ _REGRESSORS = ("J_regressor", "J_regressor_extra")
 
 @functools.cache
 def body_arrays() -> dict[str, np.ndarray]:
-    """The open body's arrays with middles of random edges added until it has SMPL's number of vertices.
+    """The open body's arrays, refined at the midpoints of random edges until it has SMPL's number of vertices.
 
-    Every vertex follows four joints, as in SMPL: a kernel may depend on that.
+    Every vertex has weights for four joints, as in SMPL, because the speed of a kernel may depend on this.
     """
     arrays = loaders.read_arrays(loaders.OPEN_BODY)
     rng = np.random.default_rng(0)
@@ -47,11 +48,11 @@ def body_arrays() -> dict[str, np.ndarray]:
 
 
 def _four_joints(weights: np.ndarray) -> np.ndarray:
-    """Weights (V, J) with four joints a vertex: the greatest, and the nearest of the tree with a thousandth each."""
+    """Weights (V, J) of four joints per vertex: the greatest ones, then nearest joints of the tree, 0.001 each."""
     steps = np.full((jn.NUM_JOINTS, jn.NUM_JOINTS), jn.NUM_JOINTS)
     np.fill_diagonal(steps, 0)
     for joint, parent in enumerate(jn.PARENTS[1:], start=1):
-        # Parents come before their children, whose ways to all earlier joints lead over them.
+        # Parents come before their children, and the path from a child to any earlier joint goes through its parent.
         steps[joint, :joint] = steps[:joint, joint] = steps[parent, :joint] + 1
     near = steps[weights.argmax(1)]
     order = np.argsort(np.where(weights > 0, -weights, 1 + near), axis=1, kind="stable")[:, :4]
@@ -74,7 +75,7 @@ def body(keypoint_ids: tuple[int, ...] = tuple(jn.BODY_25)) -> smpl.SMPL:
 
 @functools.cache
 def clips(first: int = 0) -> Clips:
-    """Eight synthetic pitches of 100 frames; others for another `first`."""
+    """Eight synthetic pitches of 100 frames; another `first` gives other pitches."""
     style = synthetic.StyleModel(frames_range=(FRAMES, FRAMES))
     made = synthetic.load(loaders.load_body(), seed=first, num_instances=INSTANCES, style=style).clips
     return jax.tree.map(jnp.asarray, made)
@@ -102,7 +103,7 @@ def published_priors() -> Priors:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One thing to fit: the arguments of `fit` but for the key."""
+    """One fit: the arguments of `fit` except the key."""
 
     name: str
     clips: Clips

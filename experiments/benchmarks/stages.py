@@ -46,7 +46,7 @@ def main() -> None:
 
 
 class Timed(NamedTuple):
-    """What a row is measured on: a stage of `fits` fits of a case, ready to step."""
+    """The work that a row measures: a stage of `fits` fits of a case, with its carry before the first step."""
 
     case: problem.Case
     fits: int
@@ -83,7 +83,7 @@ def table(
 
 
 def prepare(case: problem.Case, fits: int, names: Sequence[str]) -> list[Timed]:
-    """The named stages as they begin. Each from the fit's start: a step takes its time whatever the numbers in it."""
+    """The named stages before their first steps, all from the initial state: values do not affect a step's time."""
     functions = _functions()
     wanted = [stage for stage in stages.stages(case.config) if stage.name in names]
     keys = jax.random.split(jax.random.key(0), fits)
@@ -94,12 +94,12 @@ def prepare(case: problem.Case, fits: int, names: Sequence[str]) -> list[Timed]:
 
 
 def _functions() -> parallel.Functions:
-    """Of fits on the first device."""
+    """The functions of fits on the first device."""
     return parallel.functions(tuple(jax.local_devices()[:1]))
 
 
 def time_stage(one: Timed, compiled: Any, index: jax.Array, ceilings: dict[str, float]) -> dict[str, Any]:
-    """Time of a step per fit, and the rates that it means."""
+    """The time of a step per fit, and the resulting rates."""
     held = [jax.tree.map(jnp.copy, one.carry)]
 
     def call() -> Any:

@@ -1,9 +1,9 @@
-"""What a compiled program moves and multiplies, added up over the optimised HLO that XLA prints.
+"""Memory traffic and operations of a compiled program, summed over the optimised HLO that XLA prints.
 
-XLA's own `cost_analysis` counts a loop's body once, and library calls (products by cuBLAS, Pallas kernels) not at all.
-Here a loop counts as often as it runs. Every kernel - a fusion, a product, a copy, a call - reads each of its operands
-once and writes its results once; of an array that it only cuts a slice or rows from, or writes a slice into, that part
-counts. Some of these bytes come out of a cache, so that a small program can seem to move more than the memory can.
+XLA's own `cost_analysis` counts a loop's body once and ignores library calls (products by cuBLAS, Pallas kernels). Here
+a loop counts as often as it runs. Every kernel (a fusion, a product, a copy, a call) is taken to read each of its
+operands once and to write its results once; if it only reads or writes a slice of an array, only the slice counts. Some
+of these bytes come from a cache, so that a small program can seem to exceed the memory's bandwidth.
 """
 
 import math
@@ -14,15 +14,16 @@ _BYTES = {"pred": 1, "bf16": 2, "c64": 8, "c128": 16, "token": 0, "opaque": 0}
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
 _LINE = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = ((?:\(|\w+\[).*)$")
 _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
-# What moves nothing: names for what stands elsewhere, and the ends of what has been counted at its start.
+# Instructions without traffic: aliases of other values, and the ends of asynchronous operations, counted at their
+# starts.
 _FREE = ("parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "opt-barrier", "add-dependency")
 _FREE += ("domain", "partition-id", "replica-id", "async-update")
 _CUTS = ("slice", "dynamic-slice", "gather")
 
 
 class Moved(NamedTuple):
-    """bytes: read and written by kernels. flops: of matrix products, a multiply-add counted as two; what a kernel that XLA
-    cannot look into multiplies is not among them."""
+    """bytes: read and written by kernels. flops: operations of matrix products, a multiply-add counts as two; products
+    inside of custom kernels are not included."""
 
     bytes: float
     flops: float
@@ -38,19 +39,19 @@ class Op(NamedTuple):
 
 
 class Computation(NamedTuple):
-    """Instructions by name, in order, and the name of the last one's."""
+    """Instructions by name, in order, and the name of the root instruction."""
 
     ops: dict[str, Op]
     root: str
 
 
 def of_program(compiled: Any) -> Moved:
-    """One run of a compiled JAX program, on each of its devices."""
+    """The traffic of one run of a compiled JAX program, on each of its devices."""
     return of_text(compiled.as_text())
 
 
 def of_text(text: str) -> Moved:
-    """One run of a program given as optimised HLO text."""
+    """The traffic of one run of a program given as optimised HLO text."""
     computations, entry = _parse(text)
     return _total(computations, entry, {})
 
@@ -72,7 +73,7 @@ def _parse(text: str) -> tuple[dict[str, Computation], str]:
 
 
 def _instruction(text: str) -> Op:
-    """`f32[2]{0} add(%a, %b), metadata={...}`, taken apart."""
+    """Parses an instruction such as `f32[2]{0} add(%a, %b), metadata={...}`."""
     end = _closing(text, 0) + 1 if text.startswith("(") else text.index(" ")
     opcode, _, _ = text[end:].lstrip().partition("(")
     opening = text.index("(", end)
@@ -91,7 +92,7 @@ def _closing(text: str, opening: int) -> int:
 
 
 def _split(text: str) -> list[str]:
-    """At the commas outside all brackets."""
+    """Splits a text at the commas that are outside of all brackets."""
     parts, depth, start = [], 0, 0
     for at, letter in enumerate(text + ","):
         depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(letter, 0)
@@ -158,7 +159,7 @@ def _called(op: Op) -> dict[str, list[str]]:
 
 
 def _rounds(computations: dict[str, Computation], op: Op, called: dict[str, list[str]]) -> int:
-    """How often a loop runs: as XLA found out, else the one whole number in its condition, else once."""
+    """The trip count of a loop: the one that XLA reports, else the only whole number in its condition, else 1."""
     if told := re.search(r'"known_trip_count":\{"n":"(\d+)"', op.rest):
         return int(told[1])
     condition = computations[called["condition"][0]]
@@ -173,7 +174,7 @@ def _read(inside: Computation, op: Op, body: Computation) -> float:
 
 
 def _touched(body: Computation, name: str) -> float:
-    """Bytes that a computation reads of one of its values: all, or the slices that it takes of it."""
+    """Bytes that a computation reads of one of its values: the whole value, or only the slices that it uses."""
     total = 0.0
     for user_name, user in body.ops.items():
         if name not in user.operands:
@@ -201,7 +202,7 @@ def _written(body: Computation, name: str) -> float:
 
 
 def _results(text: str, opcode: str) -> float:
-    """Bytes of an instruction's results, but for a library call's room to work in, which is one of single bytes."""
+    """Bytes of an instruction's results, without the workspace of a library call, which is an array of single bytes."""
     room = ("s8", "u8") if opcode == "custom-call" else ()
     return float(sum(_width(kind) * math.prod(sizes) for kind, sizes in _shapes(text) if kind not in room))
 
@@ -221,7 +222,7 @@ def _alone(inside: Computation, op: Op) -> float:
 
 
 def _product(inside: Computation, op: Op) -> float:
-    """Operations of a matrix product, also of one that a library does."""
+    """Operations of a matrix product, including products by library calls."""
     contracted = re.search(r'lhs_contracting_dim(?:s=\{([\d,]*)\}|ensions":\[([\d",]*)\])', op.rest)
     if not contracted or op.opcode not in ("dot", "custom-call"):
         return 0.0

@@ -17,7 +17,7 @@ from body_models.kernels import vertex_gap
 from experiments.base import devices
 from experiments.benchmarks import measure, problem
 
-# Leaves of a skeleton that the term's gradient reaches.
+# Leaves of a skeleton for which the term has a gradient.
 _LEAVES = ("world", "offsets", "feature", "betas")
 
 

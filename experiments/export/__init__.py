@@ -1,4 +1,4 @@
-"""Motion of a finished run as files of other tools: Blender, game engines, OpenSim, spreadsheets."""
+"""Exports the motion of a finished run to files for other tools: Blender, game engines, OpenSim, spreadsheets."""
 
 from experiments.export.formats import FORMATS, export
 

@@ -1,10 +1,10 @@
 """A clip as `.npz` in AMASS convention for SMPL-H, as the Meshcapade add-on of Blender loads it.
 
-What the add-on asks for (`meshcapade_addon/operators.py` in github.com/Meshcapade/SMPL_blender_addon): `trans`, `poses`,
-`betas`, `gender` and one of `mocap_frame_rate`, `mocap_framerate`, `fps`. It turns the gender into text as it is, cuts the
-rate to a whole number, refuses one below its target of 30, plays every floor(rate / target)-th frame, and takes 52
-rotations of each row for SMPL-H. Its format "AMASS (Y-up)" is for files with z up, "Blender (Z-up)" for files with y up:
-the words name the resting body, not the file.
+The add-on (`meshcapade_addon/operators.py` in github.com/Meshcapade/SMPL_blender_addon) reads `trans`, `poses`,
+`betas`, `gender` and one of `mocap_frame_rate`, `mocap_framerate`, `fps`. It converts the gender to text, truncates the
+rate to a whole number, rejects a rate below its target of 30, plays every floor(rate / target)-th frame, and reads 52
+rotations of each row for SMPL-H. Its format "AMASS (Y-up)" is for files with z up, "Blender (Z-up)" for files with y
+up: these names describe the rest pose of the body, not the file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NUM_JOINTS, NUM_BETAS = 52, 16  # SMPL-H: 22 of the body, 15 of each hand
 
 
 def default_fps(fps: float) -> float:
-    """The least multiple of 30 that is not below `fps`, so that the add-on plays a clip as fast as it was."""
+    """The smallest multiple of 30 that is at least `fps`, so that the add-on plays a clip at its original speed."""
     return float(LEAST_FPS * max(1, math.ceil(fps / LEAST_FPS - 1e-6)))
 
 
@@ -34,7 +34,8 @@ def has_smpl_shape(clip: Animation) -> bool:
 
 
 def writable(clip: Animation, ground: bool) -> Animation:
-    """The clip as this format can say it: what shapes another body means nothing to SMPL, so its mean person walks there."""
+    """The clip in a form that this format can represent: shape coefficients of other body models have no meaning for
+    SMPL, so they are replaced by SMPL's mean shape."""
     if has_smpl_shape(clip):
         return clip
     mean = clip.shaped(np.zeros_like(clip.betas))
@@ -42,7 +43,8 @@ def writable(clip: Animation, ground: bool) -> Animation:
 
 
 def write(clip: Animation, path: Path, up: str) -> None:
-    """Writes one clip, `writable` by then. Hands are flat: the two hand joints of SMPL's 24 have no counterpart.
+    """Writes one clip returned by `writable`. Hands are flat: the two hand joints of SMPL have no counterpart in
+    SMPL-H.
 
     Args:
       clip: the motion.
@@ -63,7 +65,7 @@ def write(clip: Animation, path: Path, up: str) -> None:
         np.savez_compressed(
             file,
             poses=poses.reshape(len(poses), -1),
-            # The root turns about the resting pelvis, which stays y up in every convention.
+            # The root rotates about the pelvis of the rest pose, which has y up in every convention.
             trans=pelvis - clip.rest_joints[0],
             betas=shape,
             gender=np.array("neutral"),

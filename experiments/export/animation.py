@@ -1,4 +1,4 @@
-"""The motion of one instance, sampled from the field at a frame rate: what every exported file is written from."""
+"""The motion of one instance, sampled from the field at a frame rate, from which all exported files are written."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ Array = np.ndarray
 class Animation:
     """T frames of one person in a world with y up, metres.
 
-    fps: frame rate; frame t is at t / fps seconds. phases (T,): on the clock that all instances share. rotations
-    (T, 24, 3, 3): of each joint against its parent, the root's against the world. translation (T, 3): added to the posed
-    body. betas (S,): shape. joints (T, 24, 3); keypoints (T, 25, 3), BODY_25; lowest (T,): height of the lowest vertex.
+    fps: frame rate; frame t is at t / fps seconds. phases (T,): phases of the shared motion. rotations
+    (T, 24, 3, 3): of each joint relative to its parent, of the root relative to the world. translation (T, 3): added to
+    the posed body. betas (S,): shape. joints (T, 24, 3); keypoints (T, 25, 3), BODY_25; lowest (T,): height of the
+    lowest vertex.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Animation:
         return Rotation.from_matrix(self.rotations.reshape(-1, 3, 3)).as_rotvec().reshape(-1, jn.NUM_JOINTS, 3)
 
     def moved(self, offset: Array) -> Animation:
-        """The same clip elsewhere: every point moved by offset (3,), metres."""
+        """The clip with every point moved by offset (3,), metres."""
         return dataclasses.replace(
             self,
             translation=self.translation + offset,
@@ -73,11 +74,11 @@ class Animation:
         )
 
     def grounded(self) -> Animation:
-        """The same clip at the height at which its lowest vertex of all frames touches y = 0."""
+        """The clip moved vertically so that its lowest vertex over all frames is at y = 0."""
         return self.moved(np.array([0, -self.lowest.min(), 0]))
 
     def shaped(self, betas: Array) -> Animation:
-        """The same rotations and the same path of the pelvis by a body of another shape (S,)."""
+        """The clip with another body shape (S,), the same rotations and the same path of the pelvis."""
         root = smpl.rest_joints(self.body, jnp.asarray(betas, jnp.float32))[0]
         translation = self.joints[:, 0] - np.asarray(root, float)
         return posed(
@@ -97,9 +98,9 @@ def sample(saved: Run, instance: int, fps: float | None = None, ground: bool = T
 
     Args:
       saved: the run.
-      instance: its number.
+      instance: index of the instance.
       fps: frames per second; None for the clip's own. Nothing is interpolated: the field is evaluated at each time.
-      ground: put the lowest point of the whole clip at height 0.
+      ground: move the clip so that its lowest point is at height 0.
     """
     own = float(saved.dataset.clips.fps[instance])
     fps = fps or own
@@ -124,7 +125,7 @@ def posed(
     betas: Array,
     body: smpl.SMPL,
 ) -> Animation:
-    """The clip of a motion, its points found. Arguments as in `Animation`."""
+    """The clip of a motion, with its joints, keypoints and lowest vertices computed. Arguments as in `Animation`."""
     found = pose_in_chunks(_pose, (body, betas), rotations, translation)
     points = [part.astype(float) for part in found]
     return Animation(name, action, fps, phases, rotations, translation, betas, body, *points)
@@ -141,7 +142,7 @@ def _pose(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, move: jax.Ar
 
 
 def marker_names() -> list[str]:
-    """The joints, then the points of the face and the feet that BODY_25 adds: names of `markers`."""
+    """Names of the `markers`: the joints, then the points of the face and the feet that BODY_25 adds."""
     return [*jn.SMPL_JOINTS, *(jn.BODY_25_NAMES[k] for k in _ON_THE_SKIN)]
 
 

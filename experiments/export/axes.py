@@ -1,4 +1,4 @@
-"""Which axis of the world points up."""
+"""Converts between worlds with y up and with z up."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from experiments.simulation import amass
 
 
 def turned(points: np.ndarray, up: str) -> np.ndarray:
-    """Points (..., 3) of a world with y up in one with `up` y or z; z up as in AMASS, (x, y, z) becomes (x, -z, y)."""
+    """Converts points (..., 3) from y up to `up`, y or z; for z, as in AMASS, (x, y, z) becomes (x, -z, y)."""
     return points @ amass.Y_UP_FROM_Z_UP.as_matrix() if up == "z" else points

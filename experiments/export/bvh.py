@@ -1,7 +1,7 @@
 """A clip as BVH: the skeleton of the instance's own rest pose, centimetres, Euler angles in degrees.
 
-Format: Biovision's, as the appendix of Meredith and Maddock, Motion Capture File Formats Explained (2001) has it. A joint's
-rotation is the product of its channels in the order in which they stand, Rz Rx Ry.
+The format is Biovision's, as described in the appendix of Meredith and Maddock, Motion Capture File Formats Explained
+(2001). A joint's rotation is the product of its channels in the order of the file, Rz Rx Ry.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ROOT = f"CHANNELS 6 Xposition Yposition Zposition {_ROTATION}"
 
 
 def write(clip: Animation, path: Path, up: str) -> None:
-    """Writes one clip; with `up` z the whole skeleton, rest pose included, is turned to stand along z."""
+    """Writes one clip; with `up` z the whole skeleton, including its rest pose, is rotated so that z is up."""
     rotations, rest, root, ends = clip.rotations.astype(float), clip.rest_joints, clip.joints[:, 0], _ends(clip)
     if up == "z":
         turn = amass.Y_UP_FROM_Z_UP.as_matrix().T
@@ -31,7 +31,7 @@ def write(clip: Animation, path: Path, up: str) -> None:
     order: list[int] = []
     lines = ["HIERARCHY", *_joint(0, rest, ends, "", order), "MOTION"]
     lines += [f"Frames: {len(angles)}", f"Frame Time: {1 / clip.fps:.9f}"]
-    # The channels stand in the order in which the hierarchy names the joints.
+    # Channels are written in the order of the joints in the hierarchy.
     rows = np.concatenate([CM * root, angles[:, order].reshape(len(angles), -1)], axis=1)
     lines += [" ".join(f"{value:.6f}" for value in row) for row in rows]
     path.write_text("\n".join(lines) + "\n")
@@ -40,11 +40,11 @@ def write(clip: Animation, path: Path, up: str) -> None:
 def euler_zxy(rotations: Array) -> Array:
     """Angles (T, J, 3) about z, x, y, radians, with R = Rz Rx Ry, of rotations (T, J, 3, 3).
 
-    Of the two triples of angles that mean the same rotation, and their full turns, each frame has the one nearest to the
-    frame before: knees and hips bend past 90 degrees about x without a jump.
+    Two triples of angles (and these plus full turns) give the same rotation; each frame uses the triple nearest to that
+    of the previous frame, so that knees and hips can bend past 90 degrees about x without a jump.
     """
     y = np.arctan2(-rotations[..., 2, 0], rotations[..., 2, 2])
-    # With y taken off, z and x follow without loss where x is near 90 degrees and y alone is unknown.
+    # After removing the rotation about y, z and x are accurate even near x = 90 degrees, where only y is ill-defined.
     zero, one = np.zeros_like(y), np.ones_like(y)
     cos, sin = np.cos(y), np.sin(y)
     back = np.stack([cos, zero, -sin, zero, one, zero, sin, zero, cos], -1).reshape(*y.shape, 3, 3)
@@ -63,7 +63,7 @@ def euler_zxy(rotations: Array) -> Array:
 
 
 def _joint(joint: int, rest: Array, ends: dict[int, Array], indent: str, order: list[int]) -> list[str]:
-    """Lines of a joint and of all below it; `order` gets the joints as they are named."""
+    """Lines of a joint and of all joints below it; joints are appended to `order` as they are written."""
     order.append(joint)
     root = joint == 0
     # Readers disagree on whether a root's offset is added to its positions, so it is 0.
@@ -83,7 +83,7 @@ def _offset(offset: Array) -> str:
 
 
 def _ends(clip: Animation) -> dict[int, Array]:
-    """Where the bones without a child end, against their joint (3,), metres: toes, middle fingers, top of the head."""
+    """End points (3,), metres, relative to the joint, of joints without a child: toes, middle fingers, top of head."""
     body = clip.body
     anchors = np.asarray(body.landmarks.template, float) + np.asarray(body.landmarks.shapedirs, float) @ clip.betas
     points = np.asarray(body.landmark_sum, float) @ anchors

@@ -1,7 +1,7 @@
-"""A clip as GLB made for the way to FBX, and from there to Mixamo, Unreal or Unity.
+"""A clip as GLB that is prepared for conversion to FBX, for use in Mixamo, Unreal or Unity.
 
-FBX itself is a closed binary format; Blender writes it. What those tools look for in it is prepared here: Mixamo's bone
-names, one root bone on the ground that does not move, and the T-pose as frame 0, with the motion from frame 1 on.
+FBX is a closed binary format that Blender can write. This module prepares what those tools need: Mixamo's bone names, a
+fixed root bone on the ground, and the T-pose as frame 0, with the motion from frame 1 on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _CENTRE = {
     "neck": "Neck",
     "head": "Head",
 }
-# Mixamo's shoulder is SMPL's collar, its arm begins at SMPL's shoulder; SMPL's hand is where the fingers begin.
+# Mixamo's shoulder is SMPL's collar, and its arm begins at SMPL's shoulder; SMPL's hand joint is at the base of the
+# fingers.
 _SIDE = {
     "hip": "UpLeg",
     "knee": "Leg",
@@ -47,7 +48,7 @@ def write(clip: Animation, path: Path) -> None:
 
 
 def prepared(rig: Rig, fps: float) -> Rig:
-    """The rig with Mixamo's names under a root bone at the origin, one frame of T-pose at rest before its motion."""
+    """The rig with Mixamo's names, below a root bone at the origin, with one frame of T-pose before its motion."""
     joints = len(rig.names)
     still = np.tile(np.eye(3), (1, joints, 1, 1))
     rotations = np.concatenate([still, rig.rotations])
@@ -66,7 +67,7 @@ def prepared(rig: Rig, fps: float) -> Rig:
 
 
 def bone_name(joint: str) -> str:
-    """Mixamo's name of one of SMPL's joints, such as mixamorig:LeftForeArm of left_elbow."""
+    """Mixamo's name of one of SMPL's joints, such as mixamorig:LeftForeArm for left_elbow."""
     if joint in _CENTRE:
         return _PREFIX + _CENTRE[joint]
     side, part = joint.split("_")

@@ -1,4 +1,4 @@
-"""The formats by name, and a run written in some of them."""
+"""The export formats by name, and the export of a run in some of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from experiments.results.reading import Run
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """suffix: of its files. write(clip, path, up). up: taken when none is asked for. fixed_up: no other can be."""
+    """An export format. suffix: suffix of its files. write(clip, path, up): writes one clip. up: default up axis.
+    fixed_up: whether no other up axis is possible."""
 
     suffix: str
     write: Callable[[Animation, Path, str], None]
@@ -51,19 +52,19 @@ def export(
 
     Args:
       saved: the finished run.
-      folder: of the results; made if it is not there.
+      folder: the output folder, created if it does not exist.
       formats: names of `FORMATS`.
-      instances: names; None for all.
+      instances: names of instances; None for all.
       fps: frames per second, from the field itself; None for each clip's own, and for amass the next multiple of 30.
-      up: axis of the world that points up, y or z; None for what the readers of a format expect.
-      ground: put the lowest point of each clip at height 0.
-      report: is told what has been written, a line for each format, and what is lost.
+      up: axis of the world that points up, y or z; None for the axis that readers of the format expect.
+      ground: move each clip so that its lowest point is at height 0.
+      report: called with a line of text for each format written, and for each loss of information.
 
     Returns:
-      The paths.
+      The paths of the files.
 
     Raises:
-      UserError: a name that is not there, a rate or an axis that a format cannot have, or a folder that cannot be written.
+      UserError: a name does not exist, a format does not support a rate or axis, or a folder cannot be written to.
     """
     check(formats, fps, up)
     chosen = _instances(saved, instances)
@@ -94,7 +95,7 @@ def export(
 
 
 def check(formats: Iterable[str], fps: float | None, up: str | None) -> None:
-    """Raises UserError: a format that there is not, or one that cannot be what is asked for."""
+    """Raises UserError if a format does not exist, or does not support the frame rate or up axis."""
     for name in formats:
         if name not in FORMATS:
             near = difflib.get_close_matches(name.lower(), FORMATS, 1, 0.4)

@@ -34,7 +34,7 @@ def encode(rig: Rig, clip: Animation) -> bytes:
     """The file of a rig, with the clip's names."""
     buffer = _Buffer()
     joints = range(len(rig.names))
-    # Nodes: the joints under their own numbers, then the mesh, which a skin moves and its place in the scene does not.
+    # Nodes: the joints with their own indices, then the mesh, which is moved only by its skin, not by its node.
     mesh_node = len(rig.names)
     roots = [int(joint) for joint in joints if rig.parents[joint] < 0]
     nodes: list[dict[str, Any]] = []
@@ -91,7 +91,7 @@ def encode(rig: Rig, clip: Animation) -> bytes:
 
 
 def _animation(rig: Rig, name: str, buffer: _Buffer) -> dict[str, Any]:
-    """Key frames of every joint's rotation and of one joint's place."""
+    """Key frames of every joint's rotation and of one joint's position."""
     times = buffer.add(rig.times.astype(np.float32), bounds=True)
     turns = quaternions(rig.rotations).astype(np.float32)
     paths = [(joint, "rotation", turns[:, joint]) for joint in range(len(rig.names))]
@@ -119,14 +119,14 @@ def quaternions(rotations: Array) -> Array:
 
 
 def _inverse_binds(rest_joints: Array) -> Array:
-    """Matrices (J, 16), column by column: from the mesh at rest to each joint, which at rest is not turned."""
+    """Matrices (J, 16), in column-major order, from the unposed mesh to each joint; unposed joints are not rotated."""
     matrices = np.tile(np.eye(4, dtype=np.float32), (len(rest_joints), 1, 1))
     matrices[:, :3, 3] = -rest_joints
     return matrices.transpose(0, 2, 1).reshape(-1, 16)
 
 
 class _Buffer:
-    """The binary part, filled array by array; `accessors` and `views` say where each is."""
+    """The binary part of the file, to which arrays are appended; `accessors` and `views` describe their positions."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -134,7 +134,7 @@ class _Buffer:
         self.accessors: list[dict[str, Any]] = []
 
     def add(self, array: Array, target: int | None = None, bounds: bool = False) -> int:
-        """Appends rows (n, ...) and returns the number of their accessor."""
+        """Appends rows (n, ...) and returns the index of their accessor."""
         self.data += bytes(-len(self.data) % 4)
         view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": array.nbytes}
         self.views.append(view | ({"target": target} if target else {}))

@@ -1,4 +1,4 @@
-"""A mesh on a skeleton of joints: what a skinned, animated file is made of, whatever its format."""
+"""A rig: a mesh on a skeleton of joints, from which skinned, animated files of several formats are made."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MAX_INFLUENCES = 4
 class Rig:
     """J joints, V vertices, F triangles, T key frames.
 
-    names, parents (J,): of the joints, a parent before its children, -1 for a root. rest_joints (J, 3), vertices (V, 3),
-    normals (V, 3): at rest, metres, y up. faces (F, 3). influences, weights (V, 4): the joints that move each vertex and how
-    much, largest first, sums 1. times (T,): seconds. rotations (T, J, 3, 3): of each joint against its parent.
-    moving: the joint that is also moved, to places (T, 3) against its parent.
+    names, parents (J,): names and parents of the joints, a parent before its children, -1 for a root. rest_joints (J,
+    3), vertices (V, 3), normals (V, 3): at rest, metres, y up. faces (F, 3). influences, weights (V, 4): the joints
+    that move each vertex and how much, largest first, sums 1. times (T,): seconds. rotations (T, J, 3, 3): of each
+    joint relative to its parent. moving: the joint that is also translated, to places (T, 3) relative to its parent.
     """
 
     names: tuple[str, ...]
@@ -39,9 +39,9 @@ class Rig:
 
 
 def of_clip(clip: Animation) -> Rig:
-    """The instance's own shape on SMPL's skeleton. At rest it stands on the ground.
+    """The rig of an instance with its own body shape and SMPL's skeleton. The rest pose stands on the ground.
 
-    Pose correctives are left out, as files of this kind blend joints and nothing else.
+    Pose correctives are omitted, because these file formats only support blended joint transforms.
     """
     floor = np.array([0, clip.rest_vertices[:, 1].min(), 0])
     vertices, faces = clip.rest_vertices - floor, np.asarray(clip.body.faces)
@@ -63,9 +63,9 @@ def of_clip(clip: Animation) -> Rig:
 
 
 def strongest(weights: Array) -> tuple[Array, Array]:
-    """The four strongest joints (V, 4) of each vertex and their weights, scaled to sum to 1, of weights (V, J)."""
+    """The four strongest joints (V, 4) of each vertex and their weights, scaled to sum to 1, from weights (V, J)."""
     order, kept = mesh.strongest_joints(weights, MAX_INFLUENCES)
-    # glTF wants joint 0 where nothing weighs.
+    # glTF requires joint index 0 where the weight is 0.
     return np.where(kept > 0, order, 0), kept / kept.sum(1, keepdims=True)
 
 
@@ -75,6 +75,6 @@ def dropped(weights: Array) -> float:
 
 
 def vertex_normals(vertices: Array, faces: Array) -> Array:
-    """Unit normals (V, 3), each face counting by its area; straight up where no face is."""
+    """Unit normals (V, 3), means over adjacent faces weighted by area; straight up for a vertex without faces."""
     normals = mesh.vertex_normals(vertices, faces)
     return np.where((normals != 0).any(1, keepdims=True), normals, [0.0, 1.0, 0.0])

@@ -14,7 +14,7 @@ from experiments.export.axes import turned
 from experiments.simulation import amass
 
 Array = np.ndarray
-# A hinge, and the joints above and below it.
+# Each hinge joint, with the joints above and below it.
 HINGES = {
     "left_knee": ("left_hip", "left_ankle"),
     "right_knee": ("right_hip", "right_ankle"),
@@ -24,7 +24,7 @@ HINGES = {
 
 
 def columns() -> list[str]:
-    """The header: what, and in which unit."""
+    """The header: quantity and unit of each column."""
     names = ["frame", "time_s", "phase"]
     names += [f"{joint}_{axis}_m" for joint in jn.SMPL_JOINTS for axis in "xyz"]
     names += [f"{joint}_r{axis}_deg" for joint in jn.SMPL_JOINTS for axis in "xyz"]
@@ -34,8 +34,9 @@ def columns() -> list[str]:
 def write(clip: Animation, path: Path, up: str) -> None:
     """Writes one clip.
 
-    Positions are in a world with `up` y or z. Angles are rotation vectors: the root's in that world, the others' against
-    their parents, in the axes of the resting body. Flexion is what its hinge lacks of a straight line.
+    Positions are in a world with `up` y or z. Angles are rotation vectors: the root's in that world, those of other
+    joints relative to their parents, in the axes of the unposed body. Flexion is the deviation of a hinge from a
+    straight line.
     """
     vectors = clip.rotation_vectors.copy()
     if up == "z":
@@ -63,5 +64,5 @@ def flexion(joints: Array, hinge: str) -> Array:
     first = joints[:, jn.SMPL_JOINTS.index(hinge)] - joints[:, jn.SMPL_JOINTS.index(above)]
     second = joints[:, jn.SMPL_JOINTS.index(below)] - joints[:, jn.SMPL_JOINTS.index(hinge)]
     across = np.linalg.norm(np.cross(first, second), axis=-1)
-    # Exact for small angles too, which the arc cosine is not.
+    # The arc tangent is accurate for small angles too, unlike the arc cosine.
     return np.degrees(np.arctan2(across, (first * second).sum(-1)))

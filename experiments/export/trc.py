@@ -1,7 +1,7 @@
 """A clip as TRC, the marker file that OpenSim reads: millimetres, tabs.
 
-Layout as OpenSim's own reader wants it (`OpenSim/Common/TRCFileAdapter.cpp`; user's guide, Marker (.trc) Files): five lines
-of header with these very words, then rows of frame number, seconds and three coordinates for each marker.
+The layout is that of OpenSim's reader (`OpenSim/Common/TRCFileAdapter.cpp`; user's guide, Marker (.trc) Files): five
+header lines with fixed keywords, then rows of frame number, seconds and three coordinates for each marker.
 """
 
 from __future__ import annotations

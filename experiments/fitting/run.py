@@ -317,7 +317,7 @@ def run(
       present: draws pictures and pages of a finished fit; must be picklable.
       console: where to report; None = standard output.
       checkpoint_seconds: a fit is saved if its last checkpoint is at least this many seconds old, and at its end; None
-        = 2 for a single fit, 10 for many.
+        means 2 for a single fit, 10 for many.
 
     Returns:
       The metrics of a single fit, or the rows of the table of all fits.

@@ -2,9 +2,9 @@
 
     python -m experiments.gradients.hypergradients
 
-A tenth of the detections is hidden to be descended on, another tenth to judge the result. The warm-up and the camera stage
-run once; each round then unrolls the joint stage and walks back through its every Adam step (`nemo_jax.unroll`). All
-hyperparameters move in their logarithms.
+A tenth of the detections is hidden as a validation set, whose error is minimised, and another tenth as a test set. The
+warm-up and the camera stage run once. Each round then runs the joint stage and differentiates it in reverse mode
+through all of its Adam steps (`nemo_jax.unroll`). The logarithms of the hyperparameters are optimised.
 """
 
 import dataclasses
@@ -55,7 +55,7 @@ TUNED = (
     "lr_phase",
     "lr_betas",
 )
-_SHARE = 0.1  # of the visible detections, hidden twice
+_SHARE = 0.1  # share of the visible detections in each of the two hidden sets
 
 
 USAGE = """\
@@ -68,7 +68,7 @@ not seen.
 
 @dataclasses.dataclass(frozen=True)
 class HypergradientSettings(inputs.SharedSettings):
-    """Everything the command line says; each field is a flag."""
+    """All settings of the command line; each field is a flag."""
 
     steps: int = option(200, "Steps of the joint stage, its schedule included.", least=1, most=100_000)
     rounds: int = option(8, "Steps of the descent on the hyperparameters.", least=1, most=100_000)
@@ -80,7 +80,7 @@ class HypergradientSettings(inputs.SharedSettings):
 
 
 class Hidden(NamedTuple):
-    """keypoints (N, T, K, 2), pixels. validation, test (N, T, K): 1 where a detection was hidden for that purpose."""
+    """Hidden detections. keypoints (N, T, K, 2): pixels. validation, test (N, T, K): 1 for detections of that set."""
 
     keypoints: Array
     validation: Array
@@ -88,7 +88,7 @@ class Hidden(NamedTuple):
 
 
 class Start(NamedTuple):
-    """The state before the joint stage, and what was hidden from the fit."""
+    """The state before the joint stage, and the detections hidden from the fit."""
 
     problem: Problem
     state: FitState
@@ -126,10 +126,10 @@ def parse() -> HypergradientSettings:
 
 
 def read(args: HypergradientSettings) -> tuple[Dataset, smpl.SMPL, FitConfig]:
-    """Clips, body and the configuration that is tuned: those of a run, or the synthetic pitch and the default preset.
+    """Reads clips, body and the configuration to be tuned: from a run, or the synthetic pitch and the default preset.
 
     Raises:
-      UserError: the run needs what is not here.
+      UserError: the run needs something that is not available here.
     """
     if args.results is None:
         body = loaders.load_body()
@@ -147,7 +147,7 @@ def read(args: HypergradientSettings) -> tuple[Dataset, smpl.SMPL, FitConfig]:
 
 
 def check(config: FitConfig, names: tuple[str, ...]) -> None:
-    """Raises UserError: something is to be tuned that has no gradient, or no logarithm."""
+    """Raises UserError if a hyperparameter that is to be tuned has no gradient, or is not positive."""
     for name in names:
         value = getattr(config, name, None)
         if not isinstance(value, float) or not name.startswith(("weight_", "lr_")):
@@ -157,7 +157,7 @@ def check(config: FitConfig, names: tuple[str, ...]) -> None:
 
 
 def prepare(dataset: Dataset, body: smpl.SMPL, config: FitConfig, seed: int, steps: int) -> Start:
-    """Hides detections and runs the stages before the joint one, whose schedule is set to `steps`."""
+    """Hides detections and runs the stages before the joint stage, whose schedule is set to `steps`."""
     hidden_clips, first = holdout.hold_out(dataset.clips, _SHARE, seed, dataset.annotated)
     left = int((np.asarray(hidden_clips.confidence) > 0).sum())
     all_seen = int((np.asarray(dataset.clips.confidence) > 0).sum())
@@ -178,7 +178,7 @@ def prepare(dataset: Dataset, body: smpl.SMPL, config: FitConfig, seed: int, ste
 def before_joint(
     key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig
 ) -> tuple[Problem, FitState]:
-    """`fit` up to the joint stage."""
+    """Runs the stages of `fit` that come before the joint stage."""
     problem, state = stages.start(key, clips, body, priors, config)
     for stage in stages.stages(problem.config):
         if stage.name != "joint":
@@ -188,7 +188,8 @@ def before_joint(
 
 
 def error(params: Params, problem: Problem, keypoints: Array, mask: Array) -> Array:
-    """Reprojection error () on some detections in pixels, people brought to one size: the root of the mean robust square."""
+    """Reprojection error () on the masked detections, in pixels of people scaled to one size: the root of the mean
+    robust squared error."""
     seen = model.predict_clips(params, problem.assets, problem.config, problem.clips).keypoints_2d
     scale = problem.assets.pixel_scale[:, None, None, None]
     apart = jnp.where(mask[..., None] > 0, seen - keypoints, 0.0) * scale
@@ -209,8 +210,8 @@ def unrolled_error(
 
 
 def compile_gradient(start: Start, log_hyper: Hyper, steps: int) -> Any:
-    """The compiled (log hyperparameters, problem, state, hidden) -> ((validation, test), gradient), for arguments like
-    these."""
+    """Compiles the function (log hyperparameters, problem, state, hidden) -> ((validation error, test error), gradient)
+    for arguments of these shapes."""
 
     def run(log_hyper: Hyper, problem: Problem, state: FitState, hidden: Hidden) -> Any:
         return jax.value_and_grad(unrolled_error, has_aux=True)(log_hyper, problem, state, hidden, steps)
@@ -224,7 +225,7 @@ def logarithms(start: Start, names: tuple[str, ...]) -> dict[str, Array]:
 
 
 def needed_memory(compiled: Any) -> str:
-    """What the compiler says that the program needs besides its arguments."""
+    """The memory that the program needs besides its arguments, as reported by the compiler."""
     analysis = compiled.memory_analysis()
     if analysis is None:
         return "memory that this device's compiler does not tell"
@@ -234,7 +235,7 @@ def needed_memory(compiled: Any) -> str:
 def descend(
     compiled: Any, start: Start, names: tuple[str, ...], rounds: int, rate: float, console: Console
 ) -> list[dict[str, Any]]:
-    """Adam on the logarithms. Errors, hyperparameters and slopes before the first and after every round."""
+    """Runs Adam on the logarithms; returns errors, hyperparameters and slopes at the start and after every round."""
     adam = optax.adam(rate)
     log_hyper = logarithms(start, names)
     state, found = adam.init(log_hyper), []
@@ -254,7 +255,7 @@ def descend(
 
 
 def draw(rounds: list[dict[str, Any]], names: tuple[str, ...], steps: int) -> Figure:
-    """Errors over the rounds, hyperparameters over the rounds, slopes at the start."""
+    """Plots the errors and the hyperparameters over the rounds, and the gradients at the start."""
     figure = Figure(figsize=(13, 4.2), dpi=120, layout="constrained")
     errors, paths, slopes = figure.subplots(1, 3)
     at = np.arange(len(rounds))

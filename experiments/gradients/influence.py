@@ -1,11 +1,11 @@
-"""Which detections pull the motion: how far one joint at one moment moves for a pixel of any detection of any clip.
+"""Influence of detections: how far one joint at one moment moves if a detection of any clip moves by a pixel.
 
     python -m experiments.gradients.influence --joint=right_wrist --phase=0.6
 
-By the implicit function theorem at the fitted parameters: a detection moves, the minimum of the damped loss moves with it,
-and the joint with that. The Gauss-Newton precision of `nemo_jax.laplace` stands for the curvature; three linear systems,
-one for each coordinate of the joint, serve all detections. At the end the strongest detection is really moved and the
-damped loss really minimised again, to compare.
+This is computed by the implicit function theorem at the fitted parameters: if a detection moves, the minimum of the
+damped loss moves, and the joint moves with it. The curvature is the Gauss-Newton precision of `nemo_jax.laplace`;
+solving three linear systems, one for each coordinate of the joint, gives the influence of all detections. For
+comparison, the strongest detection is then actually moved and the damped loss is minimised again.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ detection of any clip.
 
 @dataclasses.dataclass(frozen=True)
 class InfluenceSettings(inputs.SharedSettings):
-    """Everything the command line says; each field is a flag."""
+    """All settings of the command line; each field is a flag."""
 
     spread: float = option(0.1, "Prior and damping; see nemo_jax.laplace.", above=0, most=1e6)
     instance: str | None = option(None, "Name of the clip. Not given: the first.")
@@ -51,7 +51,7 @@ class InfluenceSettings(inputs.SharedSettings):
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The joint whose motion is asked about: keypoint of instance and frame."""
+    """The joint whose displacement is computed: a keypoint of an instance in a frame."""
 
     instance: int
     frame: int
@@ -91,10 +91,10 @@ def parse() -> InfluenceSettings:
 
 
 def find_target(dataset: Dataset, given: Given, instance: str | None, phase: float, joint: str) -> Target:
-    """The frame of the clip whose fitted phase is nearest.
+    """The target joint in the frame of the clip whose fitted phase is nearest to `phase`.
 
     Raises:
-      UserError: there is no such clip.
+      UserError: the clip does not exist.
     """
     if instance is not None and instance not in dataset.names:
         raise UserError(f"--instance={instance} is not one of {', '.join(dataset.names)}")
@@ -105,8 +105,8 @@ def find_target(dataset: Dataset, given: Given, instance: str | None, phase: flo
 
 
 def influence(posterior: Posterior, target: Target) -> np.ndarray:
-    """Metres (3, N, T, K, 2) that the target moves along each axis of its camera, relative to the hips, for a pixel of
-    each detection.
+    """Derivatives (3, N, T, K, 2), in metres per pixel: the displacement of the target relative to the hips along each
+    axis of its camera if a detection moves by a pixel.
 
     d target / d detections = -(d target / d u) precision^-1 (d^2 loss / d u d detections).
     """
@@ -120,11 +120,12 @@ def influence(posterior: Posterior, target: Target) -> np.ndarray:
 def displacement(
     posterior: Posterior, target: Target, keypoints: Array, iterations: int = 20
 ) -> tuple[np.ndarray, float]:
-    """By how much (3,) the target really moves, metres, where the damped loss is minimised again with other keypoints
-    (N, T, K, 2), and what is left of the gradient.
+    """The displacement (3,) of the target, metres, when the damped loss is minimised again with other keypoints
+    (N, T, K, 2), and the size of the remaining gradient.
 
-    The slope that the loss has at the fit is taken off, so that with unchanged keypoints nothing moves: a fit that was
-    stopped early has one. Steps by the fit's own precision and the exact gradient, shortened where that would grow.
+    The gradient of the loss at the fit, which is not zero if the fit was stopped early, is subtracted, so that nothing
+    moves with unchanged keypoints. Steps use the precision at the fit and the exact gradient; a step is shortened if
+    the gradient would grow.
     """
     given, lines = posterior.given, posterior.lines
     changed = laplace.with_keypoints(given, keypoints)
@@ -135,7 +136,7 @@ def displacement(
     held = np.asarray(_slope(given, lines, jnp.asarray(start, lines.z.dtype), posterior.noise), np.float64)
 
     def at(u: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Where, the step from there, and the size of the gradient in the posterior's own metric."""
+        """The point u, the step from there, and the size of the gradient in the metric of the posterior."""
         slope = np.asarray(_slope(changed, lines, jnp.asarray(u, lines.z.dtype), posterior.noise), np.float64)
         gradient = slope - held + stiff * u
         step = posterior.solve(gradient)
@@ -156,7 +157,7 @@ def displacement(
 
 
 def _row(given: Given, target: Target) -> int:
-    """Which of the B frames is the target's."""
+    """Index of the target's frame among the B frames."""
     batch = given.batch
     at = (np.asarray(batch.instance) == target.instance) & (np.asarray(batch.frame) == target.frame)
     return int(np.flatnonzero(at)[0])
@@ -164,7 +165,7 @@ def _row(given: Given, target: Target) -> int:
 
 @jax.jit
 def _target_rows(given: Given, lines: Tangents, row: Array, keypoint: Array) -> Array:
-    """Derivative (3, D) of the target by the deviations."""
+    """Derivative (3, D) of the target with respect to the deviations."""
 
     def at(z: Array) -> Array:
         return inputs.from_mid_hip(laplace.frame_points(given, z))[row, keypoint]
@@ -176,7 +177,7 @@ def _target_rows(given: Given, lines: Tangents, row: Array, keypoint: Array) -> 
 
 @jax.jit
 def _mixed(given: Given, lines: Tangents, moved: Array, noise: Array) -> Array:
-    """-d/d keypoints of the loss's slope along deviations (3, D), (3, N, T, K, 2)."""
+    """Negative derivatives (3, N, T, K, 2), by the keypoints, of the loss's slopes along deviations `moved` (3, D)."""
 
     def one(u: Array) -> Array:
         dz = laplace.push(lines, given.batch.instance, u)
@@ -193,7 +194,7 @@ def _mixed(given: Given, lines: Tangents, moved: Array, noise: Array) -> Array:
 
 @jax.jit
 def _slope(given: Given, lines: Tangents, u: Array, noise: Array) -> Array:
-    """Gradient (D,) of the data's part of the loss at deviations u (D,)."""
+    """Gradient (D,) of the loss without the prior at deviations u (D,)."""
     z = lines.z + laplace.push(lines, given.batch.instance, u)
     dz = jax.grad(lambda z: 0.5 * jnp.sum(laplace.frame_residuals(given, z) ** 2))(z)
     return laplace.pull(lines, given.batch.instance, dz, given.clips.num_instances) / noise**2
@@ -201,31 +202,31 @@ def _slope(given: Given, lines: Tangents, u: Array, noise: Array) -> Array:
 
 @jax.jit
 def _target_at(given: Given, lines: Tangents, u: Array, row: Array, keypoint: Array) -> Array:
-    """Where the target has moved to, (3,), against where it was."""
+    """Displacement (3,) of the target at deviations u from its fitted position."""
     ends = lines.z + laplace.push(lines, given.batch.instance, u), lines.z
     after, before = (inputs.from_mid_hip(laplace.frame_points(given, z))[row, keypoint] for z in ends)
     return after - before
 
 
 def millimetres_per_pixel(slopes: np.ndarray) -> np.ndarray:
-    """Size (N, T, K) of the slopes (3, N, T, K, 2): root of the sum of squares over both directions, mm a pixel."""
+    """Size (N, T, K) of the slopes (3, N, T, K, 2): root of the sum of squares over both directions, mm per pixel."""
     return 1e3 * np.sqrt(np.sum(slopes**2, (0, -1)))
 
 
 def strongest(size: np.ndarray) -> tuple[int, int, int]:
-    """Instance, frame and keypoint of the largest of sizes (N, T, K)."""
+    """Instance, frame and keypoint of the largest entry of `size` (N, T, K)."""
     n, t, k = np.unravel_index(np.argmax(size), size.shape)
     return int(n), int(t), int(k)
 
 
 def name(dataset: Dataset, detection: tuple[int, int, int]) -> str:
-    """Such as `pitch_0, frame 31, right_wrist`."""
+    """The name of a detection, such as `pitch_0, frame 31, right_wrist`."""
     instance, frame, keypoint = detection
     return f"{dataset.names[instance]}, frame {frame}, {jn.BODY_25_NAMES[keypoint]}"
 
 
 def report(dataset: Dataset, target: Target, size: np.ndarray, console: Console) -> None:
-    """Prints the strongest detections, and whose clips they are from."""
+    """Prints the strongest detections and the share of each clip."""
     order = np.argsort(size, axis=None)[::-1][:10]
     cells = [tuple(map(int, np.unravel_index(i, size.shape))) for i in order]
     rows = [[name(dataset, (n, t, k)), float(size[n, t, k])] for n, t, k in cells]

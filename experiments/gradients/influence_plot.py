@@ -1,4 +1,4 @@
-"""The picture of an influence: skeletons whose joints are as large as their pull, and who pulls when."""
+"""The picture of influences: skeletons with joints drawn as large as their influence, and influences over the phase."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ _predict = jax.jit(model.predict_clips)
 
 
 def draw(dataset: Dataset, given: Given, target: tuple[int, int, int], size: np.ndarray) -> Figure:
-    """The picture.
+    """Draws the picture.
 
     Args:
-      target: instance, frame and keypoint that is pulled.
-      size: (N, T, K), its movement in mm for a pixel of each detection.
+      target: instance, frame and keypoint of the influenced joint.
+      size: (N, T, K), displacement of the joint in mm per pixel of each detection.
     """
     phase = inputs.phases(given)
     pixels = np.asarray(_predict(given.params, given.assets, given.config, given.clips).keypoints_2d)
@@ -36,7 +36,7 @@ def draw(dataset: Dataset, given: Given, target: tuple[int, int, int], size: np.
     own, others = target[0], _other(size, target[0])
     rows = top.subplots(2, _COLUMNS)
     middle = phase[own, target[1]]
-    # Close to the moment that is asked about, where the pull is.
+    # Only frames close to the target's moment are shown, where the influence is large.
     columns = np.clip(middle + np.array([-0.2, -0.06, -0.02, 0.02, 0.06, 0.2]), 0, 1)
     columns[2:4] = middle, np.clip(middle + 0.03, 0, 1)
     largest = size.max()
@@ -59,7 +59,7 @@ def draw(dataset: Dataset, given: Given, target: tuple[int, int, int], size: np.
 
 
 def _other(size: np.ndarray, own: int) -> int:
-    """The other clip that pulls most; the clip itself where there is no other."""
+    """The other clip with the largest influence; the clip itself if there is no other."""
     total = (size**2).sum((1, 2))
     if len(total) == 1:
         return own
@@ -87,7 +87,7 @@ def _skeleton(axes: Axes, points: np.ndarray, size: np.ndarray, largest: float, 
 
 
 def _by_phase(given: Given, phase: np.ndarray, size: np.ndarray, keep: int) -> np.ndarray:
-    """Influence (R, bins) of rows, joints or clips, in bins of phase: root of the sum of squares of what falls in."""
+    """Influence (R, bins) of rows, joints or clips, in bins of phase: root of the sum of squares in each bin."""
     n, _, k = size.shape
     exists = np.asarray(given.clips.frame_mask) > 0
     number = np.minimum((np.clip(phase, 0, 1) * _BINS).astype(int), _BINS - 1)

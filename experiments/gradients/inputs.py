@@ -1,4 +1,4 @@
-"""What the examples start from: a finished run, or a fit of the synthetic pitch, as arrays; and how they report."""
+"""Inputs of the examples (a finished run, or a fit of the synthetic pitch, as arrays) and their common output."""
 
 import dataclasses
 import functools
@@ -43,10 +43,10 @@ OUTPUT = Path("results/gradients")
 
 @dataclasses.dataclass(frozen=True)
 class Posterior:
-    """A fit linearised, and the Cholesky factor of its precision.
+    """A linearised fit and the Cholesky factor of its precision.
 
-    lines: how frames follow deviations u (D,). lower (D, D): L with the whitened precision L L^T. noise: standard deviation
-    of the entries of r. spread: of the prior.
+    lines: the linear map from deviations u (D,) to frames. lower (D, D): the factor L of the whitened precision L L^T.
+    noise: standard deviation of the entries of r. spread: relative standard deviation of the prior.
     """
 
     given: Given
@@ -67,11 +67,11 @@ def every_frame(clips: Clips) -> Batch:
 
 
 def posterior(given: Given, spread: float, directions: int, exact: bool = False) -> Posterior:
-    """Puts the posterior of a fit together.
+    """Computes the posterior of a fit.
 
     Args:
       spread, directions: see `laplace.tangents`.
-      exact: each frame's own Hessian in place of the Gauss-Newton matrix; it may have no Cholesky factor.
+      exact: use each frame's exact Hessian instead of the Gauss-Newton matrix; a Cholesky factor may not exist then.
     """
     lines = jax.jit(laplace.tangents, static_argnums=1)(given, directions, spread)
     noise = detector_noise(given, lines)
@@ -86,14 +86,14 @@ def _gauss_newton(given: Given, z: Array) -> Array:
 
 
 def detector_noise(given: Given, lines: Tangents) -> float:
-    """Standard deviation of the keypoints' entries of r, over the detections that are used: the detector's errors, and
-    what the model cannot follow, in the units of the loss."""
+    """Standard deviation of the keypoint entries of r over the used detections, in the units of the loss. It includes
+    the errors of the detector and those of the model."""
     found = jax.jit(laplace.frame_residuals)(given, lines.z)[:, : 2 * given.clips.keypoints.shape[2]]
     return float(jnp.sqrt(jnp.sum(found**2) / jnp.sum(found != 0)))
 
 
 def from_mid_hip(keypoints: Array) -> Array:
-    """Keypoints (..., K, 3) against the middle of the hips."""
+    """Keypoints (..., K, 3) relative to the middle of the hips."""
     middle = jn.BODY_25_NAMES.index("mid_hip")
     return keypoints - keypoints[..., middle : middle + 1, :]
 
@@ -135,7 +135,8 @@ def parse(settings: type[T], usage: str) -> T:
 
 
 def command(main: Callable[[], None]) -> None:
-    """Runs an example; what a user can mend becomes one sentence and exit code 2, Ctrl-C one and 130."""
+    """Runs an example. An error that the user can correct is printed as one sentence, with exit code 2; Ctrl-C gives a
+    sentence and exit code 130."""
     stopping.end_on_signals()
     stopping.say(stopping.STARTS_OVER)
     try:
@@ -148,7 +149,7 @@ def command(main: Callable[[], None]) -> None:
 
 
 def plain_console() -> Console:
-    """Standard output. Names of clips and folders come from files: brackets in them are no markup."""
+    """Standard output without markup, because names of clips and folders come from files and may contain brackets."""
     return Console(highlight=False, soft_wrap=True, markup=False)
 
 
@@ -164,7 +165,7 @@ def load(results: str | None, output: Path, console: Console, seed: int = 0) -> 
         if not (folder / "metrics.json").exists():
             console.print(f"Fitting the synthetic pitch into {folder} first; --results= takes a finished run")
             settings = Settings(action=synthetic.ACTION, output_dir=str(folder), seed=seed)
-            # Its numbers are wanted, not its pictures.
+            # Only the numbers of this fit are needed, so no pictures are drawn.
             settings = dataclasses.replace(settings, **dict.fromkeys(PARTS, False))
             run_fits(settings, write_all, console)
     else:
@@ -173,10 +174,10 @@ def load(results: str | None, output: Path, console: Console, seed: int = 0) -> 
 
 
 def from_run(run: reading.Run) -> tuple[Dataset, Given]:
-    """A run as read back.
+    """The dataset and fit of a finished run.
 
     Raises:
-      UserError: its loss is no sum of squares.
+      UserError: the loss of the run is not a sum of squares.
     """
     if run.config.prior_set == "published":
         raise UserError(
@@ -191,7 +192,7 @@ def from_run(run: reading.Run) -> tuple[Dataset, Given]:
     key = jax.random.key(int(run.settings.get("seed", 0)))
     problem, state = jax.jit(stages.start)(key, clips, body, Priors(joint_limits=published_limits()), run.config)
     for stage in stages.stages(run.config):
-        # Where poses were lifted the fit was held to them; they are not in the folder.
+        # A fit with lifted poses used them as targets, but they are not saved in the folder.
         if stage.name == "lift":
             state = jax.jit(functools.partial(_whole, stage))(problem, state)
     params = jax.tree.map(jnp.asarray, run.params)

@@ -1,9 +1,9 @@
-"""How sure a fit is of every joint at every phase: bands, and, where the truth is known, how often it lies in them.
+"""Uncertainty of a fit for every joint at every phase: bands and, with ground truth, how often it lies within them.
 
     python -m experiments.gradients.uncertainty
 
 Draws deviations of the field's heads and of every camera, shape and code from the Gauss-Newton posterior
-(`nemo_jax.laplace`) and carries them to the joints of all frames. Positions are in the axes of a clip's camera relative to
+(`nemo_jax.laplace`) and maps them to the joints of all frames. Positions are in the axes of a clip's camera relative to
 the middle of the hips, split into the part along the joint's ray and the parts across.
 """
 
@@ -41,7 +41,7 @@ it lies in them.
 
 @dataclasses.dataclass(frozen=True)
 class UncertaintySettings(inputs.SharedSettings):
-    """Everything the command line says; each field is a flag."""
+    """All settings of the command line; each field is a flag."""
 
     samples: int = option(200, "Draws from the posterior.", least=2, most=100_000)
     joints: tuple[str, ...] = option(
@@ -54,9 +54,9 @@ class UncertaintySettings(inputs.SharedSettings):
 
 
 class Uncertainty(NamedTuple):
-    """mean (N, T, K, 3): keypoints, metres, in bases whose last axis is the ray. deviation (N, T, K, 3): standard
-    deviations. bases (N, T, K, 3, 3): rows are two directions across the ray and the ray, in camera axes. determined:
-    directions that the data decide."""
+    """The posterior of keypoints. mean (N, T, K, 3): keypoints, metres, in bases whose last axis is the ray.
+    deviation (N, T, K, 3): standard deviations. bases (N, T, K, 3, 3): rows are two directions across the ray, then the
+    ray, in camera axes. determined: number of directions that are determined by the data."""
 
     mean: np.ndarray
     deviation: np.ndarray
@@ -65,8 +65,8 @@ class Uncertainty(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """Of some clips. scale: by which standard deviations are multiplied. within_1, within_2: shares of coordinates whose
-    error lies within one and two of them."""
+    """The calibration of some clips. scale: factor of the standard deviations. within_1, within_2: shares of
+    coordinates whose error is within one and two scaled standard deviations."""
 
     scale: float
     within_1: float
@@ -103,8 +103,8 @@ def parse() -> UncertaintySettings:
 
 
 def uncertainty(posterior: Posterior, seed: int, samples: int) -> Uncertainty:
-    """The posterior of all keypoints at all frames; standard deviations from so many samples are off by about
-    1 / sqrt(2 samples)."""
+    """The posterior of all keypoints at all frames; standard deviations have a relative sampling error of
+    about 1 / sqrt(2 samples)."""
     given, lines = posterior.given, posterior.lines
     noise = np.random.default_rng(seed).standard_normal((samples, len(posterior.lower)))
     drawn = scipy.linalg.solve_triangular(posterior.lower.T, noise.T, lower=False).T
@@ -112,7 +112,7 @@ def uncertainty(posterior: Posterior, seed: int, samples: int) -> Uncertainty:
     deviation = _deviation(given, lines, bases, jnp.asarray(drawn, lines.z.dtype))
     mean = jnp.einsum("bkij,bkj->bki", bases, inputs.from_mid_hip(points), precision="highest")
     placed = (np.asarray(laplace.in_clips(given.clips, given.batch, x)) for x in (mean, deviation, bases))
-    # The trace of the inverse: what the prior alone decides.
+    # The trace of the inverse is the number of directions that are determined only by the prior.
     return Uncertainty(*placed, determined=float(drawn.shape[1] - np.mean(np.sum(drawn**2, -1))))
 
 
@@ -125,7 +125,7 @@ def _points(given: Given, lines: Tangents) -> tuple[Array, Array]:
 
 @jax.jit
 def _deviation(given: Given, lines: Tangents, bases: Array, drawn: Array) -> Array:
-    """Standard deviations (B, K, 3) in the bases of the samples drawn (S, D)."""
+    """Standard deviations (B, K, 3), in the bases, over the samples `drawn` (S, D)."""
 
     def where(z: Array) -> Array:
         relative = inputs.from_mid_hip(laplace.frame_points(given, z))
@@ -140,7 +140,7 @@ def _deviation(given: Given, lines: Tangents, bases: Array, drawn: Array) -> Arr
 
 
 def detector_pixels(posterior: Posterior) -> float:
-    """The noise of the residuals as pixels of a detection of confidence 1, in a clip of mean length and scale."""
+    """The noise of the residuals in pixels, for a detection of confidence 1 in a clip of mean length and scale."""
     given = posterior.given
     frames = np.asarray(given.clips.frame_mask).sum(-1)
     weight = 2 / (2 * given.clips.keypoints.shape[2] * frames.mean() * len(frames))
@@ -148,7 +148,7 @@ def detector_pixels(posterior: Posterior) -> float:
 
 
 def ray_bases(points: Array) -> Array:
-    """Orthonormal rows (..., 3, 3) for points (..., 3) in camera axes: to the right, downwards, and along the ray."""
+    """Orthonormal bases (..., 3, 3) at points (..., 3) in camera axes; rows point right, down, and along the ray."""
     ray = points / jnp.linalg.norm(points, axis=-1, keepdims=True)
     down = jnp.asarray([0.0, 1.0, 0.0])
     right = jnp.cross(jnp.broadcast_to(down, ray.shape), ray)
@@ -170,8 +170,8 @@ def calibrate(errors: np.ndarray, deviation: np.ndarray, mask: np.ndarray, scale
     """How often errors (N, T, K, 3) lie within standard deviations of the same shape.
 
     Args:
-      mask (N, T, K): what counts.
-      scale: of the standard deviations; None finds the one that makes the share within one right, 68.3%.
+      mask (N, T, K): entries that count.
+      scale: factor of the standard deviations; None = the factor with which 68.3% lie within one standard deviation.
     """
     ratio = np.abs(errors)[mask] / np.maximum(deviation[mask], 1e-9)
     scale = float(np.quantile(ratio, 0.6827)) if scale is None else scale
@@ -202,7 +202,7 @@ def report(given: Given, deviation: np.ndarray, exists: np.ndarray, console: Con
 
 
 def report_calibration(errors: np.ndarray, deviation: np.ndarray, exists: np.ndarray, console: Console) -> float:
-    """Prints coverage, its scale found on every other clip and checked on the rest; returns the scale."""
+    """Prints coverage, with a scale determined on every other clip and checked on the rest; returns the scale."""
     mask = np.repeat(exists[..., None], errors.shape[2], -1)
     mask[..., jn.BODY_25_NAMES.index("mid_hip")] = False
     first = (np.arange(len(errors)) % 2 == 0)[:, None, None]

@@ -1,4 +1,4 @@
-"""The picture of an uncertainty: joints over phase with bands, and where along the body it is large."""
+"""The picture of uncertainties: joints over phase with bands, and the uncertainty of each part of the body."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def draw(
     joints: tuple[str, ...],
 ) -> Figure:
     """Positions of `joints` over phase in the first two clips, relative to the hips, with bands of one and two standard
-    deviations times `scale`; and the truth, where `errors` (N, T, K, 3) of what was `found` are known."""
+    deviations times `scale`; and the ground truth, if the `errors` (N, T, K, 3) of `found` are known."""
     phase, exists = inputs.phases(given), np.asarray(given.clips.frame_mask) > 0
     clips = range(min(_CLIPS, len(exists)))
     rows = [(clip, joint) for joint in joints for clip in clips]
@@ -47,7 +47,7 @@ def draw(
                 axes.set_title(_AXES[axis], loc="left")
         half = max(np.ptp(axes.get_ylim()) for axes in cells) / 2
         for axes in cells:
-            # One unit of length in all three, so that widths compare.
+            # All three axes have the same range, so that widths can be compared.
             middle = np.mean(axes.get_ylim())
             axes.set_ylim(middle - half, middle + half)
         cells[0].set_ylabel(f"{joint.replace('_', ' ')}\n{dataset.names[clip]}")

@@ -1,4 +1,4 @@
-"""Poses that other methods of human mesh recovery wrote, as initial estimates and as rows of the evaluation."""
+"""Reads poses from other human mesh recovery methods, for use as initial estimates and in the evaluation."""
 
 from experiments.poses.formats import read
 from experiments.poses.initial import apply

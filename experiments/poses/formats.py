@@ -1,13 +1,14 @@
-"""The dictionaries that methods of human mesh recovery write, recognised by their keys, as `PoseTrack`s.
+"""Converts the output dictionaries of human mesh recovery methods, recognised by their keys, to `PoseTrack`s.
 
-How each one's root relates to the camera. All of them predict SMPL's `global_orient` for a camera that looks along +z
-with x right and y down, which is how their meshes are projected into the image, so it is taken as it is.
-- VIBE (and TCMR, MAED and others that write the same file), PARE, 4D-Humans / PHALP see a crop through a weak-perspective
-  camera: their root is relative to the ray through the crop, off the camera's axes by the angle between the two (at most
-  about half the field of view). It is not corrected: without the focal length it cannot be.
+All methods predict SMPL's `global_orient` for a camera that looks along +z with x right and y down, as used for
+projecting their meshes into the image, so it is used unchanged. They differ in the camera that the root orientation
+refers to: - VIBE (and TCMR, MAED and others that write the same file), PARE, 4D-Humans / PHALP see a crop through a
+  weak-perspective camera: their root is relative to the ray through the crop, which differs from the camera's axis by
+  an angle of at most about half the field of view. This is not corrected, because the correction needs the focal
+  length.
 - TRAM, WHAM (`pose`, not `pose_world`) and GVHMR (`smpl_params_incam`, not `smpl_params_global`) take the whole image's
   camera into account: their root is in its axes.
-GVHMR's body is SMPL-X's: 21 joints besides the root, which are SMPL's first 21, so that the hands stay as they rest.
+GVHMR uses SMPL-X's body: 21 joints besides the root, which are SMPL's first 21, so the hands keep their rest pose.
 
 Sources of keys and shapes: the demo programs of the methods' public repositories (mkocabas/VIBE `demo.py`, mkocabas/PARE
 `pare/core/tester.py`, brjathu/PHALP `phalp/trackers/PHALP.py`, yohanshin/WHAM `demo.py`, zju3dv/GVHMR
@@ -35,7 +36,7 @@ Array = np.ndarray
 # The files that the methods write into a folder of their own for each video.
 OUTPUT_FILES = ("vibe_output.pkl", "pare_output.pkl", "wham_output.pkl", "hmr4d_results.pt")
 TRAM_FILES = "hps_track_*.npy"
-# SMPL's and SMPL-X's root joint at rest for the mean neutral shape, metres: what `transl` does not count.
+# SMPL's and SMPL-X's root joint at rest for the mean neutral shape, metres; `transl` does not include it.
 _PELVIS_SMPL = np.array([-0.002, -0.223, 0.028])
 _PELVIS_SMPLX = np.array([0.003, -0.351, 0.012])
 # By any of which a dictionary within the file is a person's.
@@ -50,14 +51,14 @@ _EXPECTED = "the output of VIBE, PARE, 4D-Humans, WHAM, GVHMR or TRAM, or an npz
 
 
 def read(path: str | os.PathLike) -> list[PoseTrack]:
-    """Everybody in a method's output.
+    """All people in the output of a method.
 
     Args:
       path: the file of one video; or the folder that the method made for it, such as VIBE's with `vibe_output.pkl` or
         TRAM's with `hps/hps_track_0.npy` and so on, one file per person.
 
     Raises:
-      DatasetError: no such file, none of the known formats, damaged, hostile, or nobody in it. One sentence.
+      DatasetError: the file is missing, damaged, unsafe, of unknown format, or contains no person. One sentence.
     """
     path = Path(path)
     tracks = [track for file in _files(path) for track in _read_file(file)]
@@ -100,14 +101,14 @@ def _read_file(file: Path) -> list[PoseTrack]:
 
 
 def tracks_of(contents: object, camera: tuple[float, float, float] | None = None) -> list[PoseTrack]:
-    """The people in what a method's file holds, unchecked (see `checked`).
+    """The people in the contents of a method's file; their arrays are not checked yet (see `checked`).
 
     Args:
-      contents: as read from the file.
-      camera: focal length and principal point in pixels, where another file says them (TRAM).
+      contents: the contents as read from the file.
+      camera: focal length and principal point in pixels, if another file has them (TRAM).
 
     Raises:
-      ValueError: of none of the known formats, or with arrays that do not fit.
+      ValueError: the format is unknown, or the shapes of arrays are inconsistent.
     """
     if not isinstance(contents, Mapping):
         raise ValueError(f"it holds {described(contents)}; every known method writes a dictionary")
@@ -217,7 +218,7 @@ def _person(name: str, person: Any) -> PoseTrack:
 
 
 def _body_25(person: Mapping[str, Any]) -> Array | None:
-    """(M, 25, 2). `joints2d` is of the tracker and usually None, or 21 joints of another order, which are not used."""
+    """(M, 25, 2). `joints2d` comes from the tracker and is None, or has 21 joints of another order; it is not used."""
     for key in ("smpl_joints2d", "joints2d_img_coord", "joints2d"):
         joints = person.get(key)
         if isinstance(joints, np.ndarray) and joints.ndim == 3 and joints.shape[1] == 49:

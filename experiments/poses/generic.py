@@ -30,7 +30,7 @@ from experiments.poses.pose_arrays import as_array, axis_angle, described, joine
 from experiments.poses.track import PoseTrack
 
 POSE_KEYS = ("poses", "pose")
-# Keys of motion capture, whose root is in the world.
+# Keys of motion capture files, whose root orientation is in world axes.
 _MOCAP_KEYS = ("mocap_framerate", "mocap_frame_rate")
 
 
@@ -39,7 +39,7 @@ _MOST_BETAS = 400
 
 
 def recognises(contents: Mapping[Any, Any]) -> bool:
-    """Whether the keys are those of this format."""
+    """Whether a dictionary has the keys of this format."""
     return any(key in contents for key in POSE_KEYS) or {"global_orient", "body_pose"} <= set(contents)
 
 
@@ -47,7 +47,7 @@ def track(contents: Mapping[str, Any]) -> PoseTrack:
     """The person in the file.
 
     Raises:
-      ValueError: shapes that are none of the above, or motion capture.
+      ValueError: a shape is none of those in the table above, or the file contains motion capture.
     """
     for key in _MOCAP_KEYS:
         if key in contents:

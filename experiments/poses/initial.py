@@ -1,4 +1,4 @@
-"""Lays the outputs of other methods on a dataset: `--init`."""
+"""Adds the poses of other methods to a dataset: the flag `--init`."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ _SUFFIXES = (".pkl", ".p", ".pickle", ".joblib", ".npz", ".npy", ".pt", ".pth", 
 
 
 def apply(dataset: Dataset, paths: Sequence[str]) -> Dataset:
-    """The dataset with the poses of other methods: those of the first path as initial estimate, the rest beside it.
+    """The dataset with the poses of other methods: the first path gives the initial estimate, the others are for
+    comparison.
 
-    A path is the output for one instance (a file, or the folder that the method made), or a folder of such, in which an
-    instance's is found by its name: the name of the file without its suffix, `demo_<name>`, or the name of a folder that
-    it lies in. An instance without one, or with one that cannot be used, has no pose from this path and a note says why.
+    A path is the output for one instance (a file, or the folder that the method made), or a folder of such outputs. In
+    a folder the output of an instance is found by name: the file name without suffix, `demo_<name>`, or the name of a
+    parent folder. An instance without a usable output gets no pose from this path, and a note says why.
 
     The poses that the dataset had as initial estimate become the method `given` of `Dataset.other_poses`. Those of
     further paths are named after the path's last part and the method, such as `out_wham`.
 
     Raises:
-      DatasetError: a path does not exist, or has nothing usable for any instance; the sentence says why.
+      DatasetError: a path does not exist, or has no usable output for any instance; the message says why.
     """
     if not paths:
         return dataset
@@ -94,10 +95,10 @@ def _only(outputs: list[Path], path: Path, name: str) -> Path:
 
 
 def find(path: str | os.PathLike, names: Sequence[str]) -> dict[str, list[Path]]:
-    """Per instance, the files and folders under `path` that `formats.read` can be given for it.
+    """For each instance, the files and folders under `path` that `formats.read` can read for it.
 
     Raises:
-      DatasetError: there is no such file or folder.
+      DatasetError: the file or folder does not exist.
     """
     path = Path(path)
     if not path.exists():
@@ -119,7 +120,7 @@ def _belongs(file: Path, root: Path, name: str) -> bool:
 
 
 def _is_named(file_name: str, name: str) -> bool:
-    """Whether a file is called after the instance, but for suffixes of formats and the `demo_` of 4D-Humans."""
+    """Whether a file is named after the instance, ignoring suffixes of formats and the prefix `demo_` of 4D-Humans."""
     parts = _normal(file_name).split(".")
     while len(parts) > 1 and f".{parts[-1].lower()}" in _SUFFIXES:
         parts.pop()
@@ -127,12 +128,13 @@ def _is_named(file_name: str, name: str) -> bool:
 
 
 def _normal(name: str) -> str:
-    """One spelling of names with accents, which file systems write in two ways."""
+    """Normalises names with accents, which file systems encode in two ways."""
     return unicodedata.normalize("NFC", name)
 
 
 def _outputs(files: list[Path], name: str) -> list[Path]:
-    """Of an instance's files, its outputs: those called as the methods call theirs, else after the instance, else any."""
+    """Selects the outputs among an instance's files: those named as the methods name them, or else after the instance,
+    or else any file."""
     tram = sorted({file.parent for file in files if file.match(formats.TRAM_FILES)})
     known = [file for file in files if file.name in formats.OUTPUT_FILES]
     named = [file for file in files if _is_named(file.name, name)]
@@ -140,7 +142,7 @@ def _outputs(files: list[Path], name: str) -> list[Path]:
 
 
 def _name(path: str, method: str) -> str:
-    """A name for the evaluation: the path's last part, and the method unless it says it already."""
+    """A name for the evaluation: the last part of the path, and the method unless that part already contains it."""
     stem = Path(path).stem if Path(path).is_file() else Path(path).resolve().name
     method = method.lower()
     parts = [stem] if re.sub(r"\W", "", method) in re.sub(r"\W", "", stem.lower()) else [stem, method]

@@ -1,4 +1,4 @@
-"""Which of the people in a method's output is the person of the clip, frame by frame."""
+"""Finds, frame by frame, which of the people in a method's output is the person of the clip."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from experiments.poses.track import PoseTrack
 
 Array = np.ndarray
 
-# Costs of the search for the person, in diagonals of the person's box: of a frame in which the track is not seen or is
-# farther off than this, and of going over to another track.
+# Costs of the search for the person, in diagonals of the person's box: of a frame in which the track is missing or
+# farther away than this, and of a change to another track.
 _NOBODY = 1 / 3
 _CHANGE = 1 / 3
 # Of the wrong clip, from where on the median distance of the nearest person to the keypoints says so.
@@ -28,28 +28,28 @@ def lay(
     image_size: tuple[float, float] | None = None,
     name: str = "the initial poses",
 ) -> tuple[Array, Array, list[str]]:
-    """The poses of the person whom the keypoints show, laid on the frames of the clip.
+    """The poses of the person that the keypoints show, for the frames of the clip.
 
-    The person is the one nearest to the keypoints over time: the sequence of tracks that is cheapest in total, where a
-    frame costs the track's distance to the keypoints in diagonals of their box, at most a third of a diagonal, as much as
-    a frame in which the track is not seen, and going over to another track costs a third too. A person whose track breaks
-    off and goes on under another name is so put together again. Frames in which the person is not seen, or farther off
-    than that, are left out. A track's distance is the mean distance of
-    its projected joints to the visible keypoints; else that of the keypoints outside its box, and half of that between
-    the centres; else that of its pelvis to the hips. Where no track says where it is, the longest is taken.
+    The person is found as the sequence of tracks with the least total cost. A frame costs the track's distance to the
+    keypoints in diagonals of their box, but at most a third of a diagonal, which is also the cost of a frame in which
+    the track is missing; a change to another track costs a third too. In this way a person whose track ends and
+    continues under another name is joined again. Frames in which the person is missing or farther away than that are
+    left out. The distance of a track is the mean distance of its projected joints to the visible keypoints; without
+    joints, the distance of the keypoints outside its box plus half the distance between the centres; without a box, the
+    distance of its pelvis to the hips. If no track has a position, the longest track is used.
 
     Args:
       tracks: the people of one video, at least one.
       keypoints: (F, 25, 2) pixels.
       confidence: (F, 25), 0 = not seen.
       image_size: width and height in pixels, for tracks (WHAM's) that know the pelvis and not the camera.
-      name: what errors call the tracks: their file.
+      name: the name of the tracks' file, for error messages.
 
     Returns:
-      pose (F, 24, 3) and mask (F,), float32, 0 where there is none; and notes for the user.
+      pose (F, 24, 3) and mask (F,), float32, 0 where there is no pose; and notes for the user.
 
     Raises:
-      DatasetError: they are of another clip, by their number of frames or by where the people are.
+      DatasetError: the tracks belong to another clip, judging by the number of frames or the positions of the people.
     """
     count = len(keypoints)
     _check_frames(tracks, count, name)
@@ -113,7 +113,7 @@ def _distances(
     visible = seen.any(1)
     low[~visible], high[~visible] = np.nan, np.nan
     sizes = np.linalg.norm(high - low, axis=-1)
-    # Of a person of whom a few joints are visible, the box says too little.
+    # If only a few joints of a person are visible, the box does not show the person's size.
     sizes = np.maximum(sizes, max(1.0, 0.5 * np.nanmedian(sizes) if visible.any() else 1.0))
     hips = np.where(seen[..., None], keypoints, np.nan)[:, _HIPS]
     found = np.full((len(tracks), len(keypoints)), np.nan)
@@ -133,7 +133,7 @@ def _distances(
             row[frames] = outside + between / 2
         elif track.pelvis is not None and (track.camera is not None or image_size is not None):
             off = np.linalg.norm(_project(track, image_size)[:, None] - hips[frames], axis=-1)
-            # Either hip alone is a decimetre off the pelvis, which is near enough.
+            # A single hip is about a decimetre from the pelvis, which is close enough.
             row[frames] = np.where(np.isfinite(off).any(1), np.nan_to_num(off, nan=np.inf).min(1), np.nan)
     return found, sizes
 
@@ -163,10 +163,10 @@ def _check_place(distances: Array, sizes: Array, name: str) -> None:
 def _cheapest(costs: Array, present: Array) -> Array:
     """Which track (F,) is the person in each frame, -1 = none: the path of least cost through costs (P, F)."""
     known = np.isfinite(costs)
-    # In a frame in which a track does not say where it is, it is taken to be as far off as usual.
+    # In a frame in which a track has no position, its median distance is used.
     usual = [np.median(row[k]) if k.any() else _NOBODY for row, k in zip(costs, known, strict=True)]
     step = np.where(known, costs, np.where(present, np.array(usual)[:, None], np.inf))
-    # In a frame that says nothing, such as one without keypoints, only the frames around it count.
+    # A frame without any known distance, such as one without keypoints, is decided by the frames around it.
     blind = ~known.any(0)
     usable = present & (blind | (step <= _NOBODY))
     step = np.where(blind, 0.0, np.minimum(step, _NOBODY))

@@ -1,4 +1,4 @@
-"""What every file of another method becomes: `PoseTrack`, one person as the method saw it through the video."""
+"""`PoseTrack`, the common format of other methods' results: the poses of one person through a video."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ Array = np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class PoseTrack:
-    """One person's poses. M frames, in which the method saw them.
+    """The poses of one person in the M frames in which the method detected the person.
 
-    name: what the file calls the person, for messages.
+    name: the name of the person in the file, for messages.
     frames (M,): their indices in the video, counted from 0, increasing.
     pose (M, 24, 3): axis-angle in SMPL's order, the root in the camera frame (x right, y down, z forward), radians.
-    method: who made it, such as "VIBE".
+    method: name of the method, such as "VIBE".
     joints_2d (M, 25, 2): the method's own projection in BODY_25 order, pixels of the whole image, NaN = unknown; or None.
     boxes (M, 4): box of the person, x1 y1 x2 y2 pixels; or None.
     betas (M, 10): shape coefficients, or None.
     pelvis (M, 3): SMPL's root joint in the camera frame, metres, to about a decimetre; or None.
-    camera: focal length and principal point (f, x, y) in pixels that `pelvis` is seen with; None = the focal length is
-      the diagonal of the image, its centre the principal point.
-    num_frames: frames of the video it was made from, where the file says; None = unknown.
+    camera: focal length and principal point (f, x, y) in pixels that project `pelvis`; None = the focal length is the
+      diagonal of the image, and the principal point is its centre.
+    num_frames: number of frames of the video, if the file contains it; None = unknown.
     """
 
     name: str

@@ -1,6 +1,8 @@
-"""The overview: instances down, shared phase across; in each cell the frame with its skeleton and the body in 3D beside it.
+"""The overview: one row per instance, one column per phase; each cell shows the frame with its skeleton and the 3D
+body.
 
-A page is one axes with a unit square per picture, so that it draws in a second however many cells it has.
+A page is a single Matplotlib axes with a unit square per picture, so that it draws in a second with any number of
+cells.
 """
 
 import dataclasses
@@ -28,15 +30,15 @@ _LIMBS = np.array(jn.BODY_25_LIMBS)
 _SIDES = {"left": LEFT, "right": RIGHT}
 _COLOURS = np.array([_SIDES.get(name.split("_")[0], CENTRE) for name in jn.BODY_25_NAMES])
 _MID_HIP = jn.BODY_25_NAMES.index("mid_hip")
-_PIXELS = 220  # of a cell's picture
-_METRES = 2.2  # that a cell of the 3D view shows
+_PIXELS = 220  # width and height of a cell's picture
+_METRES = 2.2  # width and height of the area that a cell of the 3D view shows
 _GROUND = 0.07  # height of the ground line in a cell
 
 
 @dataclasses.dataclass(frozen=True)
 class Overview:
-    """What the pages draw. hidden (N, T, K): joints hidden from the fit, or None. visible (N, T, K): input joints that are
-    drawn. across (3,): what points to the right in the fixed view of the 3D bodies."""
+    """The data of the pages. hidden (N, T, K): joints hidden from the fit, or None. visible (N, T, K): input joints
+    that are drawn. across (3,): the direction that points to the right in the fixed view of the 3D bodies."""
 
     run: Run
     hidden: np.ndarray | None
@@ -51,24 +53,24 @@ def make_scene(run: Run, hidden: np.ndarray | None) -> Overview:
 
 
 def widest_direction(joints: np.ndarray) -> np.ndarray:
-    """The level direction (3,) in which bodies (F, K, 3) reach farthest from their middles, to the right as seen from the
-    side of +z, which the first instance faces on average."""
+    """The horizontal direction (3,) in which bodies (F, K, 3) extend farthest from their centres. Its sign is such that
+    it points to the right for a viewer on the side of +z, which the first instance faces on average."""
     level = (joints - joints[:, _MID_HIP : _MID_HIP + 1])[..., [0, 2]].reshape(-1, 2)
     x, z = np.linalg.eigh(level.T @ level)[1][:, -1]
     return np.array([x, 0.0, z]) * (1.0 if x >= 0 else -1.0)
 
 
 def spread(count: int, rows: int = ROWS) -> list[int]:
-    """At most `rows` of `count` instances, evenly spread, the first and the last among them."""
+    """Indices of at most `rows` of `count` instances, evenly spread, including the first and the last."""
     return sorted({round(i) for i in np.linspace(0, count - 1, min(rows, count))})
 
 
 def draw_page(scene: Overview, instances: Sequence[int], title: str) -> Figure:
-    """One page: at most `ROWS` instances."""
+    """Draws one page with at most `ROWS` instances."""
     columns = 2 * COLUMNS
     rows = len(instances)
     labels = [_row_label(scene, instance) for instance in instances]
-    # Wide enough for the longest line of ten points.
+    # The page is wide enough for the longest line of text at ten points.
     left = max(1.1, 0.2 + 0.088 * max(len(line) for label in labels for line in label.split("\n")))
     figure = Figure(figsize=(left + 0.1 + 1.25 * columns, 1.1 + 1.25 * rows), dpi=100)
     bottom, top = 0.5 / figure.get_figheight(), 1 - 0.6 / figure.get_figheight()
@@ -124,14 +126,14 @@ def _draw_row(axes: Axes, scene: Overview, instance: int, row: int) -> None:
 
 
 def _frames_at_phases(scene: Overview, instance: int) -> list[int]:
-    """The frame of the instance whose warped phase is nearest to each column's."""
+    """For each column, the frame of the instance whose warped phase is nearest to the column's phase."""
     exists = np.asarray(scene.run.dataset.clips.frame_mask[instance]) > 0
     phases = np.where(exists, scene.run.fitted.prediction.phase[instance], np.inf)
     return [int(np.argmin(np.abs(phases - phase))) for phase in np.linspace(0, 1, COLUMNS)]
 
 
 def _bounds(keypoints: np.ndarray, visible: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the box around the visible joints; around the predicted ones where fewer than three are visible."""
+    """Corners of the box around the visible joints, or around the predicted joints if fewer than three are visible."""
     points = keypoints[visible] if visible.sum() > 2 else predicted
     return points.min(0), points.max(0)
 
@@ -161,7 +163,7 @@ def _draw_skeleton(
     inside = _inside(points, cell)
     limbs = _LIMBS[inside[_LIMBS].all(-1)]
     segments = list(points[limbs])
-    # A limb takes the side of its end; the spine and the neck have none.
+    # The end joint of a limb determines its side (left or right); the spine and the neck have no side.
     colours = [colour] * len(limbs) if colour else list(_COLOURS[limbs[:, 1]])
     if halo:
         axes.add_collection(
@@ -185,7 +187,7 @@ def _inside(points: np.ndarray, cell: np.ndarray) -> np.ndarray:
 
 
 def _view(joints: np.ndarray, centre: np.ndarray, ground: float, cell: np.ndarray, across: np.ndarray) -> np.ndarray:
-    """Joints (K, 3) in the fixed view: the body's middle in the middle of the cell, the ground on its line."""
+    """Joints (K, 3) in the fixed view: the body's centre is in the middle of the cell, the ground on its line."""
     right = (joints - centre) @ across
     up = joints[:, 1] - ground
     return cell + np.stack([0.5 + right / _METRES, 1 - _GROUND - up / _METRES], -1)

@@ -1,4 +1,4 @@
-"""What a run shows of its fit besides numbers: films, figures for a paper, a page in 3D, a report. Each can be left out."""
+"""The optional visual outputs of a run: films, figures for a paper, a 3D viewer page, a report."""
 
 import shutil
 import time
@@ -16,7 +16,7 @@ from experiments.show.figures import run_pictures
 from experiments.show.render import overlay
 from experiments.show.viewer import page
 
-# The flag of each and what it leaves in the results folder.
+# The flag of each kind of output and the files or folders that it writes into the results folder.
 PARTS = {"overlay": "overlay", "figures": "figures", "viewer": "viewer.html", "report": "report.html"}
 
 
@@ -29,14 +29,14 @@ def write_all(
     history: Mapping[str, Mapping[str, np.ndarray]],
     console: Console,
 ) -> None:
-    """Writes the pictures of a run and the parts that the settings ask for into its folder, and deletes what an older fit
-    left of the others.
+    """Writes the pictures of a run and the outputs that the settings ask for into its folder, and deletes all other
+    outputs, which an older fit may have left there.
 
     Args:
-      run: the fit, as a later command would read it from its folder.
-      settings: as the command line gave them.
-      each: numbers of each clip, as `instances.json` has them. notes: sentences for the user.
-      hidden: (N, T, K), true where a keypoint was hidden from the fit; None where none was.
+      run: the fit, in the form in which a later command reads it from its folder.
+      settings: the settings from the command line.
+      each: scores of each clip, as in `instances.json`. notes: sentences for the user.
+      hidden: (N, T, K), true where a keypoint was hidden from the fit; None if no keypoints were hidden.
       history: losses of every step, by stage and term.
     """
     if settings.overview:
@@ -47,7 +47,7 @@ def write_all(
         "overlay": lambda: overlay.write_all(run, console, settings.compare),
         "figures": lambda: figures.write_all(run),
         "viewer": lambda: page.write(run.folder / PARTS["viewer"], run),
-        # Last, as it shows and links what is there by then.
+        # The report is last, because it shows and links the other outputs.
         "report": lambda: report.write(run, settings, each, notes),
     }
     for name, write in parts.items():

@@ -15,6 +15,6 @@ RC: dict[Any, Any] = {
     "grid.color": "#E5E5E5",
     "legend.frameon": False,
 }
-# For pictures that show names of clips or actions: "$" in them starts no formula. Not for logarithmic axes, whose numbers
-# are formulas.
+# For pictures that show names of clips or actions, in which "$" must not start a formula. Do not use it for logarithmic
+# axes, whose numbers are formulas.
 NO_FORMULAS: dict[Any, Any] = {"text.parse_math": False}

@@ -1,5 +1,5 @@
-"""The comparison: one moment of several clips as filmed, and the initial estimate, the fit and the truth beside it, as
-the camera sees them and from their side."""
+"""The comparison figure: one moment of several clips as filmed, beside it the initial estimate, the fit and the ground
+truth, seen from the camera and from the side."""
 
 import dataclasses
 
@@ -35,14 +35,14 @@ _MID_HIP = jn.BODY_25_NAMES.index("mid_hip")
 _MIDDLE = [jn.BODY_25_NAMES.index("neck"), _MID_HIP]
 _TRUNK = ((2, 5), (9, 12), (2, 9), (5, 12))
 _ALPHA = 0.85  # of bodies over a picture
-# From the camera's right: what was far is to the right.
+# The side view is from the camera's right, so points far from the camera are on the right.
 _SIDE = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
 _COLOURS = {"initial": INITIAL, "fit": FIT, "truth": TRUTH}
 
 
 @dataclasses.dataclass(frozen=True)
 class _Body:
-    """A mesh (V, 3) in camera axes, metres, its root (3,) and the camera that it is seen by."""
+    """A mesh (V, 3) in camera axes, metres, its root (3,) and the camera that sees it."""
 
     mesh: Array
     root: Array
@@ -50,13 +50,13 @@ class _Body:
 
     @property
     def pixels(self) -> Array:
-        """Where the vertices (V, 2) are in the clip's picture; those behind the lens are nowhere."""
+        """Pixels (V, 2) of the vertices in the clip's picture; NaN for vertices behind the lens."""
         depth = np.where(self.mesh[:, 2:] > self.camera.near, self.mesh[:, 2:], np.nan)
         return self.camera.focal * self.mesh[:, :2] / depth + self.camera.principal
 
 
 def draw(run: Run) -> Figure:
-    """At most `ROWS` clips; columns are there for what the clips have."""
+    """Draws at most `ROWS` clips; only methods that the clips have get columns."""
     dataset, fitted = run.dataset, run.fitted
     chosen = spread(len(dataset.names), ROWS)
     moment = fastest_phase(dataset, fitted)
@@ -77,7 +77,7 @@ def draw(run: Run) -> Figure:
 
 
 def fastest_phase(dataset: Dataset, fitted: FittedMotion) -> float:
-    """The phase at which the joints of all clips move fastest against their roots, smoothed over a tenth of the
+    """The phase at which the joints of all clips move fastest relative to their roots, smoothed over a tenth of the
     action."""
     grid = np.linspace(0, 1, 101)
     total = np.zeros(100)
@@ -89,8 +89,7 @@ def fastest_phase(dataset: Dataset, fitted: FittedMotion) -> float:
 
 
 def frame_at(dataset: Dataset, fitted: FittedMotion, instance: int, phase: float) -> int:
-    """The clip's frame nearest to a phase, among those that have the most to show: visible joints, an initial
-    estimate."""
+    """The clip's frame nearest to a phase, preferably one with visible joints and an initial estimate."""
     clips = dataset.clips
     frames = int(np.asarray(clips.frame_mask[instance]).sum())
     usable = np.asarray(clips.confidence)[instance, :frames].max(-1) > 0
@@ -113,7 +112,7 @@ def _row(run: Run, instance: int, frame: int, methods: list[str], size: tuple[in
     cells: list[Array | None] = [_input(background, view.place(joints), seen)]
     for name, one in shown.items():
         cells.append(None if one is None else _over(background, one, name, run.body, view, picture is None))
-    # All at the same scale, the largest at which they fit.
+    # All bodies are drawn at the same scale, the largest at which they fit.
     there = [one for one in shown.values() if one is not None]
     reach = np.max([np.abs((one.mesh - one.root) @ _SIDE.T)[:, :2].max(0) for one in there], axis=0)
     scale = 0.46 * float(min(np.array(size) / reach)) if (reach > 0).all() else 1.0
@@ -128,10 +127,10 @@ def _row(run: Run, instance: int, frame: int, methods: list[str], size: tuple[in
 
 
 def _input(background: Array, pixels: Array, seen: Array) -> Array:
-    """The input joints, and lines between those that are seen."""
+    """The picture with the visible input joints and the limbs between them."""
     image = Image.fromarray(background)
     drawing = ImageDraw.Draw(image)
-    # Annotations by hand often have no neck and no middle of the hips: then the trunk is a box.
+    # Manual annotations often lack the neck and the middle of the hips: then the trunk is drawn as a box.
     trunk = () if seen[_MIDDLE].all() else _TRUNK
     for limb in (*jn.BODY_25_LIMBS, *trunk):
         if seen[list(limb)].all():
@@ -148,7 +147,7 @@ def _over(background: Array, one: _Body, name: str, body: smpl.SMPL, view: View,
 
 
 def _body(run: Run, instance: int, frame: int, name: str) -> _Body | None:
-    """A method's body in a frame; None where it has none."""
+    """The body of a method in a frame; None if the method has no pose there."""
     fitted = run.fitted
     turn, move = fitted.camera_from_world[instance], fitted.camera_translation[instance]
     root = np.asarray(fitted.prediction.keypoints)[instance, frame, _MID_HIP] @ turn.T + move
@@ -162,7 +161,7 @@ def _body(run: Run, instance: int, frame: int, name: str) -> _Body | None:
 
 
 def _truth(run: Run, instance: int, frame: int, fitted_camera: Projection) -> _Body:
-    """The true body, seen by its own camera where that is known, else moved onto the fit."""
+    """The true body, seen by the true camera if that is known, else aligned with the fit and seen by its camera."""
     dataset, fitted, body = run.dataset, run.fitted, run.body
     truth, aligned = dataset.truth, run.truth
     assert truth is not None and aligned is not None

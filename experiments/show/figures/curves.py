@@ -1,4 +1,4 @@
-"""Curves: how the clips are synchronised, and where their roots go."""
+"""Figures with curves: the synchronisation of the clips and the trajectories of their roots."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ _LEGEND_COLUMNS = 4
 
 
 def draw_phases(run: Run) -> Figure:
-    """The learned time warps: phase against time, and how far ahead of an even pace each clip is."""
+    """Draws the learned time warps: phase against time, and the difference of each from an even pace."""
     dataset, fitted = run.dataset, run.fitted
     figure = Figure(figsize=(WIDTH, 3.7 + _legend_height(dataset)), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -34,7 +34,7 @@ def draw_phases(run: Run) -> Figure:
     right.set(xlim=(0, 1), xlabel="time, share of the clip", ylabel="phase ahead of an even pace")
     least = 0.05 - max(abs(value) for value in right.get_ylim())
     if least > 0:
-        # What hardly differs from an even pace is to look so.
+        # The axis has a minimal range, so that small differences from an even pace look small.
         right.set_ylim(-0.05, 0.05)
     left.set_title("learned time warp", loc="left")
     right.set_title("its difference from an even pace", loc="left")
@@ -44,7 +44,7 @@ def draw_phases(run: Run) -> Figure:
 
 
 def draw_trajectories(run: Run) -> Figure:
-    """Paths of the roots in the shared world: seen from above, and their height over the phase."""
+    """Draws the paths of the roots in the shared world, seen from above, and their heights over the phase."""
     dataset, fitted = run.dataset, run.fitted
     truth = None if run.truth is None else run.truth.joints
     figure = Figure(figsize=(WIDTH, 3.6 + _legend_height(dataset)), layout="constrained")
@@ -77,7 +77,7 @@ def draw_trajectories(run: Run) -> Figure:
 
 
 def _ground(joints: Array) -> float:
-    """Height of the ground under joints (F, K, 3): the lowest ones', but for a tenth of the frames."""
+    """Height of the ground under joints (F, K, 3): the lowest joint, ignoring the lowest tenth of the frames."""
     return float(np.percentile(joints[..., 1].min(-1), 10))
 
 
@@ -100,19 +100,19 @@ def _legend_height(dataset: Dataset) -> float:
 
 
 def _finish(figure: Figure, dataset: Dataset, what: str) -> None:
-    """The line above and, of a few clips, the legend below."""
+    """Adds the title line and, for few clips, the legend below."""
     count = len(dataset.names)
     more = f", {count} clips, coloured in their order from dark to light"
     if count <= NAMED:
         more = ""
         room = WIDTH / _LEGEND_COLUMNS - 0.5
-        # A label that starts with an underscore would be left out.
+        # Matplotlib omits labels that start with an underscore from a legend.
         labels = [f"\u2009{fit_text(name, SMALL, room)}" for name in dataset.names]
         entries = [
             Line2D([], [], color=colour, lw=1.4, label=label)
             for label, colour in zip(labels, colours(count), strict=True)
         ]
-        # A legend is filled column after column; it is read row after row.
+        # Matplotlib fills a legend column by column, but it is read row by row.
         entries = [entry for column in range(_LEGEND_COLUMNS) for entry in entries[column::_LEGEND_COLUMNS]]
         figure.legend(handles=entries, loc="outside lower center", ncols=_LEGEND_COLUMNS, handlelength=1.6)
     figure.suptitle(f"{kind(dataset)}: {what}{more}", x=0.01, ha="left", fontsize=NORMAL)

@@ -1,4 +1,4 @@
-"""Error bars of each joint: of the poses against the truth, and without truth of the fit against its input."""
+"""Error bars of each joint: errors of poses against the ground truth or, without one, of the fit against its input."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ _NAMES = {"init": "initial estimate"}
 
 
 def draw(run: Run) -> Figure:
-    """Means over clips, and their standard deviations."""
+    """Draws the means over clips and their standard deviations."""
     dataset = run.dataset
     if dataset.truth is not None:
         methods = pose_errors(run)
@@ -46,7 +46,7 @@ def draw(run: Run) -> Figure:
         deviation = np.sqrt(np.nansum((shown - mean) ** 2, 0) / np.maximum(there, 1))
         colour = {"init": INITIAL, "fit": FIT}.get(name) or next(others)
         place = np.arange(len(mean)) + (number - (len(methods) - 1) / 2) * wide
-        # A whisker below nothing would say that errors can be negative.
+        # Error bars are cut at 0, because errors cannot be negative.
         whiskers = np.stack([np.minimum(deviation, mean), deviation]) if count > 1 else None
         style = {"ecolor": CENTRE, "elinewidth": 0.7, "capsize": 1.5}
         axes.bar(place, mean, 0.92 * wide, color=colour, label=_NAMES.get(name, name), yerr=whiskers, error_kw=style)
@@ -63,7 +63,7 @@ def draw(run: Run) -> Figure:
 
 
 def pose_errors(run: Run) -> dict[str, Array]:
-    """By method, mean errors (N, 15) in mm of each joint with the poses alone: no shape, root orientation, translation.
+    """For each method, mean errors (N, 15) in mm of each joint, without shape, root orientation and translation.
 
     The mean over the joints is the paper's MPJPE. NaN where a method has no pose in a clip.
     """
@@ -96,8 +96,8 @@ def _bare_joints(body: smpl.SMPL, poses: jax.Array) -> jax.Array:
 
 
 def reprojection_shares(run: Run) -> Array:
-    """Median errors (N, 25) of each joint in the frames that show it, over the diagonal of the person's box; NaN where no
-    frame does. They are held against `reference_2d` where the dataset has one."""
+    """Median errors (N, 25) of each joint over the frames in which it is visible, divided by the diagonal of the
+    person's box; NaN if it is never visible. The reference is `reference_2d` if the dataset has it, else the input."""
     errors, scored = pixel_errors.from_reference(run.dataset, run.fitted, run.threshold)
     shares = np.where(scored, errors / np.maximum(run.dataset.box_size, 1e-6)[..., None], np.nan)
     out = np.full((len(shares), shares.shape[-1]), np.nan)

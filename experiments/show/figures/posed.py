@@ -1,4 +1,4 @@
-"""Bodies to draw: the field sampled at phases and codes, their meshes, and a view that does not shrink with distance."""
+"""Bodies for figures: the field sampled at phases and codes, the meshes, and a view without visible perspective."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ from nemo_jax.model import Params
 Array = np.ndarray
 
 _CHUNK = 16  # bodies posed at once
-_FAR = 60.0  # metres between camera and body: from so far, perspective does not show
+_FAR = 60.0  # metres between camera and body; at this distance perspective is not visible
 
 
 def sample(params: Params, config: FitConfig, phases: Array, codes: Array, mirrored: Array) -> tuple[Array, Array]:
-    """The field at warped phases (P,), codes (P, C), reflected where `mirrored` (P,): rotations (P, 24, 3, 3) and
-    translations (P, 3), metres."""
+    """Samples the field at warped phases (P,) and codes (P, C), reflected where `mirrored` (P,) is 1: rotations
+    (P, 24, 3, 3) and translations (P, 3), metres."""
     return jax.device_get(_sample(params, config, *map(jnp.asarray, (phases, codes, mirrored))))
 
 
@@ -51,7 +51,7 @@ def picture(
     """A body (V, 3) on white, RGB uint8.
 
     Args:
-      axes: (3, 3), rows: what points to the right, down, and away in the picture.
+      axes: (3, 3), its rows are the directions that point right, down and away from the viewer in the picture.
       centre: (3,), the point that is shown at pixel `place`.
       size: width and height, pixels.
     """

@@ -1,4 +1,4 @@
-"""The rollout: the motion field sampled at equal phases, one clip a row, all seen from one side."""
+"""The rollout figure: the motion field sampled at equal phases, one row per clip, all seen from the same side."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,14 +12,14 @@ from experiments.show.style import FIT, TRUTH
 Array = np.ndarray
 
 ROWS, COLUMNS = 8, 8
-_MARGIN = 0.06  # metres around the bodies
+_MARGIN = 0.06  # margin around the bodies, metres
 _ASPECTS = (0.6, 1.6)
-_LINE = 200  # grey of the ground
+_LINE = 200  # grey value of the ground line
 
 
 def draw(run: Run) -> Figure:
-    """At most `ROWS` clips below what the mean of all codes and shapes does; a body stands where its root is, so that
-    a row shows poses and `trajectories` where they happen."""
+    """Draws the motion of the mean code and shape and, below, of at most `ROWS` clips. Bodies are drawn around their
+    roots, so that a row shows poses only; the figure `trajectories` shows the positions."""
     dataset, fitted, body = run.dataset, run.fitted, run.body
     chosen = spread(len(dataset.names), ROWS)
     phases = np.linspace(0, 1, COLUMNS, dtype=np.float32)
@@ -55,7 +55,7 @@ def draw(run: Run) -> Figure:
         faces = np.asarray(body.faces)
         drawn = posed.picture(meshes[row, column], faces, colour, axes, centre, scale, place, grid.pixels)
         line = drawn[round(bottom) : round(bottom) + 3]
-        # Behind the body: where nothing was drawn.
+        # The ground line is drawn behind the body: only on pixels that are still empty.
         line[(line == 255).all(-1)] = _LINE
         return drawn
 

@@ -18,8 +18,8 @@ _STAGES = {"lift": "lifting", "warmup": "warm-up", "camera": "cameras", "joint":
 
 
 def write_all(run: Run, history: Mapping[str, Mapping[str, np.ndarray]], hidden: np.ndarray | None) -> None:
-    """Writes `overview.png`, `phases.png`, `losses.png`, and, where not all instances fit into the overview, every one of
-    them into `overview/page_1.png` and so on.
+    """Writes `overview.png`, `phases.png` and `losses.png`. If not all instances fit into the overview, all of them are
+    also drawn on the pages `overview/page_1.png` and so on.
 
     Args:
       history: losses of every step, by stage and term. hidden: (N, T, K), joints hidden from the fit, or None.
@@ -84,21 +84,21 @@ def draw_phases(run: Run) -> Figure:
 
 
 def draw_losses(history: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """The total of every stage and its terms, unweighted; logarithmic where they span more than a factor of 20."""
+    """Plots the total and the unweighted terms of every stage; logarithmic if they span more than a factor of 20."""
     stages = [name for name, terms in history.items() if terms]
     figure = Figure(figsize=(4.6 * max(len(stages), 1), 4), dpi=120, layout="constrained")
     for number, stage in enumerate(stages):
         axes = figure.add_subplot(1, len(stages), number + 1)
         terms = {term: np.asarray(values) for term, values in history[stage].items()}
         if len(terms) == 2:
-            terms.pop("total", None)  # a weight times the only other one
+            terms.pop("total", None)  # it is only a multiple of the one other term
         order = sorted(terms, key=lambda term: (term != "total", term))
         for colour, term in zip(_cycle(len(order)), order, strict=True):
             axes.plot(np.arange(1, len(terms[term]) + 1), terms[term], color=colour, lw=1.3, label=term)
         shown = np.concatenate([values[np.isfinite(values) & (values > 0)] for values in terms.values()])
         if shown.size and shown.max() > 20 * shown.min():
             axes.set_yscale("log")
-            # Terms that start at nothing, such as the codes', would take most of the axis.
+            # Terms that start at zero, such as the codes', would take up most of a logarithmic axis.
             ends = [values[np.isfinite(values)][-1:] for values in terms.values()]
             ends = np.concatenate(ends)
             axes.set_ylim(bottom=0.3 * ends[ends > 0].min() if (ends > 0).any() else None)

@@ -21,10 +21,10 @@ from experiments.show.render import marks
 
 Array = np.ndarray
 
-WIDTH = 7.0  # the text of a page with two columns
-DPI = 300  # of pictures, in both formats
-SMALL, NORMAL = 8.0, 9.0  # points
-NAMED = 8  # more clips than this get no line of their own in a legend
+WIDTH = 7.0  # width of the text on a page with two columns
+DPI = 300  # resolution of pictures, in both formats
+SMALL, NORMAL = 8.0, 9.0  # font sizes, points
+NAMED = 8  # with more clips than this the legend does not name each one
 RC = {
     **style.RC,
     **style.NO_FORMULAS,
@@ -35,12 +35,12 @@ RC = {
     "ytick.labelsize": SMALL,
     "legend.fontsize": SMALL,
     "axes.linewidth": 0.6,
-    # Journals ask for fonts that are embedded whole, as TrueType.
+    # Journals require complete embedded TrueType fonts.
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
 }
 
-_WIDEST = 1.3  # cell of a grid
+_WIDEST = 1.3  # largest width of a grid's cell
 _LABELS = 0.95  # width of the names beside a grid
 _GAP = 0.04
 _LINE = 0.19
@@ -49,7 +49,7 @@ _EDGE = 0.06
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Where a grid of pictures has room: `columns` cells in a row, each `aspect` times as wide as high."""
+    """The layout of a grid of pictures: `columns` cells per row, each `aspect` times as wide as high."""
 
     columns: int
     aspect: float
@@ -63,7 +63,7 @@ class Grid:
 
     @property
     def width(self) -> float:
-        """Of the sheet: with few columns it is narrower than the page."""
+        """Width of the sheet; with few columns it is narrower than the page."""
         return self.left(self.columns) - _GAP + _EDGE
 
     @property
@@ -84,13 +84,13 @@ class Grid:
         groups: Sequence[tuple[int, int, str]] = (),
         note: str = "",
     ) -> Figure:
-        """The sheet.
+        """Draws the sheet.
 
         Args:
-          cells: the pictures of each row, of the size `pixels`, RGB uint8; None = a dash.
-          rows: a label each, of one or two lines. columns: a label each.
-          groups: (first column, last column, label) above the columns' labels.
-          note: a line below.
+          cells: the pictures of each row, of the size `pixels`, RGB uint8; None is drawn as a dash.
+          rows: one label per row, of one or two lines. columns: one label per column.
+          groups: (first column, last column, label), drawn above the labels of the columns.
+          note: a line of text below the grid.
         """
         width, height = self.cell
         top = _EDGE + _LINE * (2.1 + bool(groups))
@@ -112,7 +112,7 @@ class Grid:
             y = top + row * (height + _GAP)
             axes.text(_LABELS - 0.07, y + height / 2, label, ha="right", va="center")
             self._draw_row(axes, pictures, y)
-        # A picture moves the limits.
+        # Drawing a picture changes the limits of the axes.
         axes.set(xlim=(0, self.width), ylim=(total, 0))
         if note:
             axes.text(_EDGE, total - _EDGE, fit_text(note, SMALL, self.width - 2 * _EDGE), va="bottom", color="0.3")
@@ -130,7 +130,7 @@ class Grid:
 
 
 def fit_text(text: str, points: float, inches: float) -> str:
-    """The text on one line of so many inches; what does not fit is left out in the middle, where names differ least."""
+    """The text shortened to a line of `inches`; it is cut in the middle, where names differ least."""
     measure = marks.font(100)
     room = inches * 72 / points * 100
     if measure.getlength(text) <= room:
@@ -143,14 +143,14 @@ def fit_text(text: str, points: float, inches: float) -> str:
 
 
 def row_label(dataset: Dataset, instance: int, *lines: str) -> str:
-    """A clip's name, on two lines where it is wider than a grid has room for, and lines below."""
+    """A clip's name, on two lines if it is too wide for the grid's margin, followed by the lines `lines`."""
     room = _LABELS - 0.1
     name = dataset.names[instance]
     fits = lambda text: fit_text(text, SMALL, room) == text
     parts = [name]
     if not fits(name):
         cuts = [k for k in range(1, len(name)) if fits(name[:k])]
-        # After a sign between words rather than within one.
+        # The name is preferably cut after a separator, not within a word.
         cuts = [k for k in cuts if name[k - 1] in "_-. "] or cuts[-1:]
         cut = min(cuts, key=lambda k: max(k, len(name) - k))
         parts = [name[:cut], name[cut:]]
@@ -158,13 +158,13 @@ def row_label(dataset: Dataset, instance: int, *lines: str) -> str:
 
 
 def kind(dataset: Dataset, shown: int | None = None) -> str:
-    """The action, and what a reader must know of the clips shown."""
+    """The name of the action, with a note about the clips that are shown."""
     few = "" if shown in (None, len(dataset.names)) else f": {shown} of {len(dataset.names)} clips, evenly spread"
     return f"{dataset.action}{' (synthetic)' if dataset.synthetic else ''}{few}"
 
 
 def colours(count: int) -> list:
-    """One for each of so many clips: told apart where they are few, in order where they are many."""
+    """One colour for each of `count` clips: distinct colours for few clips, a sequential scale for many."""
     if count <= NAMED:
         return list(style.CYCLE[:count])
     return list(matplotlib.colormaps["viridis"](np.linspace(0, 0.93, count)))
@@ -175,7 +175,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
     FigureCanvasAgg(figure)
     for path in paths:
-        # The same figure is the same file.
+        # No dates are written, so that equal figures give equal files.
         metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=DPI, metadata=metadata)

@@ -1,4 +1,4 @@
-"""Bodies in the axes of their instance's camera, frame after frame: the fit's, and the initial estimate's."""
+"""Bodies of the fit and of the initial estimate in the axes of their instance's camera, frame by frame."""
 
 from collections.abc import Iterator, Sequence
 
@@ -29,7 +29,7 @@ def camera(run: Run, instance: int) -> Projection:
 
 
 def of_fit(run: Run, instance: int, frames: Sequence[int]) -> Iterator[Array]:
-    """The fitted body of each of the frames: vertices (V, 3) in camera axes, metres."""
+    """The fitted body in each of the frames: vertices (V, 3) in camera axes, metres."""
     fitted, chosen = run.fitted, np.asarray(frames, int)
     turn, seen = fitted.camera_from_world[instance], fitted.prediction
     rotation, translation = np.asarray(seen.rotations)[instance, chosen], np.asarray(seen.translation)[instance, chosen]
@@ -38,9 +38,10 @@ def of_fit(run: Run, instance: int, frames: Sequence[int]) -> Iterator[Array]:
 
 
 def of_initial(run: Run, instance: int, frames: Sequence[int]) -> Iterator[Array | None]:
-    """The initial estimate of each of the frames, as `of_fit`; None where there is none.
+    """The body of the initial estimate in each of the frames, like `of_fit`; None where there is no estimate.
 
-    An initial estimate knows how the root is turned towards the camera, not where it is: it is put where the fit's is.
+    An initial estimate has a root orientation relative to the camera but no position, so the position of the fit is
+    used.
     """
     clips, fitted = run.dataset.clips, run.fitted
     exists = np.asarray(clips.init_mask[instance]) > 0.5
@@ -64,7 +65,7 @@ def _shaped(run: Run, instance: int) -> tuple[smpl.SMPL, Array]:
     return run.body, np.asarray(run.fitted.params.betas[instance])
 
 
-# Of ONE frame.
+# Functions of ONE frame.
 
 
 def _mesh(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, translation: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""All instances side by side, in step by their learned phase, and as they were filmed."""
+"""Films of all instances side by side: one synchronised by the learned phase, one as they were filmed."""
 
 import dataclasses
 import io
@@ -18,16 +18,16 @@ from experiments.show.render.views import View
 from experiments.show.style import CENTRE, CYCLE, SHADE
 
 Array = np.ndarray
-# Pictures of cells by instance and frame, compressed, so that long clips fit into memory.
+# Compressed pictures of cells, by instance and frame, so that long clips fit into memory.
 Cells = dict[tuple[int, int], bytes]
 
 MAX_CELLS = 16
 SYNCHRONISED, UNSYNCHRONISED = "all_synchronised", "all_unsynchronised"
 _FPS = 30
-_SECONDS = (2.5, 10.0)  # that the middle clip is shown in, at least and at most
-_LONGEST = 30.0  # seconds of a film
-_WIDTH, _HEIGHT = 1280, 680  # that all cells together have at most
-_ASPECTS = (0.6, 1.6)  # width against height of a cell, least and largest
+_SECONDS = (2.5, 10.0)  # least and greatest duration in which the middle clip is shown
+_LONGEST = 30.0  # maximal duration of a film, seconds
+_WIDTH, _HEIGHT = 1280, 680  # largest size of all cells together, pixels
+_ASPECTS = (0.6, 1.6)  # smallest and largest ratio of a cell's width to its height
 _GAP, _LABEL, _LINE = 8, 36, 34
 _BAR = CYCLE[2]
 _TEXT, _TITLE = 14, 18  # font sizes
@@ -35,7 +35,7 @@ _TEXT, _TITLE = 14, 18  # font sizes
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What the films show. C cells.
+    """The contents of the films, with C cells.
 
     instances (C,). views (C,): the part of each clip that its cell shows. columns: cells in a row. rate: clip seconds for
     each second shown. in_step (S, C), plain (U, C): the frame of each clip in each picture of the two films. phases (S,):
@@ -51,7 +51,7 @@ class Plan:
     phases: Array
 
     def needs(self, instance: int, frame: int) -> bool:
-        """Whether a frame is shown."""
+        """Whether one of the films shows a frame."""
         if instance not in self.instances:
             return False
         cell = self.instances.index(instance)
@@ -60,7 +60,7 @@ class Plan:
     def cell(self, instance: int, drawn: Array, image_size: Array, shown: View) -> bytes:
         """The cell of a frame, cut from its picture `drawn` as the view `shown` of a clip of `image_size`."""
         view = self.views[self.instances.index(instance)]
-        # What was drawn covers a little less than the clip where a row or column was left out.
+        # The drawn picture covers slightly less than the clip if a row or column was left out.
         covered = np.minimum(image_size, np.array(shown.size) / shown.scale)
         buffer = io.BytesIO()
         Image.fromarray(views.background(drawn, covered, view)).save(buffer, "JPEG", quality=92, subsampling=0)
@@ -74,12 +74,12 @@ class Plan:
 
 
 def film_name(name: str) -> str:
-    """The file of an instance's own film; never that of a film of all of them."""
+    """The file name of an instance's own film, which always differs from the names of the films of all instances."""
     return f"{name}_clip.mp4" if name in (SYNCHRONISED, UNSYNCHRONISED) else f"{name}.mp4"
 
 
 def make_plan(run: Run) -> Plan | None:
-    """What the films of all instances show; None where there is only one."""
+    """The plan of the films of all instances; None if there is only one instance."""
     dataset, fitted = run.dataset, run.fitted
     instances = spread(len(dataset.names), MAX_CELLS)
     if len(instances) < 2:
@@ -105,13 +105,13 @@ def make_plan(run: Run) -> Plan | None:
 
 
 def nearest_frames(phase: Array, wanted: Array) -> Array:
-    """The frame whose phase is nearest to each one wanted (S,), of a clip with phases (F,); it never goes back."""
+    """For each wanted phase (S,), the frame of nearest phase in a clip with phases (F,); frames never decrease."""
     rising = np.maximum.accumulate(phase)
     return np.searchsorted((rising[1:] + rising[:-1]) / 2, wanted, side="left")
 
 
 def _arrange(dataset: Dataset, fitted: FittedMotion, instances: Sequence[int]) -> tuple[int, tuple[View, ...]]:
-    """How many cells a row has, and what each cell shows: the room that the person takes in the whole clip."""
+    """The number of cells per row, and the view of each cell: the area that the person covers in the whole clip."""
     clips = dataset.clips
     points, sizes = [], []
     for instance in instances:
@@ -135,10 +135,10 @@ def _arrange(dataset: Dataset, fitted: FittedMotion, instances: Sequence[int]) -
 
 
 def _columns(count: int, aspect: float) -> int:
-    """Cells in a row that let `count` cells fill a wide screen best."""
+    """The number of cells per row with which `count` cells fill a wide screen best."""
 
     def height(columns: int) -> float:
-        """Of a cell, as `_arrange` makes it."""
+        """Height of a cell in the layout of `_arrange`."""
         rows = math.ceil(count / columns)
         return min(_WIDTH / columns / aspect, _HEIGHT / rows - _LABEL)
 
@@ -146,7 +146,7 @@ def _columns(count: int, aspect: float) -> int:
 
 
 def write(folder: Path, run: Run, plan: Plan, cells: Cells, legend: list[tuple[str, str]]) -> list[Path]:
-    """Writes both films and returns their paths. `cells`: what `Plan.cell` made of every frame that the plan needs."""
+    """Writes both films and returns their paths. `cells`: results of `Plan.cell` for all needed frames."""
     speed = "" if math.isclose(plan.rate, 1, rel_tol=0.05) else f", at {plan.rate:.2g} times the speed"
     seconds = np.arange(len(plan.plain)) / _FPS * plan.rate
     films = [
@@ -164,7 +164,7 @@ def write(folder: Path, run: Run, plan: Plan, cells: Cells, legend: list[tuple[s
 
 
 class _Page:
-    """Draws the pictures of one film; what does not change is drawn once."""
+    """Draws the pictures of one film; parts that do not change are drawn only once."""
 
     def __init__(self, run: Run, plan: Plan, title: str, legend: list[tuple[str, str]]):
         self._plan = plan
@@ -174,7 +174,7 @@ class _Page:
         rows = math.ceil(len(plan.instances) / plan.columns)
         across = plan.columns * (self._cell[0] + _GAP) + _GAP
         down = self._head + rows * (self._cell[1] + _LABEL + _GAP)
-        # A few cells are narrower than the title.
+        # With few cells the film would be narrower than the title.
         self._width = max(across, 640)
         self._left = (self._width - across) // 2
         self.size = (self._width + self._width % 2, down + down % 2)
@@ -201,9 +201,9 @@ class _Page:
         return x, self._head + row * (self._cell[1] + _LABEL + _GAP)
 
     def draw(self, frames: Array, state: str, cells: Cells) -> Array:
-        """One picture, RGB: frames (C,) of the cells, and what stands in the corner."""
+        """Draws one picture, RGB; frames (C,): frame of each cell; state: text in the corner."""
         for number, (instance, frame) in enumerate(zip(self._plan.instances, frames, strict=True)):
-            # What is in the cell from the picture before stays.
+            # The cell keeps its contents from the previous picture.
             if self._shown.get(number) != frame:
                 x, y = self._corner(number)
                 self._base.paste(Image.open(io.BytesIO(cells[instance, int(frame)])), (x, y))

@@ -1,4 +1,4 @@
-"""What is drawn flat onto pictures: joints, words, bars."""
+"""Draws 2D marks on pictures: joints, text, bars."""
 
 import functools
 from pathlib import Path
@@ -24,7 +24,7 @@ def rgb(colour: str) -> tuple[int, int, int]:
 
 
 def draw_joints(picture: Array, pixels: Array, visible: Array, radius: float) -> None:
-    """Dots with a light rim on the picture, in place: BODY_25 joints at `pixels` (25, 2), where `visible` (25,)."""
+    """Draws dots with a light rim into the picture, in place: the `visible` (25,) joints at pixels (25, 2), BODY_25."""
     for joint in np.flatnonzero(visible & np.isfinite(pixels).all(-1)):
         _draw_dot(picture, pixels[joint], radius + 1, np.ones(3))
         _draw_dot(picture, pixels[joint], radius, _JOINT_COLOURS[joint])
@@ -49,7 +49,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def shorten(text: str, size: int, width: float) -> str:
-    """The text, cut and closed with dots where it is wider than `width` pixels."""
+    """The text, cut and ended with dots if it is wider than `width` pixels."""
     if font(size).getlength(text) <= width:
         return text
     while text and font(size).getlength(text + "…") > width:
@@ -58,7 +58,7 @@ def shorten(text: str, size: int, width: float) -> str:
 
 
 def draw_legend(picture: Array, entries: list[tuple[str, str]]) -> Array:
-    """The picture with a box in its upper left corner that says what colours mean: (text, colour) each."""
+    """The picture with a legend of the colours in its upper left corner; entries: (text, colour) pairs."""
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
     size = max(11, min(18, picture.shape[0] // 28))

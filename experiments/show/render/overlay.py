@@ -22,15 +22,15 @@ from experiments.show.style import FIT, INITIAL
 
 Array = np.ndarray
 
-LONG_SIDE = 960  # pixels that the longer side of a film has at most
+LONG_SIDE = 960  # largest longer side of a film, pixels
 _LEGEND = [("fit", FIT), ("initial estimate", INITIAL)]
-# The person is to be seen through the bodies; where there is no picture there is nothing to see.
+# Bodies are transparent so that the person behind them is visible; without a picture they are opaque.
 _ALPHA, _ALPHA_ON_GREY, _ALPHA_INITIAL = 0.8, 1.0, 0.6
 
 
 @dataclasses.dataclass(frozen=True)
 class Show:
-    """What is drawn: the film's picture, the fitted body, the initial estimate, the input joints."""
+    """Selects what is drawn: the film's picture, the fitted body, the initial estimate, the input joints."""
 
     picture: bool = True
     fit: bool = True
@@ -49,9 +49,10 @@ def stills(
     """Frames of an instance, RGB uint8 (H, W, 3) each.
 
     Args:
-      frames: numbers, never falling.
-      view: which part and how large; None = all of it, `LONG_SIDE` at most. `views.around` shows the person.
-      show: what to draw; None = the picture, or grey where there is none, the fit, and the input joints.
+      frames: frame numbers in non-decreasing order.
+      view: the part that is shown and its size; None = the whole picture, with a longer side of at most `LONG_SIDE`.
+        `views.around` shows the person.
+      show: what to draw; None = the picture (grey if there is none), the fit and the input joints.
     """
     show = show or Show()
     seen = pictures.frames(run.dataset, instance, frames) if show.picture else iter([None] * len(frames))
@@ -60,12 +61,12 @@ def stills(
 
 def write_all(run: Run, console: Console, compare: bool = False) -> None:
     """Writes `overlay/<instance>.mp4` for each instance into the run's folder and, of two or more,
-    `overlay/all_synchronised.mp4` and `overlay/all_unsynchronised.mp4`; other films there, of instances that are gone, are
+    `overlay/all_synchronised.mp4` and `overlay/all_unsynchronised.mp4`; films of instances that no longer exist are
     deleted.
 
     Args:
       console: where to report.
-      compare: the initial estimate is drawn too.
+      compare: whether the initial estimate is drawn too.
     """
     begun = time.perf_counter()
     dataset, folder = run.dataset, run.folder / "overlay"
@@ -104,7 +105,7 @@ def _write_film(
     cells: grid.Cells,
     missing: "_Missing",
 ) -> None:
-    """One instance's film; those of its frames that the grids need are put into `cells`."""
+    """Writes the film of one instance; the frames that the grids need are stored in `cells`."""
     dataset = run.dataset
     image_size = np.asarray(dataset.clips.image_size[instance])
     view = _whole(dataset, instance)
@@ -125,7 +126,7 @@ def _whole(dataset: Dataset, instance: int) -> View:
 def _draw(
     run: Run, instance: int, frames: Sequence[int], seen: Iterator[Array | None], view: View, show: Show
 ) -> Iterator[Array]:
-    """The frames, over their pictures `seen`, as `stills` gives them."""
+    """Draws the frames over their pictures `seen`; yields the results of `stills`."""
     dataset = run.dataset
     image_size = np.asarray(dataset.clips.image_size[instance])
     camera = bodies.camera(run, instance).view(view.corner, view.scale, view.size)
@@ -155,7 +156,7 @@ class _Missing:
         self._first = ""
 
     def watch(self, instance: int, seen: Iterator[Array | None]) -> Iterator[Array | None]:
-        """The pictures, counted as they pass."""
+        """Yields the pictures unchanged and counts the missing ones."""
         for frame, picture in enumerate(seen):
             if picture is None and self._expected(instance, frame):
                 self._count += 1

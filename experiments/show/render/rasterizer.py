@@ -1,4 +1,5 @@
-"""Which face of a triangle mesh is seen in which pixel, on the CPU: no OpenGL, no display, NumPy alone.
+"""Rasterises triangle meshes on the CPU with NumPy alone: finds the visible face of each pixel, without OpenGL or
+display.
 
 Every triangle is cut into the rows of pixel centres that it covers, and the rows into pixels, all triangles at once, so
 that the work grows with the pixels drawn and not with the box around a triangle. Corners are snapped to 1/256 of a
@@ -17,15 +18,15 @@ import numpy as np
 
 Array = np.ndarray
 
-_SNAP = 256.0  # parts of a sample that corners are rounded to
+_SNAP = 256.0  # corners are rounded to 1/256 of a sample
 
 
 @dataclasses.dataclass(frozen=True)
 class Projection:
     """A pinhole camera: x right, y down, z into the scene.
 
-    A point x of the world is camera_from_world x + translation in the camera (metres) and focal (X, Y) / Z + principal
-    in the picture (pixels). size: width, height in pixels. What is nearer than `near` metres is cut off.
+    A world point x is at (X, Y, Z) = camera_from_world x + translation in camera axes (metres) and at focal (X, Y) / Z
+    + principal in the picture (pixels). size: width, height in pixels. Surfaces nearer than `near` metres are cut off.
     """
 
     camera_from_world: Array
@@ -47,10 +48,10 @@ class Projection:
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """The samples of a picture in which a mesh is seen, in no order, each once.
+    """The samples of a picture in which a mesh is visible, without duplicates, in no particular order.
 
-    index (P,): row * width + column of the sample. face (P,): which face is seen there. weights (3, P): its corners' shares
-    in the point seen, on the surface, not in the picture. depth (P,): the point's z in the camera, metres.
+    index (P,): row * width + column of the sample. face (P,): index of the visible face. weights (3, P): barycentric
+    coordinates of the visible point on the face (in 3D, not in the picture). depth (P,): its z in camera axes, metres.
     """
 
     index: Array
@@ -60,24 +61,24 @@ class Samples:
 
 
 def rasterize(points: Array, faces: Array, camera: Projection, both_sides: bool = False) -> Samples:
-    """Which face is seen in each sample: the nearest one that covers the sample's centre.
+    """Finds the visible face of each sample: the nearest face that covers the sample's centre.
 
     Args:
       points: (V, 3) in camera axes, metres. faces: (F, 3).
-      camera: its intrinsics and size, in samples.
-      both_sides: faces that are seen from behind are drawn too.
+      camera: intrinsics and size, in samples.
+      both_sides: whether faces seen from behind are drawn too.
     """
     faces = np.asarray(faces)
     num_faces = len(faces)
-    # The corners turned round: the picture's y points down, and inside is to be where all edge functions are positive.
+    # The order of corners is reversed: y points down in the picture, and edge functions are to be positive inside.
     corners = faces[:, [0, 2, 1]].T
     if both_sides:
         corners = np.concatenate([corners, faces.T], 1)
     triangles, cut = _project(points, corners, camera)
     rows = _rows(triangles, camera.size)
     index, triangle, x, y = _nearest(rows, triangles, camera.size)
-    # Shares in the picture are the areas that the point makes with the opposite edges; those on the surface weigh them by
-    # nearness (perspective correction).
+    # Barycentric coordinates in the picture are the areas of the triangles between the point and the opposite edges;
+    # those on the surface are weighted by 1 / depth (perspective correction).
     at = triangles.take(triangle)
     weights = np.stack([_edge(at.x[a], at.y[a], at.x[b], at.y[b], x, y) for a, b in ((1, 2), (2, 0), (0, 1))])
     weights *= at.nearness
@@ -92,9 +93,11 @@ def rasterize(points: Array, faces: Array, camera: Projection, both_sides: bool 
 
 @dataclasses.dataclass(frozen=True)
 class _Triangles:
-    """Triangles in the picture, corners first: x, y (3, M) in parts of a sample, whole numbers; nearness (3, M), 1 / depth.
+    """Projected triangles; the first axis is that of corners: x, y (3, M), integers in units of 1/256 sample; nearness
+    (3, M), 1 / depth.
 
-    area (M,): twice the area, positive. face (M,): where it comes from. piece (M,): its row in the shares of `_project`.
+    area (M,): twice the area, positive. face (M,): index of the original face. piece (M,): row in the coordinates that
+    `_project` returns.
     """
 
     x: Array
@@ -112,8 +115,8 @@ class _Triangles:
 def _project(points: Array, corners: Array, camera: Projection) -> tuple[_Triangles, Array | None]:
     """The triangles (3, F of corners) that face the camera and may be in its picture.
 
-    Faces that cross the near plane are cut: then there are shares (M, 3, 3) too, of the face's corners in each corner of
-    a triangle.
+    Faces that cross the near plane are cut. If there are any, the second result (M, 3, 3) has the barycentric
+    coordinates of each triangle's corners in its original face.
     """
     beyond = points[:, 2] >= camera.near
     nearness = 1 / np.where(beyond, points[:, 2], camera.near)
@@ -139,20 +142,20 @@ def _project(points: Array, corners: Array, camera: Projection) -> tuple[_Triang
 
 
 def _clip(points: Array, corners: Array, which: Array, near: float) -> tuple[Array, Array, Array]:
-    """Triangles of what lies beyond the near plane of faces that cross it.
+    """Cuts faces at the near plane and divides the remaining parts into triangles.
 
-    Returns corners (M, 3, 3), each corner's shares of the face's corners (M, 3, 3), and the face of each triangle (M,).
+    Returns corners (M, 3, 3), their barycentric coordinates in the original face (M, 3, 3), and that face's index (M,).
     """
     clipped, shares, source = [], [], []
     for face in which:
         triangle = points[corners[:, face]]
         depth = triangle[:, 2]
-        outline = []  # shares of the corners of the polygon that is left
+        outline = []  # barycentric coordinates of the corners of the remaining polygon
         for a, b in ((0, 1), (1, 2), (2, 0)):
             if depth[a] >= near:
                 outline.append(np.eye(3)[a])
             if (depth[a] >= near) != (depth[b] >= near):
-                # From the nearer end always, so that both faces at an edge cut it at the same point.
+                # Always computed from the nearer end, so that both faces at an edge cut it at exactly the same point.
                 low, high = (a, b) if depth[a] < depth[b] else (b, a)
                 along = (near - depth[low]) / (depth[high] - depth[low])
                 outline.append((1 - along) * np.eye(3)[low] + along * np.eye(3)[high])
@@ -180,7 +183,7 @@ class _Rows:
 
 
 def _rows(triangles: _Triangles, size: tuple[int, int]) -> _Rows:
-    """The rows of triangles in a picture of `size` samples, width and height."""
+    """The runs of samples of all triangles in a picture of `size` samples, width and height."""
     x, y = triangles.x, triangles.y
     half = _SNAP / 2
     top, bottom = (np.ceil((low - half) / _SNAP) for low in (y.min(0), y.max(0) + 1))
@@ -209,7 +212,7 @@ def _rows(triangles: _Triangles, size: tuple[int, int]) -> _Rows:
 def _nearest(rows: _Rows, triangles: _Triangles, size: tuple[int, int]) -> tuple[Array, Array, Array, Array]:
     """The nearest triangle of every sample that is covered: index, triangle, and the snapped centre's x and y (P,)."""
     run, offset = _expand(rows.count)
-    # 1 / depth is linear in the picture: its gradient per triangle, its value at the start of each row, then steps.
+    # 1 / depth is linear in the picture: it is computed at the start of each row, then advanced by its gradient.
     (dx1, dx2), (dy1, dy2), (d1, d2) = (a[1:] - a[0] for a in (triangles.x, triangles.y, triangles.nearness))
     along_x = (d1 * dy2 - d2 * dy1) / triangles.area
     along_y = (dx1 * d2 - dx2 * d1) / triangles.area
@@ -229,6 +232,6 @@ def _nearest(rows: _Rows, triangles: _Triangles, size: tuple[int, int]) -> tuple
 
 
 def _expand(counts: Array) -> tuple[Array, Array]:
-    """Each i repeated counts[i] times, and the number of the repetition, both (sum of counts,)."""
+    """Each index i repeated counts[i] times, and the number of each repetition; both have shape (sum of counts,)."""
     which = np.repeat(np.arange(len(counts)), counts)
     return which, np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)

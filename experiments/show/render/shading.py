@@ -1,4 +1,4 @@
-"""Meshes, lit and laid over a picture.
+"""Draws lit meshes over a picture.
 
 Shapes use V vertices, F faces, P samples of the picture.
 """
@@ -18,7 +18,7 @@ LIGHT = (
     -0.35,
     -0.55,
     -1.0,
-)  # where the light comes from, in camera axes: from behind the camera, above and to its left
+)  # direction to the light in camera axes: behind the camera, above and to its left
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Mesh:
     """A surface to draw.
 
     vertices (V, 3): metres, in the world. faces (F, 3): counter-clockwise as seen from outside. colour: RGB in [0, 1],
-    one (3,), one a vertex (V, 3), or with `by_face` one a face (F, 3). alpha: 1 = opaque. closed: back faces are not
-    drawn; False draws both sides.
+    one for all (3,), one per vertex (V, 3), or with `by_face` one per face (F, 3). alpha: 1 = opaque. closed: True
+    draws no back faces, False draws both sides.
     """
 
     vertices: Array
@@ -39,16 +39,16 @@ class Mesh:
 
 
 def draw(picture: Array, meshes: Sequence[Mesh], camera: Projection, supersample: int = 2) -> Array:
-    """The picture with the meshes over it; where several are in a pixel, the nearer covers the farther.
+    """Draws the meshes over the picture; in each pixel nearer meshes cover farther ones.
 
     Args:
       picture: (H, W, 3) uint8, of the camera's size; it is not changed.
-      meshes: any number; a see-through one shows those behind it, but of itself only the nearest surface.
-      camera: where it is seen from.
-      supersample: samples across a pixel; the edges are smoother with more, the time grows with the square.
+      meshes: any number; through a transparent mesh other meshes are visible, but not its own farther surfaces.
+      camera: the camera that sees the meshes.
+      supersample: samples across a pixel; more give smoother edges, and the time grows with the square.
 
     Raises:
-      ValueError: the picture is not of the camera's size, or a vertex is not finite.
+      ValueError: the picture does not have the camera's size, or a vertex is not finite.
     """
     if picture.shape != (camera.size[1], camera.size[0], 3):
         raise ValueError(f"the picture's shape is {picture.shape}, the camera's size {camera.size}")
@@ -71,13 +71,13 @@ def draw(picture: Array, meshes: Sequence[Mesh], camera: Projection, supersample
 
 
 def shade(mesh: Mesh, points: Array, samples: Samples) -> Array:
-    """Colour (P, 3) of the samples: the mesh's, lit at its vertices and interpolated between them (Gouraud).
+    """Colour (P, 3) of the samples, with brightness computed at the vertices and interpolated (Gouraud shading).
 
     points (V, 3): the vertices in camera axes.
     """
     facing = vertex_normals(points, mesh.faces) @ (np.asarray(LIGHT) / np.linalg.norm(LIGHT))
     if not mesh.closed:
-        # The side that is seen is the one that is lit.
+        # The visible side is the lit side.
         facing = np.abs(facing)
     lit = AMBIENT + (1 - AMBIENT) * np.maximum(facing, 0)
     corners = np.asarray(mesh.faces).T.take(samples.face, axis=1)
@@ -98,14 +98,14 @@ def _in_camera(mesh: Mesh, camera: Projection) -> Array:
 
 
 def _bounding_box(meshes: Sequence[Array], camera: Projection) -> tuple[Array, Array] | None:
-    """First and one past the last pixel (x, y) that the meshes can reach; None = none of the picture."""
+    """First and one past the last pixel (x, y) that the meshes can reach; None = they reach no pixel."""
     size = np.array(camera.size)
     points = np.concatenate([np.zeros((0, 3)), *meshes])
     depth = points[:, 2:]
     if not (depth >= camera.near).any():
         return None
     if (depth < camera.near).any():
-        # What is cut off by the near plane may reach any pixel.
+        # A mesh that crosses the near plane may reach any pixel.
         return np.zeros(2, int), size
     pixels = camera.focal * points[:, :2] / depth + camera.principal
     low = np.clip(np.floor(pixels.min(0)) - 1, 0, size).astype(int)
@@ -114,7 +114,7 @@ def _bounding_box(meshes: Sequence[Array], camera: Projection) -> tuple[Array, A
 
 
 def _composite(layers: Sequence[tuple[Samples, Array, float]], num_samples: int) -> Array:
-    """Colour of the layers, nearer ones over farther ones, and how much of what is behind shines through: (P, 4)."""
+    """Colour of the layers, nearer over farther, and the share of the background that remains visible: (P, 4)."""
     drawn = np.zeros((num_samples, 4), np.float32)
     drawn[:, 3] = 1
     depth = np.full((len(layers) if len(layers) > 1 else 0, num_samples), np.inf, np.float32)
@@ -125,7 +125,7 @@ def _composite(layers: Sequence[tuple[Samples, Array, float]], num_samples: int)
         share = np.full(len(at), alpha, np.float32)
         for other, (_, _, other_alpha) in enumerate(layers):
             if other != layer:
-                # Of two at the same depth the first given is the nearer.
+                # Of two layers at the same depth the first one counts as nearer.
                 nearer = depth[other, at] <= own_depth if other < layer else depth[other, at] < own_depth
                 share *= np.where(nearer, np.float32(1 - other_alpha), np.float32(1))
         drawn[at, :3] += share[:, None] * shades

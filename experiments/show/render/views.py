@@ -1,4 +1,4 @@
-"""Which part of a clip's picture is shown, and how large."""
+"""Views: the part of a clip's picture that is shown, and its scale."""
 
 import dataclasses
 
@@ -12,30 +12,30 @@ Array = np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """corner (2,): the clip's pixel that is at the upper left, which may lie outside the picture. scale: pixels shown for
-    each of the clip's. size: width and height shown."""
+    """A part of a clip's picture. corner (2,): the clip's pixel at the upper left, which may lie outside the picture.
+    scale: number of shown pixels per pixel of the clip. size: width and height of the view, in shown pixels."""
 
     corner: tuple[float, float]
     scale: float
     size: tuple[int, int]
 
     def place(self, pixels: Array) -> Array:
-        """Where pixels (..., 2) of the clip are shown."""
+        """Positions in the view of pixels (..., 2) of the clip."""
         return (pixels - np.array(self.corner)) * self.scale
 
 
 def whole(image_size: Array, long_side: int) -> View:
-    """All of a picture of `image_size` (2,), at most `long_side` pixels long; width and height are even, as films want
-    them, for which a row or a column at the edge may be left out."""
+    """A view of the whole picture of `image_size` (2,), with a longer side of at most `long_side` pixels. Films need an
+    even width and height, so a row or column at the edge may be left out."""
     scale = min(1.0, long_side / float(max(image_size)))
     width, height = (max(2, int(side * scale + 1e-6) // 2 * 2) for side in image_size)
     return View((0.0, 0.0), scale, (width, height))
 
 
 def around(points: Array, image_size: Array, aspect: float, size: tuple[int, int], margin: float = 0.12) -> View:
-    """The part around points (P, 2), with a margin as a share of its size, as wide as `aspect` times its height.
+    """A view of the area around points (P, 2), with a relative margin; its width is `aspect` times its height.
 
-    It stays inside the picture where it fits. `bounds` says which points count.
+    The view stays inside the picture if it fits. For points outside the picture see `bounds`.
     """
     low, high = bounds(points, image_size)
     extent = np.maximum(high - low, 1.0) * (1 + 2 * margin)
@@ -50,8 +50,8 @@ def around(points: Array, image_size: Array, aspect: float, size: tuple[int, int
 def bounds(points: Array, image_size: Array) -> tuple[Array, Array]:
     """Corners (2,) of the box around points (P, 2) in a picture.
 
-    Points that are not finite count for nothing, those outside the picture as if they were at its edge; without any it
-    is the whole picture.
+    Points that are not finite are ignored, and points outside the picture are moved to its edge; without any finite
+    point the result is the whole picture.
     """
     points = points[np.isfinite(points).all(-1)]
     points = np.clip(points, 0, image_size) if len(points) else np.stack([np.zeros(2), np.asarray(image_size)])
@@ -59,13 +59,13 @@ def bounds(points: Array, image_size: Array) -> tuple[Array, Array]:
 
 
 def background(picture: Array | None, image_size: Array, view: View) -> Array:
-    """What a view shows of a picture (H, W, 3) uint8, RGB; grey where there is none.
+    """The part of a picture (H, W, 3) that a view shows, uint8 RGB; grey outside of the picture.
 
     The picture may be of another resolution than the clip's `image_size` (2,).
     """
     canvas = Image.new("RGB", view.size, SHADE)
     if picture is not None:
-        # The part of the view that the picture covers, in whole pixels, and where it is in the picture.
+        # The part of the view that the picture covers, in whole pixels, and the matching part of the picture.
         corner, size = np.array(view.corner), np.array(view.size)
         first = np.clip(np.ceil(-corner * view.scale - 1e-6), 0, size)
         last = np.clip(np.floor((np.asarray(image_size) - corner) * view.scale + 1e-6), 0, size)

@@ -1,4 +1,4 @@
-"""The report of a run: one page that needs nothing beside it."""
+"""The report of a run: one self-contained HTML page."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,12 +12,12 @@ NAME = "report.html"
 
 
 def write(run: Run, settings: Settings, each: Mapping[str, Mapping[str, float]], notes: Sequence[str]) -> Path:
-    """Writes `report.html` into the run's folder and returns its path. Pictures that are in the folder by then are put into
-    the page, other files are linked.
+    """Writes `report.html` into the run's folder and returns its path. Pictures that exist in the folder are embedded
+    in the page; other files are linked.
 
     Args:
-      settings: as the command line gave them.
-      each: numbers of each clip, as `instances.json` has them.
+      settings: the settings from the command line.
+      each: scores of each clip, as in `instances.json`.
       notes: sentences for the user.
     """
     built = page.build(run, settings, each, notes)

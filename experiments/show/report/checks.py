@@ -1,6 +1,7 @@
-"""What looks wrong: frames far from their input, clips unlike the others, clips hardly seen, cameras hardly possible.
+"""Finds suspicious results: frames far from their input, clips unlike the others, clips with few visible joints, and
+implausible cameras.
 
-Nothing here needs ground truth. Shapes use N clips, T frames, P = 41 phases.
+No check needs ground truth. Shapes use N clips, T frames, P = 41 phases.
 """
 
 import dataclasses
@@ -16,18 +17,18 @@ from nemo_jax import metrics
 
 Array = np.ndarray
 
-# Thresholds; `CRITERIA` says them in words.
-HIGH_ERROR = 0.05  # of the person's box, mean over a frame's visible joints
-LEAST_JOINTS = 3  # visible ones, for a frame to be judged
+# Thresholds; `CRITERIA` describes them in words.
+HIGH_ERROR = 0.05  # mean error over a frame's visible joints, as a share of the person's box
+LEAST_JOINTS = 3  # number of visible joints that a frame needs to be checked
 BRIDGE = 2  # frames between two bad ones that count as bad too
-FAR_MM, FAR_TIMES = 100.0, 2.5  # motion against the median of all, at equal phase
-FAR_CODE = 3.0  # times the median distance from the median code
-FAR_WARP = 0.2  # of phase, from the median warp
-STILL_PHASE, STILL_SHARE = 0.02, 0.4  # the phase rises by no more within so much of the clip
-SEEN_SHARE, UNSEEN_RUN = 0.6, 10  # of annotated joints; frames in a row
+FAR_MM, FAR_TIMES = 100.0, 2.5  # distance of a clip's motion from the median of all clips, at equal phase
+FAR_CODE = 3.0  # multiple of the median distance from the median code
+FAR_WARP = 0.2  # difference in phase from the median warp
+STILL_PHASE, STILL_SHARE = 0.02, 0.4  # the phase rises by at most the first within this share of the clip
+SEEN_SHARE, UNSEEN_RUN = 0.6, 10  # share of annotated joints that are visible; number of consecutive frames
 NEAR_M, FAR_M = 1.0, 50.0
 PITCH_DEG, ROLL_DEG = 45.0, 25.0
-FEW = 3  # clips that a median of clips needs
+FEW = 3  # number of clips that a median over clips needs
 
 CRITERIA = {
     "motion": f"At equal phase its joints, roots at the origin, are on average more than {FAR_MM:.0f} mm and more than "
@@ -45,7 +46,7 @@ CRITERIA = {
 
 @dataclasses.dataclass(frozen=True)
 class Stretch:
-    """Frames `first` to `last` of a clip with errors above `HIGH_ERROR`; `worst`: the frame with the largest, `error`."""
+    """Frames `first` to `last` of a clip with errors above `HIGH_ERROR`; `worst` has the largest error, `error`."""
 
     instance: int
     first: int
@@ -56,7 +57,7 @@ class Stretch:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One of `CRITERIA` that a clip meets, and in which way."""
+    """One of `CRITERIA` that a clip meets, with details."""
 
     instance: int
     kind: str
@@ -85,7 +86,7 @@ def stretches(errors: Array) -> list[Stretch]:
 
 
 def findings(dataset: Dataset, fitted: FittedMotion, threshold: float) -> list[Finding]:
-    """What each clip meets of `CRITERIA`, in the order of the clips."""
+    """All `CRITERIA` that each clip meets, in the order of the clips."""
     found = [
         *_motion(dataset, fitted),
         *_code(dataset, fitted),
@@ -171,7 +172,7 @@ def _detections(dataset: Dataset, threshold: float) -> list[Finding]:
     for n, share in enumerate(shares):
         if share < SEEN_SHARE:
             found.append(Finding(n, "detections", f"{share:.0%} of its annotated joints are visible"))
-        # Runs of frames between those that show enough.
+        # Runs of consecutive frames with too few visible joints, between frames with enough.
         marks = np.flatnonzero(np.concatenate([[True], enough[n, : _frames(dataset, n)], [True]]))
         gaps = np.diff(marks) - 1
         if gaps.size and gaps.max() >= UNSEEN_RUN:
@@ -183,8 +184,8 @@ def _detections(dataset: Dataset, threshold: float) -> list[Finding]:
 
 @dataclasses.dataclass(frozen=True)
 class CameraPlace:
-    """A camera in words: median distance and least depth of the root in metres, how far it looks up, and its roll, in
-    degrees."""
+    """The placement of a camera: median distance and smallest depth of the root in metres; its pitch (upwards) and roll
+    in degrees."""
 
     distance: float
     nearest: float

@@ -1,4 +1,4 @@
-"""Pieces of HTML. Whatever is given as text is escaped; what is given as `Html` is HTML already."""
+"""Builds HTML. Plain strings are escaped; values of the type `Html` are inserted unchanged."""
 
 import base64
 import html
@@ -18,7 +18,7 @@ def text(value: object) -> Html:
 
 
 def element(name: str, *children: object, **attributes: str) -> Html:
-    """`class_` stands for class; children are one after the other."""
+    """An HTML element with attributes and children; the attribute class is written `class_`."""
     given = "".join(f' {key.rstrip("_")}="{html.escape(value)}"' for key, value in attributes.items())
     return Html(f"<{name}{given}>{''.join(text(child) for child in children)}</{name}>")
 
@@ -28,8 +28,8 @@ def section(title: str, *children: object, id_: str) -> Html:
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], numbers: Sequence[int] = ()) -> Html:
-    """A table that can be scrolled sideways; `numbers`: columns that are aligned to the right. The first column names the
-    row."""
+    """A table that can be scrolled sideways; `numbers`: indices of columns that are aligned to the right. The first
+    column is the header of the row."""
 
     def cell(name: str, column: int, value: object, **attributes: str) -> Html:
         if column in numbers:
@@ -46,7 +46,7 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], numbers: Seq
 
 
 def picture(image: Image.Image, alt: str, caption: object = "", longest: int = 1400, photo: bool = True) -> Html:
-    """A figure with the picture inside the page: as JPEG, or as PNG of few colours where it is a drawing."""
+    """A figure element with an embedded picture: JPEG for a photograph, PNG with few colours for a drawing."""
     image = image.convert("RGB")
     scale = longest / max(image.size)
     if scale < 1:

@@ -1,4 +1,4 @@
-"""The page: what was fitted, how well, what it looks like, what looks wrong, how to do it again."""
+"""The report page: the clips, the scores, the pictures, the suspicious frames and the command to reproduce the run."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ _LICENCE_FREE = "open body (no licensed file)"
 
 
 def build(run: Run, settings: Settings, each: Mapping[str, Mapping[str, float]], notes: Sequence[str]) -> Html:
-    """The whole page; arguments as of `report.write`."""
+    """The whole page; the arguments are those of `report.write`."""
     output, dataset, fitted, metrics, threshold = run.folder, run.dataset, run.fitted, run.metrics, run.threshold
     errors = checks.frame_errors(dataset, fitted, threshold)
     found = checks.findings(dataset, fitted, threshold)
@@ -126,7 +126,7 @@ def _pictures(output: Path, dataset: Dataset) -> list[Html]:
 
 
 def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray) -> list[Html]:
-    """A row a clip; columns that no clip has a value for are left out."""
+    """A table with one row per clip; columns without any value are omitted."""
     dataset, fitted, clips = run.dataset, run.fitted, run.dataset.clips
     shares = checks.seen_shares(dataset, run.threshold)
     columns: dict[str, list[str]] = {}

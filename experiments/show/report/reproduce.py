@@ -1,4 +1,4 @@
-"""The command that makes a run again."""
+"""The command that reproduces a run."""
 
 import dataclasses
 import shlex
@@ -12,8 +12,8 @@ _NOT_OF_THE_RESULT = ("resume", "fit")
 
 
 def command(settings: Settings, num_instances: int) -> str:
-    """The shell command with every flag that is not as it would be without it; settings may be those of the command line
-    or those of `config.json`, where what the clips decide is filled in."""
+    """The shell command with all flags that differ from their defaults. The settings may be those of the command line,
+    or those of `config.json`, in which the values determined by the clips are filled in."""
     parts = ["python", "run.py"]
     for field in dataclasses.fields(Settings):
         value = getattr(settings, field.name)
@@ -26,7 +26,7 @@ def command(settings: Settings, num_instances: int) -> str:
 
 
 def overrides(settings: Settings, num_instances: int) -> list[str]:
-    """The fit's fields that are not the preset's, as flags."""
+    """The fields of the fit's configuration that differ from the preset, as flags."""
     own = dataclasses.asdict(with_steps(settings.fit, num_instances))
     preset = dataclasses.asdict(with_steps(configs.get(settings.preset), num_instances))
     return [

@@ -1,4 +1,4 @@
-"""The table of the numbers, as the terminal shows it, with what each means."""
+"""The table of scores, as in the terminal, with an explanation of each score."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ MEANING = {
 
 
 def numbers(dataset: Dataset, metrics: Mapping[str, Any]) -> Html:
-    """What was measured, a column per method; what it means stands under its name."""
+    """The table of scores: one row per score, with its meaning below its name, and one column per method."""
     shown = summary.comparison_table(dataset, metrics)
     head = ["measure", *(str(column.header) for column in shown.columns[2:])]
     rows = []
@@ -34,7 +34,7 @@ def numbers(dataset: Dataset, metrics: Mapping[str, Any]) -> Html:
         label, unit, *values = map(str, cells)
         inner = " inner" if label.startswith(" ") else ""
         name = element("span", element("b", label.strip()), f", {unit}")
-        # A test holds that none is missing; a page without an explanation is better than none.
+        # A test checks that every score has an explanation; a page that lacks one is better than no page.
         meaning = element("span", MEANING.get(label.strip(), ""), class_="meaning")
         rows.append([element("div", name, meaning, class_=f"measure{inner}"), *values])
     return table(head, rows, numbers=range(1, len(head)))

@@ -1,4 +1,4 @@
-"""The part of the page that says what looks wrong."""
+"""The section of the report that lists suspicious frames and clips."""
 
 import itertools
 
@@ -14,13 +14,13 @@ from experiments.show.report.markup import Html, element, from_array, picture, t
 
 Array = np.ndarray
 
-_THUMBNAILS = 12  # of bad frames, at most
-_BEST_OF_THE_WORST = 6  # shown where no frame is bad
+_THUMBNAILS = 12  # maximal number of bad frames that are shown
+_BEST_OF_THE_WORST = 6  # number of frames shown if no frame is bad
 _SIZE = (240, 300)  # pixels of a thumbnail
 
 
 def show(run: Run, errors: Array, found: list[Finding]) -> list[Html]:
-    """Verdict, frames, clips, and what they were judged by. errors (N, T): of `checks.frame_errors`."""
+    """The verdict, the bad frames and clips, and the criteria. errors (N, T): from `checks.frame_errors`."""
     dataset = run.dataset
     stretches = checks.stretches(errors)
     doubts = [finding for finding in found if finding.kind != "mirrored"]

@@ -1,7 +1,7 @@
-"""The body model of a page: what the browser needs to pose and skin it, made small.
+"""The compressed body model of a viewer page, which the browser poses and skins.
 
-Pose-dependent corrections of the skin (207 directions a vertex in SMPL's format, which would be half of any page) are
-replaced by the few directions that the poses of this page use.
+The pose-dependent corrections of the skin (207 directions per vertex in SMPL's format, about half of a page's size) are
+replaced by the few directions that the poses of this page need.
 """
 
 from typing import Any
@@ -15,18 +15,18 @@ from experiments.show.viewer.packing import Packed, pack, pack_rounded
 
 Array = np.ndarray
 
-TOLERANCE = 1e-3  # metres that the fewer directions may be off on any vertex of any pose of the page
+TOLERANCE = 1e-3  # metres, largest error of the reduced directions for any vertex in any pose of the page
 _MOST_DIRECTIONS = 32
-_MOST_JOINTS = 4  # that move a vertex; SMPL's format has no more
+_MOST_JOINTS = 4  # joints that move a vertex; SMPL's format has no more
 _MOST_SAMPLES = 160
 
 
 def describe(body: smpl.SMPL, rotations: Array) -> dict[str, Any]:
     """The body as packed arrays; `rotations` (P, 24, 3, 3): poses of the page.
 
-    V vertices, S shapes, D directions. template (V, 3), metres; offsets (V, S + D, 3): what a shape coefficient and what a
-    correction moves; corrections (D, 207): coefficients of the directions from R - I of joints 1 to 23; joint_ids (V, 4)
-    and weights (V, 4) of the skin, the weights of a vertex adding up to 255.
+    V vertices, S shapes, D directions. template (V, 3), metres; offsets (V, S + D, 3): displacements per unit of each
+    shape coefficient and of each direction; corrections (D, 207): coefficients of the directions from R - I of joints 1
+    to 23; joint_ids (V, 4) and weights (V, 4) of the skin, the weights of a vertex adding up to 255.
     """
     mesh = body.mesh
     directions, corrections = corrective_directions(np.asarray(mesh.posedirs), rotations)
@@ -54,7 +54,7 @@ def corrective_directions(posedirs: Array, rotations: Array) -> tuple[Array, Arr
     features = (np.asarray(rotations, np.float64)[picked, 1:] - np.eye(3)).reshape(len(picked), -1)
     table = np.asarray(posedirs, np.float64).reshape(-1, posedirs.shape[-1])
     moved = table @ features.T
-    # Principal directions of the corrections themselves, by the small one of the two covariances.
+    # Principal directions of the corrections, from the smaller of the two covariance matrices.
     strengths, mixed = np.linalg.eigh(moved.T @ moved)
     strong = np.flatnonzero(strengths > 1e-10 * max(strengths.max(), 1e-12))[::-1][:_MOST_DIRECTIONS]
     basis = moved @ (mixed[:, strong] / np.sqrt(strengths[strong]))
@@ -70,11 +70,11 @@ def corrective_directions(posedirs: Array, rotations: Array) -> tuple[Array, Arr
 
 
 def skin_weights(weights: Array) -> tuple[Array, Array]:
-    """The four joints (V, 4) that move each vertex most and their weights (V, 4) in 255ths, of weights (V, 24)."""
+    """The four joints (V, 4) that move each vertex most and their weights (V, 4) in units of 1/255, from (V, 24)."""
     ids, kept = strongest_joints(weights, _MOST_JOINTS)
     kept = kept.astype(np.float64)
     parts = np.round(255 * kept / kept.sum(1, keepdims=True))
-    # What rounding lost or added belongs to the strongest.
+    # The rounding error of the sum is added to the largest weight.
     parts[:, 0] += 255 - parts.sum(1)
     return ids, parts.astype(np.uint8)
 

@@ -10,7 +10,7 @@ Packed = dict[str, Any]
 
 
 def pack(array: Any) -> Packed:
-    """An array as it is; floats as float32, integers and booleans in the fewest bits that hold them."""
+    """Packs an array without loss: floats as float32, integers and booleans in the smallest integer type that fits."""
     array = np.asarray(array)
     if array.dtype.kind == "f":
         array = array.astype("<f4")
@@ -23,7 +23,7 @@ def pack(array: Any) -> Packed:
 
 
 def pack_rounded(array: Any, bits: int, axis: int | None = None) -> Packed:
-    """Floats as integers of 8 or 16 bits times a scale: one for all, or one for each place along `axis`.
+    """Packs floats as integers of 8 or 16 bits times a scale: one scale for all, or one for each index along `axis`.
 
     The largest error is half a step: 1/254 or 1/65534 of the largest magnitude.
     """
@@ -42,7 +42,7 @@ def pack_rounded(array: Any, bits: int, axis: int | None = None) -> Packed:
 
 
 def unpack(packed: Packed) -> Array:
-    """The array again, as the page sees it: float32 where it was rounded."""
+    """The unpacked array, with the values that the page uses: float32 if it was rounded."""
     kind = np.dtype(packed["type"]).newbyteorder("<")
     array = np.frombuffer(base64.b64decode(packed["data"]), kind).reshape(packed["shape"])
     if "scale" not in packed:

@@ -10,7 +10,7 @@ from experiments.results.reading import Run
 from experiments.show.viewer import scene
 
 _WEB = Path(__file__).parent / "web"
-# In the order in which they are joined to one script.
+# The script files, in the order in which they are joined to one script.
 SCRIPTS = ("unpack", "vectors", "field", "body", "clips", "renderer", "cameras", "charts", "controls", "app", "start")
 
 
@@ -22,7 +22,7 @@ def write(path: Path, saved: Run) -> None:
 
 def render(saved: Run) -> str:
     """The page's HTML."""
-    # No "<" in the data: a name could otherwise close the element that holds it.
+    # "<" is escaped in the data, because a name could otherwise close the element that contains the data.
     data = json.dumps(scene.describe(saved), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = {
         "title": html.escape(f"{saved.dataset.action.replace('_', ' ')} in 3D"),

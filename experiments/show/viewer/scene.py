@@ -1,4 +1,4 @@
-"""What a page shows: the learned field, the clips in its world, their cameras, the initial estimates and the truth."""
+"""The data of the viewer page: the learned field, the clips in its world, cameras, initial estimates, ground truth."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Array = np.ndarray
 
 # Orange is the initial estimate's, and black the body between instances.
 COLOURS = tuple(colour for colour in CYCLE if colour not in (INITIAL, CENTRE))
-_GROUND_FRAMES = 24  # of each instance, whose lowest vertices make its ground
-_GROUND_PERCENTILE = 5  # a few frames in which a foot sinks do not lift the rest
+_GROUND_FRAMES = 24  # number of frames of each instance whose lowest vertices determine the ground height
+_GROUND_PERCENTILE = 5  # robust to a few frames in which a foot is below the ground
 
 
 def describe(saved: Run) -> dict[str, Any]:
-    """Everything that the page is given, as values of JSON. N instances, T frames, K keypoints, C numbers in a code."""
+    """All data of the page, as JSON values. N instances, T frames, K keypoints, C numbers in a code."""
     dataset, fitted = saved.dataset, saved.fitted
     clips, seen = dataset.clips, fitted.prediction
     exists = np.asarray(clips.frame_mask) > 0
@@ -68,7 +68,7 @@ def describe(saved: Run) -> dict[str, Any]:
 
 
 def ground(saved: Run, instance: int) -> float:
-    """Height, metres, of the lowest feet of an instance: what its body stands on."""
+    """Height, in metres, of the ground under an instance, estimated from its lowest vertices."""
     frames = np.linspace(0, saved.num_frames(instance) - 1, _GROUND_FRAMES).round().astype(int)
     seen = saved.fitted.prediction
     motion = (seen.rotations[instance, frames], seen.translation[instance, frames])
@@ -82,7 +82,7 @@ def _lowest(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, translatio
 
 
 def _field(saved: Run) -> dict[str, Any]:
-    """Weights of the field as `web/field.js` evaluates it; an exact copy."""
+    """An exact copy of the field's weights, in the format that `web/field.js` evaluates."""
     params, config = saved.params.field, saved.config
     layers = [params[f"hidden_{layer}"] for layer in range(3)]
     features = {"kind": config.features, "kernel": config.kernel, "centres": config.num_centres}
@@ -98,9 +98,10 @@ def _field(saved: Run) -> dict[str, Any]:
 
 
 def _initial(saved: Run) -> dict[str, Array] | None:
-    """The initial estimates pose (N, T, 24, 3) with their roots in the world, mask (N, T); None where there is none.
+    """The initial estimates: pose (N, T, 24, 3) with root orientations in world axes, mask (N, T); None if there are
+    none.
 
-    They know how the root is turned towards the camera, not where it is: the page puts them where the fit is.
+    Initial estimates have no position, only an orientation relative to the camera: the page draws them at the fit's.
     """
     clips, fitted = saved.dataset.clips, saved.fitted
     mask = (np.asarray(clips.init_mask) > 0.5) & (np.asarray(clips.frame_mask) > 0)
@@ -112,8 +113,8 @@ def _initial(saved: Run) -> dict[str, Array] | None:
 
 
 def _truth(saved: Run) -> dict[str, Array] | None:
-    """The truth, each clip moved as a whole onto its fit, without scale: pose (N, T, 24, 3), translation (N, T, 3), betas
-    (N, S), mask (N, T); None where there is none."""
+    """The ground truth, each clip rigidly aligned as a whole with its fit: pose (N, T, 24, 3), translation (N, T, 3),
+    betas (N, S), mask (N, T); None where there is none."""
     true, aligned = saved.dataset.truth, saved.truth
     if true is None or aligned is None:
         return None
@@ -126,14 +127,14 @@ def _truth(saved: Run) -> dict[str, Array] | None:
     betas[:, :shared] = np.asarray(true.betas)[:, :shared]
     turn, shift = aligned.rotation, aligned.translation
     root = np.asarray(saved.body.joint_template)[0] + betas @ np.asarray(saved.body.joint_shapedirs)[0].T
-    # A body turns about its root joint: x -> turn x + shift moves that joint, and turns the body about it.
+    # A pose rotates the body about its root joint: x -> turn x + shift moves that joint and turns the body about it.
     place = np.einsum("nij,ntj->nti", turn, root[:, None] + translation) + shift[:, None]
     pose[..., 0, :] = _turned(turn, pose[..., 0, :])
     return {"pose": pose, "translation": place - root[:, None], "betas": betas, "mask": mask}
 
 
 def _turned(turn: Array, root: Array) -> Array:
-    """Axis-angle (N, T, 3) of root orientations, each instance's turned by a matrix (N, 3, 3)."""
+    """Root orientations (N, T, 3), axis-angle, rotated by one matrix (N, 3, 3) per instance."""
     own = Rotation.from_rotvec(root.reshape(-1, 3))
     every = Rotation.from_matrix(np.repeat(turn, root.shape[1], 0))
     return (every * own).as_rotvec().reshape(root.shape)
