@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from experiments import amass, saved
-from experiments.datasets import neutral_file
-from experiments.datasets.neutral_file import FileError
-from experiments.errors import UserError
+from experiments.base.errors import UserError
+from experiments.data import neutral_file
+from experiments.data.neutral_file import FileError
+from experiments.results import reading
+from experiments.simulation import amass
 from nemo_jax.config import FitConfig
 from tests.fuzz import bombs, zips
 from tests.fuzz.zips import Entry, archive
@@ -66,9 +67,9 @@ class TestResults:
     def test_bombs(self, tmp_path):
         (tmp_path / "params.npz").write_bytes(bomb("betas"))
         with pytest.raises(UserError, match=r"params\.npz cannot be read \(it unpacks to 15"):
-            saved._read_params(tmp_path / "params.npz", 2, 10, FitConfig())
+            reading._read_params(tmp_path / "params.npz", 2, 10, FitConfig())
 
     def test_text_for_numbers(self, tmp_path):
         np.savez(tmp_path / "params.npz", betas=np.full((2, 10), "a"))
         with pytest.raises(UserError, match="another run"):
-            saved._read_params(tmp_path / "params.npz", 2, 10, FitConfig())
+            reading._read_params(tmp_path / "params.npz", 2, 10, FitConfig())
