@@ -59,7 +59,7 @@ class Budget:
         self.bytes -= count
         if self.bytes < 0:
             raise TooMuchError(
-                f"its arrays would take more memory than the {self.max_bytes >> 20} MB that a file of its size may"
+                f"they would take more memory than the {self.max_bytes >> 20} MB that a file of its size may have for arrays"
             )
 
     def take_steps(self, count: int) -> None:
