@@ -25,6 +25,8 @@ Array = np.ndarray
 
 # BODY_25 index of COCO's 18 keypoints: those of BODY_25 in its order, without the mid hip and the feet.
 BODY_25_OF_COCO = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
+# No detector finds more in a picture; who is who among them takes the cube of their number.
+_MOST_PEOPLE = 200
 _KEYS = ("pose_keypoints_2d", "pose_keypoints")
 _JOINTS = {3 * jn.NUM_KEYPOINTS: tuple(range(jn.NUM_KEYPOINTS)), 3 * len(BODY_25_OF_COCO): BODY_25_OF_COCO}
 _FILE = re.compile(r"((?:.*?[^0-9])?)(\d+)_keypoints\.json", re.DOTALL)
@@ -133,6 +135,8 @@ def _people(document: Any) -> Array:
     people = document.get("people") if isinstance(document, dict) else None
     if not isinstance(people, list):
         raise _BrokenFrameError("no list of people in it")
+    if len(people) > _MOST_PEOPLE:
+        raise _BrokenFrameError(f"{len(people)} people in it, at most {_MOST_PEOPLE} are read")
     found = [keypoints for person in people if (keypoints := _person(person)) is not None]
     return np.stack(found) if found else NOBODY
 

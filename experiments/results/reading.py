@@ -24,7 +24,7 @@ from experiments.data import neutral
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.results.fitted_motion import FittedMotion, predict
 from experiments.results.truth import AlignedTruth, onto_fit
-from nemo_jax import mirror, model, rotations
+from nemo_jax import mirror, model, options, rotations
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
 from nemo_jax.priors import Priors
@@ -157,13 +157,14 @@ def load(folder: str | Path) -> Run:
         state = "holds a run that did not finish" if stopped else "holds no run"
         raise UserError(f"--results={folder} {state} (no {missing[0]} in it); {advice}")
     settings, metrics = _json(folder / "config.json"), _json(folder / "metrics.json")
-    known = {field.name for field in dataclasses.fields(FitConfig)}
-    config = FitConfig(**{key: value for key, value in settings.get("fit", {}).items() if key in known})
+    action = _entry(folder / "config.json", settings, "action", str)
+    body_model = _entry(folder / "config.json", settings, "body_model", str | None)
+    config = _config(folder / "config.json", settings)
     try:
-        dataset = neutral.load(folder / CLIPS, settings["action"])
-    except (DatasetError, KeyError) as error:
+        dataset = neutral.load(folder / CLIPS, action)
+    except DatasetError as error:
         raise UserError(f"--results={folder}: its clips cannot be read ({error}); run its command again") from error
-    body = loaders.load_body(settings.get("body_model"))
+    body = loaders.load_body(body_model)
     params = _read_params(folder / PARAMS, len(dataset.names), body.num_betas, config)
     return Run(folder, dataset, params, config, body, settings, metrics)
 
@@ -184,6 +185,8 @@ def _read_params(path: Path, instances: int, num_betas: int, config: FitConfig) 
                 f"{path} has {shape} as {_name(place)}, expected {leaf.shape}; clips, body or configuration beside it are "
                 "of another run: run its command again"
             )
+        if not np.isfinite(found).all():
+            raise UserError(f"{path} has numbers that are not finite as {_name(place)}; run its command again")
     return jax.tree_util.tree_unflatten(tree, [arrays[_name(place)] for place, _ in leaves])
 
 
@@ -191,8 +194,38 @@ def _name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
+def _config(path: Path, settings: Mapping[str, Any]) -> FitConfig:
+    """The configuration of the fit. Raises UserError: no fit could have it."""
+    given = _entry(path, settings, "fit", dict)
+    known = {field.name for field in dataclasses.fields(FitConfig)}
+    config = FitConfig(**{key: value for key, value in given.items() if key in known})
+    for name, value, found in options.problems(config, "fit."):
+        raise UserError(f"{path}: {name}={options.shown(value)} {found}, or run the command of this folder again")
+    return config
+
+
+def _entry(path: Path, settings: Mapping[str, Any], key: str, kind: Any) -> Any:
+    """An entry of `config.json`. Raises UserError: it is of another kind."""
+    value = settings.get(key)
+    if not isinstance(value, kind):
+        raise UserError(
+            f"{path} has {options.shown(value)} as {key}, expected {_KINDS[key]}; run the command of this folder again"
+        )
+    return value
+
+
+_KINDS = {"action": "a name", "body_model": "a path or nothing", "fit": "the fields of a fit"}
+
+
 def _json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises UserError: the file holds something else."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); run the command of this folder again") from error
+        found = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"{path} cannot be read ({reason}); run the command of this folder again") from error
+    if not isinstance(found, dict):
+        raise UserError(
+            f"{path} holds {options.shown(found)}, expected the entries of a run; run the command of this folder again"
+        )
+    return found

@@ -378,3 +378,10 @@ def test_openpose_counts_the_frames_of_the_film(tmp_path):
     after = openpose.apply(before, tmp_path)
     np.testing.assert_array_equal(after.clips.keypoints[0, :, 0, 0], [100, 101, 101, 0, 104, 105])
     np.testing.assert_array_equal(after.clips.confidence[0, :, 0] > 0, [1, 1, 1, 0, 1, 1])
+
+
+def test_a_frame_with_a_crowd_is_a_broken_frame(tmp_path):
+    crowd = document(*[somebody(10.0 * n) for n in range(201)])
+    _, confidence, (note,) = openpose.read_folder(write(tmp_path, [*walk(3), crowd]), 4)
+    assert "201 people in it, at most 200 are read" in note
+    assert (confidence.any(1) == [True, True, True, False]).all()

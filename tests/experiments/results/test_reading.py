@@ -105,3 +105,48 @@ def test_parameters_of_another_run(saved_run, tmp_path):
     (folder / "params.npz").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(UserError, match="cannot be read"):
         reading.load(folder)
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("config.json", "[]", "expected the entries of a run"),
+        ("config.json", "null", "expected the entries of a run"),
+        ("metrics.json", "7", "expected the entries of a run"),
+        ("config.json", DEEP, "nested too deeply"),
+        ("config.json", "{", "cannot be read"),
+        ("config.json", {"action": 3}, "has 3 as action, expected a name"),
+        ("config.json", {"action": None}, "expected a name"),
+        ("config.json", {"body_model": ["x"]}, "as body_model, expected a path or nothing"),
+        ("config.json", {"fit": []}, "as fit, expected the fields of a fit"),
+        ("config.json", {"fit": {"hidden": "wide"}}, "fit.hidden=wide is not understood"),
+        ("config.json", {"fit": {"hidden": -1}}, "fit.hidden=-1 is out of range"),
+        ("config.json", {"fit": {"hidden": 10**12}}, "is out of range"),
+        ("config.json", {"fit": {"kernel": "nothing"}}, "fit.kernel=nothing"),
+        ("config.json", {"fit": {"lr_field": [1]}}, "fit.lr_field"),
+    ],
+)
+def test_damaged_results_are_one_sentence(saved_run, tmp_path, name, content, words):
+    folder = tmp_path / "results"
+    shutil.copytree(saved_run, folder)
+    if isinstance(content, dict):
+        content = json.dumps({**json.loads((folder / name).read_text()), **content})
+    (folder / name).write_text(content)
+    with pytest.raises(UserError) as error:
+        reading.load(folder)
+    assert words in str(error.value) and name in str(error.value)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+def test_parameters_that_are_no_numbers(saved_run, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(saved_run, folder)
+    with np.load(folder / reading.PARAMS) as file:
+        arrays = dict(file)
+    for spoilt in (np.full_like(arrays["codes"], np.nan), arrays["codes"].astype(str)):
+        np.savez(folder / reading.PARAMS, **{**arrays, "codes": spoilt})
+        with pytest.raises(UserError, match=r"params\.npz .*codes"):
+            reading.load(folder)
