@@ -7,10 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from body_models.pytree import Tree
+
 CHUNK = 32  # frames that are posed at once
 
 
-def pose_in_chunks(function: Callable[..., Any], shared: Any, *arrays: Any, size: int = CHUNK) -> Any:
+def pose_in_chunks(function: Callable[..., Any], shared: Tree, *arrays: Tree, size: int = CHUNK) -> Any:
     """Applies `function` to every frame and returns the results on the host.
 
     Args:
@@ -27,7 +29,7 @@ def pose_in_chunks(function: Callable[..., Any], shared: Any, *arrays: Any, size
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
-def chunks(function: Callable[..., Any], shared: Any, *arrays: Any, size: int = CHUNK) -> Iterator[Any]:
+def chunks(function: Callable[..., Any], shared: Tree, *arrays: Tree, size: int = CHUNK) -> Iterator[Any]:
     """Yields the results of `pose_in_chunks` one chunk at a time, computed lazily: leaves of at most `size` frames."""
     given = jax.tree.map(lambda array: np.asarray(array, np.float32), arrays)
     count = len(jax.tree.leaves(given)[0])
@@ -41,5 +43,5 @@ def chunks(function: Callable[..., Any], shared: Any, *arrays: Any, size: int = 
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _pose_chunk(function: Callable[..., Any], shared: Any, frames: tuple[Any, ...]) -> Any:
+def _pose_chunk(function: Callable[..., Any], shared: Tree, frames: tuple[Any, ...]) -> Any:
     return jax.vmap(lambda *frame: function(shared, *frame))(*frames)

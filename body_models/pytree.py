@@ -1,4 +1,4 @@
-"""`pytree`: a frozen chex dataclass whose fields type checkers can see; `Tree`: the type of what is not one of ours."""
+"""`pytree`: a frozen chex dataclass whose fields type checkers can see; `Tree`: a pytree of any structure."""
 
 from typing import Any, TypeVar, cast, dataclass_transform
 
@@ -6,7 +6,7 @@ import chex
 
 T = TypeVar("T")
 Tree = Any
-"""A pytree whose structure another library decides: parameters of Flax, states of optax."""
+"""A pytree of any structure: parameters of Flax, states of optax, what a function is mapped over."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

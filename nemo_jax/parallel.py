@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from body_models import smpl
+from body_models.pytree import Tree
 from nemo_jax import stages
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
@@ -31,7 +32,7 @@ _FITS = "fits"  # the axis of the device mesh
 _SHARED = ("body", "priors", "rows")  # fields of the assets that all fits share
 
 
-def _problem(own: Any, shared: Any) -> Any:
+def _problem(own: Tree, shared: Tree) -> Any:
     """A tree like a problem, with `own` at the parts that every fit has for itself and `shared` at the shared parts."""
     assets: Any = {f.name: shared if f.name in _SHARED else own for f in dataclasses.fields(Assets)}
     return Problem(key=own, clips=own, assets=Assets(**assets), config=own)
@@ -60,7 +61,7 @@ def functions(devices: tuple[Any, ...]) -> Functions:
     mesh = Mesh(np.array(devices), (_FITS,))
 
     def spread(
-        function: Any, axes: Any, specs: Any, out_axes: Any = 0, out_specs: Any = each, donate: tuple[int, ...] = ()
+        function: Any, axes: Tree, specs: Tree, out_axes: Tree = 0, out_specs: Tree = each, donate: tuple[int, ...] = ()
     ) -> Any:
         call = over_fits(function, axes, out_axes)
         if not alone:
@@ -69,7 +70,7 @@ def functions(devices: tuple[Any, ...]) -> Functions:
         return jax.jit(call, donate_argnums=donate)
 
     def steps(stage: Stage) -> Any:
-        def chunk(problem: Problem, carry: Any, numbers: Array) -> tuple[Any, Losses]:
+        def chunk(problem: Problem, carry: Tree, numbers: Array) -> tuple[Any, Losses]:
             return stages.run_steps(problem, stage, carry, numbers)
 
         return spread(chunk, (PROBLEM_AXES, 0, None), (_PROBLEM_SPECS, each, shared), donate=(1,))
@@ -127,13 +128,13 @@ def fit_many(
     return jax.tree.map(lambda leaf: leaf[:count], results)
 
 
-def over_fits(function: Callable[..., Any], in_axes: tuple[Any, ...], out_axes: Any = 0) -> Callable[..., Any]:
+def over_fits(function: Callable[..., Any], in_axes: tuple[Any, ...], out_axes: Tree = 0) -> Callable[..., Any]:
     """`jax.vmap` with every axis 0 or None, except that a single fit runs without the batch axis.
 
     On a CPU XLA's matrix products are four times slower with an axis of one fit than without it.
     """
 
-    def call(*args: Any) -> Any:
+    def call(*args: Tree) -> Any:
         fits = jax.tree.leaves(_mapped(lambda leaf: leaf, in_axes, args, shared=lambda _: None))[0].shape[0]
         if fits > 1:
             return jax.vmap(function, in_axes, out_axes)(*args)
@@ -143,7 +144,7 @@ def over_fits(function: Callable[..., Any], in_axes: tuple[Any, ...], out_axes: 
 
 
 def _mapped(
-    change: Callable[[Any], Any], axes: Any, tree: Any, shared: Callable[[Any], Any] = lambda part: part
+    change: Callable[[Any], Any], axes: Tree, tree: Tree, shared: Callable[[Any], Any] = lambda part: part
 ) -> Any:
     """Applies `change` to the leaves under an axis of 0, and `shared` to the parts whose axis is None; `axes` is a prefix of
     the tree."""

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import smpl
+from body_models.pytree import Tree
 from nemo_jax import clips as clips_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig, with_steps
@@ -189,7 +190,7 @@ def result_of(results: FitResult, index: int, clips: Clips) -> FitResult:
     return FitResult(params=dataclasses.replace(params, field=one.params.field), history=one.history, targets=targets)
 
 
-def take_apart(stacked: Any, index: int, shapes: Any) -> Any:
+def take_apart(stacked: Tree, index: int, shapes: Tree) -> Any:
     """One fit's part of a stacked pytree on the host, without the padding.
 
     Args:
@@ -199,7 +200,7 @@ def take_apart(stacked: Any, index: int, shapes: Any) -> Any:
     return jax.tree.map(lambda leaf, own: leaf[index][tuple(map(slice, own.shape))].astype(own.dtype), stacked, shapes)
 
 
-def put_together(parts: Sequence[Any], shapes: Any) -> Any:
+def put_together(parts: Sequence[Any], shapes: Tree) -> Any:
     """The inverse of `take_apart`: stacks parts into leaves (M, ...) of the shapes `shapes`. Padding repeats the last
     entry, and missing fits are filled with the last part."""
 
@@ -207,7 +208,7 @@ def put_together(parts: Sequence[Any], shapes: Any) -> Any:
         widths = [(0, wide - narrow) for wide, narrow in zip(shape, np.shape(row), strict=True)]
         return np.pad(row, widths, "edge") if any(after for _, after in widths) else np.asarray(row)
 
-    def leaf(stacked: Any, *own: Any) -> np.ndarray:
+    def leaf(stacked: Tree, *own: Tree) -> np.ndarray:
         rows = [grown(row, stacked.shape[1:]) for row in own]
         return np.stack(rows + [rows[-1]] * (stacked.shape[0] - len(rows))).astype(stacked.dtype)
 

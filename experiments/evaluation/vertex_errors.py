@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from body_models import smpl
+from body_models.pytree import Tree
 from nemo_jax import metrics, rotations
 
 Array = jax.Array
@@ -99,7 +100,7 @@ def _with_matrices(true: Posed) -> Posed:
     return true._replace(rotations=rotations.axis_angle_to_matrix(true.rotations))
 
 
-def _over_frames(function: Callable[..., Any], body: smpl.SMPL, mask: Array, *arrays: Any) -> Any:
+def _over_frames(function: Callable[..., Any], body: smpl.SMPL, mask: Array, *arrays: Tree) -> Any:
     """`function(body, *frame)` of every existing frame of arrays (I, T, ...); leaves (I, T, ...), zeros in the padding."""
     chunk = _CHUNK.get(jax.default_backend(), _CHUNK_OF_ACCELERATORS)
     slots = -(-mask.size // chunk) * chunk
@@ -113,7 +114,7 @@ def _over_frames(function: Callable[..., Any], body: smpl.SMPL, mask: Array, *ar
         part = jax.tree.map(lambda leaf: leaf[chosen], flat)
         return jax.vmap(lambda frame: function(body, *frame))(part)
 
-    def step(number: Array, out: Any) -> Any:
+    def step(number: Array, out: Tree) -> Any:
         put = lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, number * chunk, 0)
         return jax.tree.map(put, out, run(number))
 

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from body_models.pytree import Tree
 from experiments.base.errors import UserError
 from experiments.base.files import replacing
 from experiments.fitting.compiled_programs import History, Position, Shapes, shapes_of_one, stages_of
@@ -33,7 +34,7 @@ class Snapshot:
     """The state of a fit at a position. seconds: time spent so far, by name."""
 
     position: Position
-    carry: Any
+    carry: Tree
     key: jax.Array
     history: History
     seconds: dict[str, float]
@@ -328,7 +329,7 @@ def shared_digests(job: Job) -> dict[str, str]:
     return {"body model": digest(job.body), "priors": digest(job.priors)}
 
 
-def digest(tree: Any) -> str:
+def digest(tree: Tree) -> str:
     """SHA-256 of a pytree's arrays and strings."""
     total = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
@@ -339,7 +340,7 @@ def digest(tree: Any) -> str:
     return total.hexdigest()
 
 
-def _named(tree: Any) -> dict[str, Any]:
+def _named(tree: Tree) -> dict[str, Any]:
     """The leaves of a pytree by path, such as `params/codes`."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from body_models.pytree import Tree
 from experiments.base import devices
 from nemo_jax import parallel, stacking, stages
 from nemo_jax.stacking import Job, Padding
@@ -44,10 +45,10 @@ class Shapes(NamedTuple):
     """Abstract values (shapes and dtypes) of a job: its problem, the state before each stage, each stage's carry, the
     last state."""
 
-    problem: Any
+    problem: Tree
     states: tuple[Any, ...]
     carries: tuple[Any, ...]
-    last: Any
+    last: Tree
 
     def carry_at(self, position: Position) -> Any:
         """The abstract carry of a fit at `position`."""
@@ -62,7 +63,7 @@ class Chunk(NamedTuple):
     first: int
     losses: dict[str, np.ndarray]
     position: Position
-    carry: Any
+    carry: Tree
 
     @property
     def length(self) -> int:
@@ -199,7 +200,7 @@ class CompiledFit:
         """The problems and the initial states, with a leading axis M."""
         return self._programs["start"](*self.job.arguments)
 
-    def run(self, problem: stages.Problem, position: Position, carry: Any) -> Iterator[Chunk]:
+    def run(self, problem: stages.Problem, position: Position, carry: Tree) -> Iterator[Chunk]:
         """Runs from a position to the end and yields one chunk at a time; the last one has the final position and
         states.
 

@@ -3,12 +3,12 @@
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import numpy as np
 from rich.console import Console
 
+from body_models.pytree import Tree
 from experiments.base.errors import UserError
 from experiments.fitting.checkpoints import Checkpoints, Snapshot
 from experiments.fitting.compiled_programs import Chunk, CompiledFit, Position, end_of, stages_of
@@ -41,7 +41,7 @@ class Lane:
         at = dataclasses.replace(self.at, position=chunk.position, carry=None, history=history)
         self.at = _later(at, {"before": seconds, "fit": seconds})
 
-    def take(self, carry: Any, number: int) -> None:
+    def take(self, carry: Tree, number: int) -> None:
         """Stores this fit's part of the stacked carry, which is on the host."""
         own = stacking.take_apart(carry, number, self.inputs.shapes.carry_at(self.at.position))
         self.at = dataclasses.replace(self.at, carry=own)

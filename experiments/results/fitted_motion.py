@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import smpl
+from body_models.pytree import Tree
 from experiments.base.programs import Program
 from experiments.data import padding
 from nemo_jax import camera as cam
@@ -125,7 +126,7 @@ _predict = jax.jit(_predict_one)
 _predict_many = Program(parallel.over_fits(_prepared, (0, 0, 0, None, None)))
 
 
-def _cut(wide: Any, clips: clips_lib.Clips) -> FittedMotion:
+def _cut(wide: Tree, clips: clips_lib.Clips) -> FittedMotion:
     """The prediction on the host, without padding."""
     n, t = clips.num_instances, clips.num_frames
     seen, poses, head, phases = jax.tree.map(lambda leaf: leaf[:n, :t], wide[0])
@@ -143,7 +144,7 @@ def _cut(wide: Any, clips: clips_lib.Clips) -> FittedMotion:
     )
 
 
-def _widest(*leaves: Any) -> jax.ShapeDtypeStruct:
+def _widest(*leaves: Tree) -> jax.ShapeDtypeStruct:
     """The shape of these leaves, stacked and padded to the largest of them."""
     shape = tuple(max(sizes) for sizes in zip(*(leaf.shape for leaf in leaves), strict=True))
     return jax.ShapeDtypeStruct((len(leaves), *shape), leaves[0].dtype)
