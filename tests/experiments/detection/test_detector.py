@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.base import films as frames
 from experiments.base.errors import UserError
-from experiments.detection import detections, frames, keypoints, models, networks
+from experiments.detection import detections, keypoints, models, networks
 from experiments.detection.landmarker import BlazePose
 from experiments.detection.people import Region
 
