@@ -43,7 +43,7 @@ def describe() -> str:
     """Such as `NVIDIA H200` or `cpu (2 cores)`."""
     device = jax.devices()[0]
     if device.platform == "cpu":
-        return f"cpu ({_num_cores()} cores)"
+        return f"cpu ({num_cores()} cores)"
     count = len(jax.devices())
     return device.device_kind if count == 1 else f"{count} x {device.device_kind}"
 
@@ -70,5 +70,6 @@ def keep_compiled() -> Path:
     return folder
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

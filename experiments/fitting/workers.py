@@ -24,7 +24,7 @@ class Workers:
     """
 
     def __init__(self, num_fits: int):
-        count = min(_num_cores(), num_fits, _MOST_WORKERS) if num_fits >= _LEAST_FITS else 0
+        count = min(devices.num_cores(), num_fits, _MOST_WORKERS) if num_fits >= _LEAST_FITS else 0
         self._pool = None
         if count > 1:
             # Processes are spawned, because a forked process would inherit JAX's threads and locks.
@@ -91,7 +91,3 @@ def _begin() -> None:
     jax.config.update("jax_platforms", "cpu")
     devices.keep_compiled()
     stopping.leave_to_parent()
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -20,29 +20,7 @@ from experiments.fitting import checkpoints
 from experiments.fitting import run as fitting
 from experiments.loaders import synthetic
 from experiments.show import presentation
-
-# Fits like run.py, saving after every chunk, and dies of SIGKILL right after the chunk number of the first argument.
-SCRIPT = """
-import os, signal, sys
-from absl import flags as absl_flags
-from experiments.commands import fit as flags
-from experiments.fitting import compiled_programs, machine, run as fitting
-from experiments.show import presentation
-
-last = int(sys.argv[1])
-run = compiled_programs.CompiledFit.run
-
-def run_and_die(self, problem, position, carry):
-    for number, chunk in enumerate(run(self, problem, position, carry)):
-        yield chunk
-        if number == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-compiled_programs.CompiledFit.run = run_and_die
-machine._SAVING_SHARE = 1e9
-settings = flags.parse(["run.py", *sys.argv[2:]], absl_flags.FlagValues())
-fitting.run(settings, presentation.write_all, checkpoint_seconds=0.0)
-"""
+from tests.experiments.fitting.test_resume import SCRIPT
 
 
 @pytest.fixture(scope="session")
