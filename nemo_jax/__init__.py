@@ -8,7 +8,7 @@
     clips = nemo_jax.Clips.from_instances(instances)
     body = nemo_jax.load_body()  # or load_body("SMPL_NEUTRAL.pkl")
     config = nemo_jax.for_clips(nemo_jax.FitConfig(), clips)
-    priors = nemo_jax.Priors(joint_limits=nemo_jax.published_limits())
+    priors = nemo_jax.open_priors()
     params = jax.jit(nemo_jax.fit)(jax.random.key(0), clips, body, priors, config).params
     rotations, translation = nemo_jax.sample(params, config, 0.6, params.codes[0])  # any phase, any code
     mesh = nemo_jax.vertices(body, rotations, params.betas[0], translation)  # (6773, 3) metres
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from nemo_jax.instances import Instance
     from nemo_jax.model import Assets, Params, Prediction, predict, predict_clips, prepare, sample, warp
     from nemo_jax.parallel import fit_many
-    from nemo_jax.priors import Priors, published_limits
+    from nemo_jax.priors import Priors, open_priors, published_limits
     from nemo_jax.stacking import result_of, stack_clips, stack_configs
 
 __version__ = "0.1.0"
@@ -68,6 +68,7 @@ __all__ = [
     "keypoints",
     "load_body",
     "metrics",
+    "open_priors",
     "predict",
     "predict_clips",
     "prepare",
@@ -92,7 +93,7 @@ _HOMES = {
     "nemo_jax.instances": ("Instance",),
     "nemo_jax.model": ("Assets", "Params", "Prediction", "predict", "predict_clips", "prepare", "sample", "warp"),
     "nemo_jax.parallel": ("fit_many",),
-    "nemo_jax.priors": ("Priors", "published_limits"),
+    "nemo_jax.priors": ("Priors", "open_priors", "published_limits"),
     "nemo_jax.stacking": ("result_of", "stack_clips", "stack_configs"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

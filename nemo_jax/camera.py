@@ -96,3 +96,81 @@ def solve_translation(
     depth = -jnp.sum(weights[:, None] * centred * (target - mean_target)) / jnp.maximum(spread, 1e-12)
     depth = jnp.maximum(depth, min_depth)
     return jnp.concatenate([mean_target + mean_ray * depth, depth[None]])
+
+
+def solve_camera(
+    points: Array,
+    keypoints: Array,
+    weights: Array,
+    focal: Array,
+    principal: Array,
+    rounds: int = 12,
+    robust: float = 0.3,
+    min_depth: float = 0.5,
+) -> Array:
+    """The camera (9,) that reprojects known points, found without a first guess.
+
+    A scaled orthographic camera is solved in closed form, each pixel is corrected by the depth that its point then has,
+    and this is repeated (POSIT; DeMenthon and Davis, International Journal of Computer Vision 1995). Points that stay far
+    off lose weight. With points that all lie in one plane of the world the result is arbitrary, but finite.
+
+    Args:
+      points: (P, 3) in the world, metres. keypoints: (P, 2) pixels. weights: (P,), 0 excludes a point.
+      focal: pixels. principal: (2,) pixels. robust: distance, in parts of the spread of all pixels, at which a
+      point has a quarter of its weight. min_depth: metres, the smallest depth returned.
+    """
+    ray = (keypoints - principal) / focal
+    weights = weights + 1e-12
+    middle = (weights @ points) / weights.sum()
+    apart = ray - (weights @ ray) / weights.sum()
+    near = robust**2 * (weights @ jnp.sum(apart**2, -1)) / weights.sum() + 1e-12
+
+    def solve(correction: Array, trust: Array) -> tuple[Array, Array, Array]:
+        """The scaled orthographic camera: rotation, scale, and the offset (2,) of the world's origin."""
+        share = weights * trust
+        share = share / share.sum()
+        goal = ray * correction[:, None]
+        x_mean, goal_mean = share @ points, share @ goal
+        x, y = points - x_mean, goal - goal_mean
+        normal = jnp.matmul((share[:, None] * x).T, x, precision="highest")
+        # Points in one plane would leave the direction out of it open.
+        normal = normal + 1e-6 * (1 + jnp.trace(normal)) * jnp.eye(3)
+        affine = jnp.matmul((share[:, None] * y).T, x, precision="highest") @ _inverse(normal)
+        rotation, scale = _nearest_orthographic(affine)
+        return rotation, scale, goal_mean - scale * rotation[:2] @ x_mean
+
+    def again(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+        rotation, scale, offset = solve(*state)
+        # Depths in parts of that of the points' middle.
+        depth = jnp.maximum(1 + scale * ((points - middle) @ rotation[2]), 0.2)
+        seen = (scale * (points @ rotation[:2].T) + offset) / depth[:, None]
+        square = jnp.sum((seen - ray) ** 2, -1)
+        return (depth, (near / (square + near)) ** 2), None
+
+    one = jnp.ones_like(weights)
+    state, _ = jax.lax.scan(again, (one, one), None, length=rounds)
+    rotation, scale, offset = solve(*state)
+    depth = jnp.maximum(1 / jnp.maximum(scale, 1e-6), min_depth)
+    forward = depth - rotation[2] @ middle
+    return join(rotation, jnp.concatenate([offset * depth, forward[None]]))
+
+
+def _nearest_orthographic(affine: Array) -> tuple[Array, Array]:
+    """The rotation (3, 3) and the scale () of the scaled orthographic camera nearest to an affine one (2, 3)."""
+    square = affine @ affine.T
+    # The square root of a positive 2 x 2 matrix in closed form, by the theorem of Cayley and Hamilton.
+    root_det = jnp.sqrt(jnp.maximum(square[0, 0] * square[1, 1] - square[0, 1] ** 2, 1e-20))
+    trace = jnp.sqrt(jnp.trace(square) + 2 * root_det)
+    inverse = (jnp.trace(square) * jnp.eye(2) + root_det * jnp.eye(2) - square) / (trace * root_det)
+    rows = inverse @ affine
+    first = rows[0] / jnp.maximum(jnp.linalg.norm(rows[0]), 1e-9)
+    second = rows[1] - (rows[1] @ first) * first
+    second = second / jnp.maximum(jnp.linalg.norm(second), 1e-9)
+    return jnp.stack([first, second, jnp.cross(first, second)]), trace / 2
+
+
+def _inverse(matrix: Array) -> Array:
+    """Inverse of a symmetric, positive matrix (3, 3) by its cofactors."""
+    a, b, c = matrix
+    cofactors = jnp.stack([jnp.cross(b, c), jnp.cross(c, a), jnp.cross(a, b)], -1)
+    return cofactors / jnp.maximum(a @ cofactors[:, 0], 1e-30)

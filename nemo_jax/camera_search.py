@@ -11,7 +11,7 @@ import optax
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import losses, model, optim, rotations
+from nemo_jax import lens, losses, model, optim, rotations
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
@@ -101,11 +101,13 @@ class Search:
     """Candidate cameras (S, N, 9) of the camera stage, their Adam state, and the fixed points and pixels they are
     fitted to.
 
-    points (N, P, K, 3) metres; pixels (N, P, K, 2); weight (N, P, K); box (N, P) diagonal of each frame's keypoints, pixels.
+    log_focal (S, N): each candidate's correction of the focal length, which stays. points (N, P, K, 3) metres; pixels
+    (N, P, K, 2); weight (N, P, K); box (N, P) diagonal of each frame's keypoints, pixels.
     """
 
     cameras: Array
     adam: optax.OptState
+    log_focal: Array
     points: Array
     pixels: Array
     weight: Array
@@ -126,12 +128,17 @@ def begin_search(params: Params, assets: Assets, config: FitConfig, clips: Clips
     weight = keypoint_weights(clips, config, rows[:, None], frames, config.camera_confidence)
     box = losses.box_diagonal(pixels, confidence, config.visible_box)
     pixels = jnp.where(weight[..., None] > 0, pixels, 0.0)
+    seen = {"points": points, "pixels": pixels, "weight": weight, "box": box}
     if not config.camera_search:
         cameras = params.cameras[None]
-        return Search(cameras=cameras, adam=_ADAM.init(cameras), points=points, pixels=pixels, weight=weight, box=box)
+        return Search(cameras=cameras, adam=_ADAM.init(cameras), log_focal=params.log_focal[None], **seen)
 
     turns = jnp.linspace(0.0, 2 * jnp.pi, config.camera_yaws, endpoint=False)
     candidates = jnp.concatenate([yaws[None], jnp.broadcast_to(turns[:, None], (config.camera_yaws, yaws.shape[0]))])
+    # Every direction is tried with every lens; an instance whose lens is known has the same candidate several times.
+    log_focal = lens.starts(config.lens_starts)[:, None] * (1 - assets.lens_known)
+    candidates, log_focal = jnp.tile(candidates, (len(log_focal), 1)), jnp.repeat(log_focal, len(candidates), 0)
+    focal = assets.focal * jnp.exp(log_focal)
 
     def start(yaw: Array, points: Array, pixels: Array, weight: Array, focal: Array, principal: Array) -> Array:
         rotation = cam.level_camera(yaw)
@@ -142,10 +149,10 @@ def begin_search(params: Params, assets: Assets, config: FitConfig, clips: Clips
         return cam.join(rotation, translation)
 
     over_instances = jax.vmap(start)
-    cameras = jax.vmap(over_instances, (0, None, None, None, None, None))(
-        candidates, points, pixels, weight, assets.focal, assets.principal
+    cameras = jax.vmap(over_instances, (0, None, None, None, 0, None))(
+        candidates, points, pixels, weight, focal, assets.principal
     )
-    return Search(cameras=cameras, adam=_ADAM.init(cameras), points=points, pixels=pixels, weight=weight, box=box)
+    return Search(cameras=cameras, adam=_ADAM.init(cameras), log_focal=log_focal, **seen)
 
 
 def search_losses(search: Search, cameras: Array, assets: Assets, config: FitConfig) -> Array:
@@ -158,10 +165,10 @@ def search_losses(search: Search, cameras: Array, assets: Assets, config: FitCon
         each = losses.keypoint_loss(config.keypoint_loss, residual, config.robust_scale, seen.box * scale)
         return jnp.mean(seen.weight[..., None] * each)
 
-    looked_at = dataclasses.replace(search, cameras=None, adam=None)
+    looked_at = dataclasses.replace(search, cameras=None, adam=None, log_focal=None)
     over_instances = jax.vmap(one)
-    return jax.vmap(over_instances, (0, None, None, None, None))(
-        cameras, looked_at, assets.focal, assets.principal, assets.pixel_scale
+    return jax.vmap(over_instances, (0, None, 0, None, None))(
+        cameras, looked_at, assets.focal * jnp.exp(search.log_focal), assets.principal, assets.pixel_scale
     )
 
 
@@ -187,7 +194,18 @@ def search_step(
     return replaced, {"keypoints": values.min(0).mean(where=real)}
 
 
-def best(search: Search, assets: Assets, config: FitConfig) -> Array:
-    """For each instance, the candidate camera (N, 9) with the smallest reprojection loss."""
-    winner = jnp.argmin(search_losses(search, search.cameras, assets, config), axis=0)
-    return search.cameras[winner, jnp.arange(winner.shape[0])]
+def best(search: Search, assets: Assets, config: FitConfig) -> tuple[Array, Array]:
+    """For each instance, the candidate camera (N, 9) with the smallest reprojection loss, and its log_focal (N,).
+
+    The prior over lenses counts too, and instances of one lens choose it together.
+    """
+    values = search_losses(search, search.cameras, assets, config)
+    if config.lens_starts and config.camera_search:
+        values = values + config.weight_lens * lens.loss(search.log_focal, assets)
+        by_lens = values.reshape(config.lens_starts, -1, values.shape[-1])
+        chosen = jnp.argmin(lens.shared(by_lens.min(1), assets), axis=0)
+        other = jnp.arange(config.lens_starts)[:, None, None] != chosen
+        values = jnp.where(other, jnp.inf, by_lens).reshape(values.shape)
+    winner = jnp.argmin(values, axis=0)
+    rows = jnp.arange(winner.shape[0])
+    return search.cameras[winner, rows], search.log_focal[winner, rows]

@@ -31,6 +31,8 @@ class Clips:
     image_size (N, 2): width, height in pixels.
     focal_length (N,): pixels; NaN = unknown.
     fps (N,): frames per second.
+    lens (N,): number of the lens that filmed each instance; instances with equal numbers share an unknown focal length.
+      None = each has its own.
     real (N,): 1 where the instance exists, 0 where it is padding without any frame, which comes after all existing
       instances (`stacking.pad_instances`); None = all exist.
     """
@@ -43,6 +45,7 @@ class Clips:
     image_size: Array
     focal_length: Array
     fps: Array
+    lens: Array | None = None
     real: Array | None = None
 
     @classmethod
@@ -117,6 +120,8 @@ def check(clips: Clips) -> None:
     chex.assert_shape(clips.image_size, (n, 2), custom_message="Clips.image_size")
     chex.assert_shape(clips.focal_length, (n,), custom_message="Clips.focal_length")
     chex.assert_shape(clips.fps, (n,), custom_message="Clips.fps")
+    if clips.lens is not None:
+        chex.assert_shape(clips.lens, (n,), custom_message="Clips.lens")
     if clips.real is not None:
         chex.assert_shape(clips.real, (n,), custom_message="Clips.real")
 

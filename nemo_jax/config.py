@@ -76,7 +76,17 @@ class FitConfig:
         group="cameras",
     )
     focal_guess: float = option(
-        1.5, "focal length in image diagonals, where a clip does not tell its own", least=0.01, most=1000.0
+        0.7,
+        "focal length in image diagonals with which a fit starts, where a clip does not tell its own",
+        least=0.01,
+        most=1000.0,
+    )
+    lens_starts: int = option(
+        3,
+        "unknown lenses with which the camera search starts, from the guess to six times as long, under a prior over "
+        "lenses of phones and of television; 0 = the guess alone, without a prior",
+        least=0,
+        most=100,
     )
     principal_swapped: bool = option(
         False, "put the image centre at (height/2, width/2), as the published code does by mistake"
@@ -151,11 +161,18 @@ class FitConfig:
         "rotation", "in which numbers the 3D term compares poses: rotation matrices, or axis-angle (published)"
     )
     weight_init: float = option(
-        50.0, "weight of the 3D term, the distance to the initial poses", least=0.0, most=MOST_WEIGHT
+        100.0, "weight of the 3D term, the distance to the initial poses", least=0.0, most=MOST_WEIGHT
     )
     weight_code: float = option(10.0, "weight of the mean squared code", least=0.0, most=MOST_WEIGHT)
     weight_limits: float = option(300.0, "weight of the joint limits", least=0.0, most=MOST_WEIGHT)
+    weight_lens: float = option(30.0, "weight of the prior over unknown focal lengths", least=0.0, most=MOST_WEIGHT)
+    weight_span: float = option(
+        30.0, "weight of the mean squared distance of start and end phases from 0 and 1", least=0.0, most=MOST_WEIGHT
+    )
     weight_betas: float = option(10.0, "weight of the mean squared shape coefficient", least=0.0, most=MOST_WEIGHT)
+    weight_limbs: float = option(
+        0.05, "weight of the open learned prior over the directions of limbs", least=0.0, most=MOST_WEIGHT
+    )
     prior_set: Literal["open", "published"] = option(
         "open",
         "pose priors: open = joint limits, and those of --gmm and --vposer where given; published = these two alone, "
@@ -184,6 +201,25 @@ class FitConfig:
     )
     camera_steps: int = option(
         200, "steps that fit the cameras to the keypoints, the field held", least=0, most=MOST_STEPS
+    )
+    rescue_steps: int = option(
+        60,
+        "steps in which every clip is tried anew against the motion of the others, and lost clips change; 0 = no rescue",
+        least=0,
+        most=MOST_STEPS,
+    )
+    rescue_after: int = option(40, "percent of the joint steps that come before the rescue", least=0, most=100)
+    rescue_frames: int = option(12, "frames of each instance that the rescue looks at", least=2, most=100_000)
+    rescue_margin: float = option(0.1, "share of its loss by which a clip must gain to change", least=0.0, most=1.0)
+    restart_steps: int = option(
+        300,
+        "steps of a second start after the rescue, with a fresh field under the cameras found; the better of the two goes "
+        "on; 0 = none",
+        least=0,
+        most=MOST_STEPS,
+    )
+    restart_margin: float = option(
+        0.0, "share of the loss by which the second start must be better", least=0.0, most=1.0
     )
     joint_steps: int = option(
         -1,
@@ -215,7 +251,15 @@ class FitConfig:
     lr_betas: float = option(
         5e-3, "learning rate of the shapes; 0 = they stay as they start (published)", least=0.0, most=MOST_RATE
     )
-    lr_focal: float = option(0.0, "learning rate of the focal lengths; 0 = they stay", least=0.0, most=MOST_RATE)
+    lr_focal: float = option(
+        0.003, "learning rate of unknown focal lengths; 0 = they stay as they start", least=0.0, most=MOST_RATE
+    )
+    lr_span: float = option(
+        1e-3,
+        "learning rate of the phases at which clips start and end; 0 = every clip shows the whole action (published)",
+        least=0.0,
+        most=MOST_RATE,
+    )
     weight_decay: float = option(
         0.0, "of the field: L2 added to its gradient before Adam, or after it by adamw", least=0.0, most=1e3
     )

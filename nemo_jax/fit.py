@@ -30,12 +30,14 @@ class FitResult:
     """The result of a fit.
 
     params: the learned parameters. history: stage -> term -> value at each step. targets: the initial poses that were
-    used, including lifted ones; their roots are in the shared world frame if they were aligned.
+    used, including lifted ones; their roots are in the shared world frame if they were aligned. rescued (N,): 1 where the
+    rescue changed an instance.
     """
 
     params: Params
     history: dict[str, Losses]
     targets: Targets
+    rescued: Array
 
 
 def fit(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) -> FitResult:
@@ -62,9 +64,9 @@ def fit(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitCo
     history = {}
     for stage in stages.stages(problem.config):
         carry = stage.begin(problem, state)
-        carry, history[stage.name] = stages.run_steps(problem, stage, carry, jnp.arange(stage.steps))
+        carry, history[stage.name] = stages.run_steps(problem, stage, carry, stages.numbers(stage))
         state = stage.end(problem, carry)
-    return FitResult(params=state.params, history=history, targets=state.targets)
+    return FitResult(params=state.params, history=history, targets=state.targets, rescued=state.rescued)
 
 
 def needs_lift(clips: Clips) -> bool:

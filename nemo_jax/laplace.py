@@ -26,7 +26,7 @@ from body_models import smpl
 from body_models.pytree import Tree, pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import mirror, model, residuals, rotations
+from nemo_jax import lens, mirror, model, residuals, rotations
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
@@ -137,11 +137,17 @@ def frame_residuals(given: Given, z: Array) -> Array:
 
     def one(z: Array, instance: Array) -> Prediction:
         rotation, translation, camera, betas = _body(given, z, params.mirrored[instance])
-        points = smpl.keypoints(assets.body, rotation, betas, translation)
-        focal = assets.focal[instance] * jnp.exp(params.log_focal[instance])
+        skeleton = smpl.pose_skeleton(assets.body, rotation, betas)
+        points = smpl.keypoints_of(assets.body, skeleton) + translation
+        focal = lens.focal_lengths(params, assets)[instance]
         pixels = cam.project(cam.to_camera(camera, points), focal, assets.principal[instance], config.near)
         return Prediction(
-            phase=jnp.zeros(()), rotations=rotation, translation=translation, keypoints=points, keypoints_2d=pixels
+            phase=jnp.zeros(()),
+            rotations=rotation,
+            translation=translation,
+            joints=skeleton.posed + translation,
+            keypoints=points,
+            keypoints_2d=pixels,
         )
 
     prediction = jax.vmap(one)(z, given.batch.instance)

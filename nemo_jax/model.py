@@ -22,6 +22,7 @@ from nemo_jax.phase import MonotonicPhase
 from nemo_jax.priors import Priors
 
 Array = jax.Array
+WHOLE = (0.0, 1.0)  # the span of an instance that shows the whole action
 
 
 @pytree
@@ -30,7 +31,8 @@ class Params:
 
     field: Flax parameters of `MotionField`, shared. phase: Flax parameters of `MonotonicPhase`, stacked.
     codes (N, C): the instance embedding. cameras (N, 9): see `nemo_jax.camera`. betas (N, S): body shapes.
-    log_focal (N,): correction of the focal length, 0 = as given. mirrored (N,): 1 where the instance does the action with
+    log_focal (N,): correction of the focal length, 0 = as given. span (N, 2): phases at which the instance starts and
+    ends; (0, 1) = it shows the whole action. mirrored (N,): 1 where the instance does the action with
     the other hand, so that the shared motion is reflected for it; set by the start of a fit, not by gradients.
     """
 
@@ -40,6 +42,7 @@ class Params:
     cameras: Array
     betas: Array
     log_focal: Array
+    span: Array
     mirrored: Array
 
 
@@ -47,8 +50,10 @@ class Params:
 class Assets:
     """The fixed inputs of a fit besides the clips.
 
-    body: the body model. priors: the pose priors. focal (N,) pixels. principal (N, 2) pixels. pixel_scale (N,):
-    residuals are multiplied by it before the loss. rows: the body in the layout of the fused vertex term, computed by
+    body: the body model. priors: the pose priors. focal (N,) pixels, to which `Params.log_focal` is a correction.
+    principal (N, 2) pixels. pixel_scale (N,): residuals are multiplied by it before the loss. diagonal (N,) of the image,
+    pixels. lens_known (N,): 1 where the focal length is given, so that it is not corrected. same_lens (N, N): the matrix
+    that averages over the instances of one lens, or None. rows: the body in the layout of the fused vertex term, computed by
     `with_rows` before a loop; None if the plain term is used.
     """
 
@@ -57,17 +62,21 @@ class Assets:
     focal: Array
     principal: Array
     pixel_scale: Array
+    diagonal: Array
+    lens_known: Array
+    same_lens: Array | None = None
     rows: vertex_gap.Table | None = None
 
 
 @pytree
 class Prediction:
-    """One frame: phase () in [0, 1]; rotations (24, 3, 3), root first; translation (3,) metres; keypoints (K, 3) metres in
-    the shared world; keypoints_2d (K, 2) pixels."""
+    """One frame: phase () in [0, 1]; rotations (24, 3, 3), root first; translation (3,) metres; joints (24, 3) of the
+    skeleton and keypoints (K, 3) in the shared world, metres; keypoints_2d (K, 2) pixels."""
 
     phase: Array
     rotations: Array
     translation: Array
+    joints: Array
     keypoints: Array
     keypoints_2d: Array
 
@@ -104,7 +113,19 @@ def prepare(clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) ->
         focal=cam.focal_lengths(known, image_size, config.focal_guess),
         principal=cam.principal_points(image_size, config.principal_swapped),
         pixel_scale=jnp.where(config.person_size > 0, config.person_size / size, 1.0),
+        diagonal=jnp.linalg.norm(image_size, axis=-1),
+        lens_known=(~jnp.isnan(known)).astype(size.dtype),
+        same_lens=None if clips.lens is None else _averages(clips),
     )
+
+
+def _averages(clips: Clips) -> Array:
+    """The matrix (N, N) that averages a value of each instance over the existing instances of the same lens."""
+    lens = jnp.asarray(clips.lens)
+    same = (lens[:, None] == lens).astype(jnp.float32)
+    if clips.real is not None:
+        same = same * clips.real
+    return same / jnp.maximum(same.sum(-1, keepdims=True), 1.0)
 
 
 def with_rows(assets: Assets, config: FitConfig) -> Assets:
@@ -131,14 +152,21 @@ def init(key: Array, num_instances: int, image_size: Array, num_betas: int, conf
         cameras=cameras.at[:, 2].add(2 * focal / height),
         betas=jnp.zeros((num_instances, num_betas)),
         log_focal=jnp.zeros(num_instances),
+        span=jnp.broadcast_to(jnp.array(WHOLE), (num_instances, 2)),
         mirrored=jnp.zeros(num_instances),
     )
 
 
 def warp(params: Params, config: FitConfig, instance: Array, raw_phase: Array) -> Array:
     """Phase of ONE instance (an index) at raw phases of any shape."""
-    own = of_instance(params, instance).phase
-    return cast(Array, phase_module(config).apply({"params": own}, raw_phase))
+    return warp_of(of_instance(params, instance), config, raw_phase)
+
+
+def warp_of(own: Params, config: FitConfig, raw_phase: Array) -> Array:
+    """`warp` of the instance whose parameters are `own`, see `of_instance`."""
+    part = cast(Array, phase_module(config).apply({"params": own.phase}, raw_phase))
+    start, end = jnp.clip(own.span, 0.0, 1.0)
+    return start + (end - start) * part
 
 
 def motion(params: Params, config: FitConfig, phase: Array, code: Array) -> tuple[Array, Array]:
@@ -195,8 +223,20 @@ def evaluate(
     code_noise: Array | float = 0.0,
 ) -> tuple[Prediction, smpl.Skeleton]:
     """`predict`, and the posed skeleton behind it, for terms that need more of the body."""
-    own = of_instance(params, instance)
-    phase = cast(Array, phase_module(config).apply({"params": own.phase}, raw_phase))
+    return evaluate_own(of_instance(params, instance), params, assets, config, instance, raw_phase, code_noise)
+
+
+def evaluate_own(
+    own: Params,
+    params: Params,
+    assets: Assets,
+    config: FitConfig,
+    instance: Array,
+    raw_phase: Array,
+    code_noise: Array | float = 0.0,
+) -> tuple[Prediction, smpl.Skeleton]:
+    """`evaluate` with the instance's parameters `own` (see `of_instance`) in the place of those that `params` holds."""
+    phase = warp_of(own, config, raw_phase)
     rotation, translation = motion(params, config, phase, own.codes + code_noise)
     rotation, translation = mirror.mirror_motion(rotation, translation, own.mirrored)
     return _pose(own, assets, config, instance, rotation, translation, phase)
@@ -261,6 +301,7 @@ def _pose(
         phase=jnp.asarray(phase),
         rotations=rotation,
         translation=translation,
+        joints=skeleton.posed + translation,
         keypoints=keypoints,
         keypoints_2d=_see(own, assets, config, instance, keypoints),
     )

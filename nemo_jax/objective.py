@@ -8,13 +8,14 @@ import jax.numpy as jnp
 from body_models import smpl
 from body_models.pytree import pytree
 from nemo_jax import clips as clips_lib
-from nemo_jax import losses, mirror, model
+from nemo_jax import lens, losses, mirror, model
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
-from nemo_jax.priors import batch_terms, gmm_prior_loss, joint_limit_loss
+from nemo_jax.priors import batch_terms, gmm_prior_loss, joint_limit_loss, limb_loss
 
 Array = jax.Array
+PART = 128  # frames of a batch that terms look at which do not depend on the images
 
 
 @pytree
@@ -165,7 +166,10 @@ def term_weights(config: FitConfig) -> dict[str, Array | float]:
         "init_pose": config.weight_init,
         "code": config.weight_code,
         "betas": config.weight_betas,
+        "lens": config.weight_lens,
+        "span": config.weight_span,
         "limits": config.weight_limits,
+        "limbs": config.weight_limbs,
         "gmm": config.weight_gmm,
         "vposer": config.weight_vposer,
         "vposer_kl": config.weight_vposer_z,
@@ -188,24 +192,53 @@ def joint_loss(
     n, real = clips.num_instances, clips_lib.which_real(clips)
     rows = None if real is None else real[:, None]
     per_frame = keypoint_term(prediction, assets, config, clips, batch)
+    stride = part_of(batch)
     terms = {
         "keypoints": losses.mean_per_instance(per_frame, batch.instance, n),
         "init_pose": init_term(prediction.rotations, targets, config, batch, pose=pose),
         "code": jnp.mean(params.codes**2, where=rows),
         "betas": jnp.mean(params.betas**2, where=rows),
-        **prior_terms(prediction, pose, skeletons, assets),
+        "span": jnp.mean(span_change(params) ** 2, where=rows),
+        **lens_terms(params, assets, config, clips),
+        **prior_terms(prediction, pose, skeletons, assets, stride),
     }
     weights = term_weights(config)
     total = sum(weights[name] * value for name, value in terms.items())
     return cast(Array, total), terms
 
 
-def prior_terms(prediction: Prediction, pose: Array, skeletons: smpl.Skeleton, assets: Assets) -> dict[str, Array]:
-    """Value () of each prior that the fit uses, a mean over the batch; `pose` (B, 23, 3) axis-angle."""
+def part_of(batch: Batch) -> int:
+    """Every how many frames of a batch are enough for terms that do not depend on the images, so that they cost little."""
+    return max(1, batch.instance.shape[0] // PART)
+
+
+def span_change(params: Params) -> Array:
+    """How far (N, 2) the instances' spans are from that of the whole action."""
+    return params.span - jnp.array(model.WHOLE)
+
+
+def lens_terms(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> dict[str, Array]:
+    """Value () of the prior over focal lengths, a mean over instances, if the configuration has one."""
+    if not config.lens_starts:
+        return {}
+    return {"lens": jnp.mean(lens.loss(params.log_focal, assets), where=clips_lib.which_real(clips))}
+
+
+def prior_terms(
+    prediction: Prediction, pose: Array, skeletons: smpl.Skeleton, assets: Assets, stride: int = 1
+) -> dict[str, Array]:
+    """Value () of each prior that the fit uses, a mean over the batch; `pose` (B, 23, 3) axis-angle.
+
+    The open learned prior looks at every `stride`-th frame.
+    """
     priors, terms = assets.priors, {}
     if priors.joint_limits is not None:
         limits = jax.vmap(joint_limit_loss, (None, 0))(priors.joint_limits, pose)
         terms["limits"] = jnp.mean(limits)
+    if priors.limbs is not None:
+        part = slice(None, None, stride)
+        likely = jax.vmap(limb_loss, (None, 0, 0))(priors.limbs, prediction.joints[part], prediction.rotations[part, 0])
+        terms["limbs"] = jnp.mean(likely)
     if priors.gmm is not None:
         surprise = jax.vmap(gmm_prior_loss, (None, 0))(priors.gmm, pose.reshape(-1, 69))
         terms["gmm"] = jnp.mean(surprise)
@@ -247,7 +280,7 @@ def warmup_loss(
 
     def rotation_of(instance: Array, raw: Array) -> Array:
         own = model.of_instance(params, instance)
-        phase = cast(Array, model.phase_module(config).apply({"params": own.phase}, raw))
+        phase = model.warp_of(own, config, raw)
         rotation, translation = model.motion(params, config, phase, own.codes)
         return mirror.mirror_motion(rotation, translation, own.mirrored)[0]
 

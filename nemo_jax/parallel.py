@@ -122,9 +122,9 @@ def fit_many(
     history = {}
     for stage in stages.stages(problem.config):
         carry = parts.begin(stage)(problem, state)
-        carry, history[stage.name] = parts.steps(stage)(problem, carry, jnp.arange(stage.steps))
+        carry, history[stage.name] = parts.steps(stage)(problem, carry, stages.numbers(stage))
         state = parts.end(stage)(problem, carry)
-    results = FitResult(params=state.params, history=history, targets=state.targets)
+    results = FitResult(params=state.params, history=history, targets=state.targets, rescued=state.rescued)
     return jax.tree.map(lambda leaf: leaf[:count], results)
 
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from nemo_jax import losses, model, objective
+from nemo_jax import lens, losses, model, objective
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
 from nemo_jax.objective import Batch, Targets
-from nemo_jax.priors import LIMIT_INSIDE, limit_residuals
+from nemo_jax.priors import LIMIT_INSIDE, limb_residuals, limit_residuals
 
 Array = jax.Array
 
@@ -43,8 +43,8 @@ def residuals(
       The same as those of `objective.joint_loss`; batch: B frames.
 
     Returns:
-      keypoints (B, K, 2), init_pose (B, 23, 3, 3) or (B, 69), code (N, C), betas (N, S) and, with that prior,
-      limits_excess and limits_centred (B, 23, 3).
+      keypoints (B, K, 2), init_pose (B, 23, 3, 3) or (B, 69), code (N, C), betas (N, S), span (N, 2) and, with these
+      priors, lens (N,), limbs (B, 42), limits_excess and limits_centred (B, 23, 3).
 
     Raises:
       ValueError: see `check`.
@@ -54,6 +54,8 @@ def residuals(
         **of_frames(prediction, assets, config, clips, targets, batch),
         "code": code_factor(params, config) * params.codes,
         "betas": betas_factor(params, config) * params.betas,
+        "span": _root(config, "span", params.span.size) * objective.span_change(params),
+        **_lens(params, assets, config),
     }
 
 
@@ -61,6 +63,8 @@ def of_frames(
     prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, targets: Targets, batch: Batch
 ) -> dict[str, Array]:
     """The terms of `residuals` that belong to single frames, with a leading axis B, from predictions (B, ...).
+
+    Every frame is counted, where a step of the fit looks at a part of its batch for some terms.
 
     Raises:
       ValueError: see `check`.
@@ -71,6 +75,10 @@ def of_frames(
         "keypoints": _keypoints(prediction, assets, config, clips, batch),
         "init_pose": _init_pose(prediction.rotations, targets, config, batch),
     }
+    if assets.priors.limbs is not None:
+        each = jax.vmap(limb_residuals, (None, 0, 0))
+        likely = each(assets.priors.limbs, prediction.joints, prediction.rotations[:, 0])
+        found["limbs"] = _root(config, "limbs", size) * likely / jnp.sqrt(2.0)
     if assets.priors.joint_limits is not None:
         pose = jax.vmap(model.body_pose)(prediction.rotations)
         factor = _root(config, "limits", size)
@@ -101,6 +109,16 @@ def _root(config: FitConfig, term: str, count: int) -> Array:
     # A weight may be 0, where the square root has no finite derivative.
     positive = weight > 0
     return jnp.where(positive, jnp.sqrt(2 * jnp.where(positive, weight, 1.0) / count), 0.0)
+
+
+def _lens(params: Params, assets: Assets, config: FitConfig) -> dict[str, Array]:
+    if not config.lens_starts:
+        return {}
+    surprise = lens.loss(params.log_focal, assets)
+    positive = surprise > 0
+    # At the prior's maximum the square root has no finite derivative.
+    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, surprise, 1.0)), 0.0)
+    return {"lens": _root(config, "lens", surprise.shape[0]) * root}
 
 
 def _keypoints(prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, batch: Batch) -> Array:

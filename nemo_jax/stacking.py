@@ -167,7 +167,7 @@ def pad_instances(clips: Clips, instances: int) -> Clips:
     values = {
         field.name: padded(getattr(clips, field.name), "constant" if field.name in clips_lib.TIMED else "edge")
         for field in dataclasses.fields(Clips)
-        if field.name != "real"
+        if field.name != "real" and getattr(clips, field.name) is not None
     }
     real = np.ones(clips.num_instances, np.float32) if clips.real is None else clips.real
     return Clips(**values, real=padded(real, "constant"))
@@ -187,7 +187,12 @@ def result_of(results: FitResult, index: int, clips: Clips) -> FitResult:
     n, t = clips.num_instances, clips.num_frames
     params = jax.tree.map(lambda leaf: leaf[:n], dataclasses.replace(one.params, field=None))
     targets = jax.tree.map(lambda leaf: leaf[(slice(n), slice(t))[: leaf.ndim]], one.targets)
-    return FitResult(params=dataclasses.replace(params, field=one.params.field), history=one.history, targets=targets)
+    return FitResult(
+        params=dataclasses.replace(params, field=one.params.field),
+        history=one.history,
+        targets=targets,
+        rescued=one.rescued[:n],
+    )
 
 
 def take_apart(stacked: Tree, index: int, shapes: Tree) -> Any:

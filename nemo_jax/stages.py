@@ -1,4 +1,5 @@
-"""The stages of a fit: lifting (if initial poses are missing), warm-up, camera stage, joint stage.
+"""The stages of a fit: lifting (if initial poses are missing), warm-up, camera stage, and the joint stage in two parts.
+Between these lost clips are rescued, and a second start is tried.
 
 Each stage has a carry, a step function and a number of steps, so that `lax.scan` can run it: as a whole in
 `nemo_jax.fit.fit`, or in chunks by a caller that shows progress and writes checkpoints. The random key of a step is
@@ -15,7 +16,7 @@ import optax
 
 from body_models import smpl
 from body_models.pytree import Tree, pytree
-from nemo_jax import camera_search, handedness, lift, model, objective, optim
+from nemo_jax import camera_search, handedness, lens, lift, model, objective, optim, rescue
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig, with_steps
 from nemo_jax.model import Assets, Params
@@ -40,19 +41,23 @@ class Problem:
 @pytree
 class FitState:
     """The state between stages: params, Adam states of all groups, the plateau schedule, 3D targets, aligned yaws (N,)
-    of the cameras."""
+    of the cameras, rescued (N,): 1 where the rescue changed an instance, kept: the parameters before a second start, so
+    that the better of the two goes on, and restarted (): 1 if that was the second."""
 
     params: Params
     opt_state: optax.OptState
     plateau: optim.Plateau
     targets: Targets
     yaws: Array
+    rescued: Array
+    kept: Params
+    restarted: Array
 
 
 class Stage(NamedTuple):
     """name; number of steps; begin(problem, state) -> carry; step(problem, carry, i, batch) -> carry, losses;
-    end(problem, carry) -> state; draws: 0 for a stage without random batches, else the number of the stream
-    of random keys for its batches."""
+    end(problem, carry) -> state; draws: 0 for a stage without random batches, else the number of the stream of random keys
+    for its batches; first: the number i of its first step, where it goes on with the steps of another stage."""
 
     name: str
     steps: int
@@ -60,6 +65,7 @@ class Stage(NamedTuple):
     step: Callable[[Problem, Carry, Array, Batch | None], tuple[Carry, Losses]]
     end: Callable[[Problem, Carry], FitState]
     draws: int = 0
+    first: int = 0
 
 
 def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) -> tuple[Problem, FitState]:
@@ -74,6 +80,9 @@ def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: Fit
         plateau=optim.fresh_plateau(),
         targets=camera_search.targets_from(clips),
         yaws=jnp.zeros(clips.num_instances),
+        rescued=jnp.zeros(clips.num_instances),
+        kept=params,
+        restarted=jnp.zeros(()),
     )
     return Problem(key=step_key, clips=clips, assets=assets, config=config), state
 
@@ -106,13 +115,24 @@ def stages(config: FitConfig) -> tuple[Stage, ...]:
             "FitConfig.lift is None, which only the values of the clips decide, and here they are not known; call "
             "config = nemo_jax.for_clips(config, clips) first, outside of jit, vmap and grad"
         )
+    # What may change the fit in a leap comes when the cameras are good and the rest of the joint stage can smooth it.
+    interrupted = config.rescue_steps > 0 or config.restart_steps > 0
+    before = config.joint_steps * config.rescue_after // 100 if interrupted else 0
     listed = [
         Stage("lift", config.lift_steps if config.lift else 0, _begin_lift, _step_lift, _end_lift),
         Stage("warmup", config.warmup_steps, _begin_warmup, _step_warmup, _keep, draws=1),
         Stage("camera", config.camera_steps, *_camera_stage(config), draws=2 if config.camera_joint else 0),
-        Stage("joint", config.joint_steps, _keep, _step_joint, _keep, draws=3),
+        Stage("early", before, _keep, _step_joint, _keep, draws=3),
+        Stage("rescue", config.rescue_steps, _begin_rescue, _step_rescue, _end_rescue),
+        Stage("anew", min(config.restart_steps, config.joint_steps), _begin_anew, _step_joint, _end_anew, draws=3),
+        Stage("joint", config.joint_steps - before, _keep, _step_joint, _keep, draws=3, first=before),
     ]
     return tuple(stage for stage in listed if stage.steps > 0)
+
+
+def numbers(stage: Stage) -> Array:
+    """The numbers (L,) of all steps of a stage."""
+    return stage.first + jnp.arange(stage.steps)
 
 
 def _keep(problem: Problem, state: FitState) -> FitState:
@@ -132,7 +152,11 @@ def _batch(problem: Problem, step: Array, stage: int) -> Batch:
     return objective.sample_batch(key, problem.clips, problem.config.batch_size)
 
 
-def _update(state: FitState, gradient: Params, config: FitConfig, rates: Mapping[str, Array | float]) -> FitState:
+def _update(problem: Problem, state: FitState, gradient: Params, rates: Mapping[str, Array | float]) -> FitState:
+    # A known lens is not corrected, and clips of one lens are corrected together.
+    log_focal = lens.shared(gradient.log_focal * (1 - problem.assets.lens_known), problem.assets)
+    gradient = dataclasses.replace(gradient, log_focal=log_focal)
+    config = problem.config
     params, opt_state = optim.update(state.params, gradient, state.opt_state, config, rates)
     return dataclasses.replace(state, params=params, opt_state=opt_state)
 
@@ -178,7 +202,7 @@ def _step_warmup(problem: Problem, state: FitState, step: Array, batch: Batch | 
         state.params, config, problem.clips, state.targets, batch
     )
     rates = {"field": config.lr_warmup, "phase": config.lr_phase}
-    return _update(state, gradient, config, rates), {"total": total, **terms}
+    return _update(problem, state, gradient, rates), {"total": total, **terms}
 
 
 # --- cameras ---
@@ -198,8 +222,8 @@ def _step_camera(problem: Problem, carry: Carry, step: Array, batch: Batch | Non
 
 def _end_camera(problem: Problem, carry: Carry) -> FitState:
     state, search = carry
-    cameras = camera_search.best(search, problem.assets, problem.config)
-    return dataclasses.replace(state, params=dataclasses.replace(state.params, cameras=cameras))
+    cameras, log_focal = camera_search.best(search, problem.assets, problem.config)
+    return dataclasses.replace(state, params=dataclasses.replace(state.params, cameras=cameras, log_focal=log_focal))
 
 
 def _step_camera_joint(problem: Problem, state: FitState, step: Array, batch: Batch | None) -> tuple[FitState, Losses]:
@@ -208,7 +232,7 @@ def _step_camera_joint(problem: Problem, state: FitState, step: Array, batch: Ba
     (total, terms), gradient = jax.value_and_grad(objective.camera_loss, has_aux=True)(
         state.params, problem.assets, config, problem.clips, state.targets, batch
     )
-    return _update(state, gradient, config, _joint_rates(config, jnp.zeros(()))), {"total": total, **terms}
+    return _update(problem, state, gradient, _joint_rates(config, jnp.zeros(()))), {"total": total, **terms}
 
 
 def _camera_stage(config: FitConfig) -> tuple[Callable, Callable, Callable]:
@@ -234,7 +258,71 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
     if config.plateau:
         rates = optim.reduced(rates, state.plateau)
         state = dataclasses.replace(state, plateau=optim.watch(state.plateau, total, config.plateau_factor))
-    return _update(state, gradient, config, rates), {"total": total, **terms}
+    return _update(problem, state, gradient, rates), {"total": total, **terms}
+
+
+# --- lost clips ---
+
+
+def _begin_rescue(problem: Problem, state: FitState) -> tuple[FitState, rescue.Rescue]:
+    return state, rescue.begin(state.params, problem.assets, problem.config, problem.clips)
+
+
+def _step_rescue(problem: Problem, carry: Carry, step: Array, batch: Batch | None) -> tuple[Carry, Losses]:
+    del batch
+    state, readings = carry
+    factor = _cosine(step, problem.config.rescue_steps)
+    arguments = (state.params, problem.assets, problem.config, problem.clips, state.targets)
+    moved, values = rescue.step(readings, *arguments, factor)
+    return (state, moved), values
+
+
+def _end_rescue(problem: Problem, carry: Carry) -> FitState:
+    state, readings = carry
+    arguments = (state.params, problem.assets, problem.config, problem.clips, state.targets)
+    params, rescued = rescue.finish(readings, *arguments)
+    return dataclasses.replace(state, params=params, rescued=rescued)
+
+
+# --- a second start ---
+
+
+def _begin_anew(problem: Problem, state: FitState) -> FitState:
+    """A fresh field and no variation, under the cameras, lenses, shapes and phases found so far.
+
+    Poses that were lifted from single videos can lead the field into a wrong minimum; once the cameras are known, all
+    videos together show the depth that each alone leaves open.
+    """
+    old, config = state.params, problem.config
+    key = jax.random.fold_in(problem.key, 5)
+    fresh = model.init(
+        key, problem.clips.num_instances, jnp.asarray(problem.clips.image_size), old.betas.shape[-1], config
+    )
+    params = dataclasses.replace(old, field=fresh.field, codes=fresh.codes)
+    return dataclasses.replace(state, params=params, opt_state=optim.initial(params, config), kept=old)
+
+
+def _end_anew(problem: Problem, state: FitState) -> FitState:
+    config = problem.config
+    before, after = (_total(problem, state, params) for params in (state.kept, state.params))
+    better = after < (1 - config.restart_margin) * before
+    params = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, state.kept)
+    # Adam's averages belong to the second start; from the first one it goes on with fresh ones.
+    fresh = optim.initial(params, config)
+    opt_state = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.opt_state, fresh)
+    restarted = better.astype(state.restarted.dtype)
+    return dataclasses.replace(state, params=params, opt_state=opt_state, kept=params, restarted=restarted)
+
+
+def _total(problem: Problem, state: FitState, params: Params, batches: int = 4) -> Array:
+    """Total loss () of the joint stage over some batches, which are the same for all parameters."""
+
+    def one(_: None, number: Array) -> tuple[None, Array]:
+        batch = _batch(problem, number, 6)
+        arguments = (problem.assets, problem.config, problem.clips, state.targets, batch)
+        return None, objective.joint_loss(params, *arguments)[0]
+
+    return jax.lax.scan(one, None, jnp.arange(batches))[1].mean()
 
 
 def _joint_rates(config: FitConfig, step: Array) -> dict[str, Array | float]:
@@ -247,4 +335,5 @@ def _joint_rates(config: FitConfig, step: Array) -> dict[str, Array | float]:
         "cameras": config.lr_camera * factor,
         "betas": config.lr_betas * factor,
         "log_focal": config.lr_focal * factor,
+        "span": config.lr_span * factor,
     }

@@ -45,9 +45,9 @@ def joint_stage(problem: Problem, state: FitState, steps: int) -> tuple[FitState
     block = jax.checkpoint(block, prevent_cse=False)
     size = math.isqrt(steps - 1) + 1
     whole = steps // size * size
-    state, losses = jax.lax.scan(block, state, jnp.arange(whole).reshape(-1, size))
+    state, losses = jax.lax.scan(block, state, (stage.first + jnp.arange(whole)).reshape(-1, size))
     losses = jax.tree.map(lambda x: x.reshape(whole, *x.shape[2:]), losses)
     if whole < steps:
-        state, last = block(state, jnp.arange(whole, steps))
+        state, last = block(state, stage.first + jnp.arange(whole, steps))
         losses = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), losses, last)
     return state, losses

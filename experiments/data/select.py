@@ -40,6 +40,7 @@ _AXES: dict[type, dict[str, dict[str, str]]] = {
         "image_size": PER_INSTANCE,
         "focal_length": PER_INSTANCE,
         "fps": PER_INSTANCE,
+        "lens": PER_INSTANCE,
         "real": PER_INSTANCE,
     },
     GroundTruth: {

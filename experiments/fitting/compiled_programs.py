@@ -163,19 +163,26 @@ class CompiledFit:
         self.job = job
         functions = parallel.functions(tuple(jax.local_devices()[:1] if used is None else used))
         self.shapes = _shapes(job, functions.start, functions.begin, functions.end)
+        shared: dict[Any, Any] = {}
         lowered: dict[Any, Any] = {"start": functions.start.lower(*job.arguments)}
         each = zip(stages_of(job), self.shapes.states, self.shapes.carries, strict=True)
         for number, (stage, state, carry) in enumerate(each):
             if number >= position.stage:
                 lowered[number, "begin"] = functions.begin(stage).lower(self.shapes.problem, state)
                 lowered[number, "end"] = functions.end(stage).lower(self.shapes.problem, carry)
-                for length in _lengths(stage):
-                    lowered[number, length] = functions.steps(stage).lower(self.shapes.problem, carry, _index(length))
+                for length in _lengths(stage, stages_of(job)):
+                    same = _same_program(stages_of(job), number, length)
+                    if same == number or same < position.stage:
+                        steps = functions.steps(stage)
+                        lowered[number, length] = steps.lower(self.shapes.problem, carry, _index(length))
+                    else:
+                        shared[number, length] = same, length
         options = devices.compiler_options()
         # Compiling releases Python's global lock, so that threads can compile in parallel.
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             programs = pool.map(lambda low: low.compile(compiler_options=options), lowered.values())
             self._programs = dict(zip(lowered, programs, strict=True))
+        self._programs |= {key: self._programs[same] for key, same in shared.items()}
         self.seconds = time.perf_counter() - begun
 
     def of(self, job: Job) -> "CompiledFit":
@@ -214,8 +221,8 @@ class CompiledFit:
             if step == 0:
                 carry = self._programs[number, "begin"](problem, carry)
             while step < stage.steps:
-                length = min(_lengths(stage)[0], stage.steps - step)
-                index = jnp.arange(step, step + length, dtype=jnp.int32)
+                length = min(_lengths(stage, listed)[0], stage.steps - step)
+                index = stage.first + jnp.arange(step, step + length, dtype=jnp.int32)
                 carry, losses = self._programs[number, length](problem, carry, index)
                 losses = {term: np.asarray(values) for term, values in losses.items()}
                 first, step = step, step + length
@@ -268,10 +275,25 @@ def _memory() -> float:
     return _MEMORY_SHARE * stats["bytes_limit"] if "bytes_limit" in stats else math.inf
 
 
-def _lengths(stage: Stage) -> tuple[int, ...]:
-    length = chunk_length(stage.steps)
+def _lengths(stage: Stage, listed: Sequence[Stage]) -> tuple[int, ...]:
+    """Steps of a stage's chunks: of all but the last, and of the last if that is shorter.
+
+    Stages of the same steps have chunks of one length if that divides them, so that they share a program.
+    """
+    alike = [other.steps for other in listed if other.step is stage.step]
+    length = chunk_length(sum(alike))
+    if math.gcd(*alike) % length:
+        near = [n for n in range(length // 2 + 1, 2 * length) if math.gcd(*alike) % n == 0]
+        length = min(near, key=lambda n: abs(n - length), default=chunk_length(stage.steps))
     remainder = stage.steps % length
     return (length, remainder) if remainder else (length,)
+
+
+def _same_program(listed: Sequence[Stage], number: int, length: int) -> int:
+    """The first stage whose chunks of this length are the same program as those of stage `number`."""
+    stage = listed[number]
+    alike = (n for n, other in enumerate(listed) if other.step is stage.step and length in _lengths(other, listed))
+    return next(alike)
 
 
 def _index(length: int) -> jax.ShapeDtypeStruct:

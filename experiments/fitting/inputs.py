@@ -16,7 +16,7 @@ from experiments.fitting import checkpoints, compiled_programs, prior_files
 from experiments.fitting.clips import read
 from experiments.fitting.settings import Settings
 from nemo_jax.fit import for_clips
-from nemo_jax.priors import Priors, published_limits
+from nemo_jax.priors import Priors, open_priors
 from nemo_jax.stacking import Job
 
 _HEAD_KEYPOINT = {"nose": jn.NOSE, "top_of_head": jn.TOP_OF_HEAD, "head_centre": jn.HEAD_CENTRE}
@@ -130,9 +130,10 @@ def body_with(head_point: HeadPoint, body_model: str | None) -> smpl.SMPL:
 
 
 def load_priors(settings: Settings) -> Priors:
-    """The priors that the settings choose; these include joint limits unless the published set of priors is chosen."""
-    return Priors(
-        joint_limits=published_limits() if settings.fit.prior_set == "open" else None,
+    """The priors that the settings choose; the open ones are among them unless the published set of priors is chosen."""
+    free = open_priors() if settings.fit.prior_set == "open" else Priors()
+    return dataclasses.replace(
+        free,
         gmm=prior_files.load_gmm(settings.gmm) if settings.gmm else None,
         vposer=prior_files.load_vposer(settings.vposer) if settings.vposer else None,
     )

@@ -38,7 +38,7 @@ from nemo_jax.config import FitConfig
 from nemo_jax.fit import for_clips
 from nemo_jax.model import Params
 from nemo_jax.options import option
-from nemo_jax.priors import Priors, published_limits
+from nemo_jax.priors import Priors, open_priors
 from nemo_jax.stages import FitState, Problem
 
 Array = jax.Array
@@ -168,8 +168,9 @@ def prepare(dataset: Dataset, body: smpl.SMPL, config: FitConfig, seed: int, ste
         validation=jnp.asarray(first & usable, jnp.float32),
         test=jnp.asarray(second & usable, jnp.float32),
     )
-    config = dataclasses.replace(config, joint_steps=steps)
-    priors = Priors(joint_limits=published_limits())
+    # The unrolled part is the whole joint stage: leaps within it have no gradient.
+    config = dataclasses.replace(config, joint_steps=steps, rescue_steps=0, restart_steps=0)
+    priors = open_priors()
     clips = jax.tree.map(jnp.asarray, seen)
     problem, state = jax.jit(before_joint)(jax.random.key(seed), clips, body, priors, config)
     return Start(problem, state, hidden)
@@ -182,7 +183,7 @@ def before_joint(
     problem, state = stages.start(key, clips, body, priors, config)
     for stage in stages.stages(problem.config):
         if stage.name != "joint":
-            carry, _ = stages.run_steps(problem, stage, stage.begin(problem, state), jnp.arange(stage.steps))
+            carry, _ = stages.run_steps(problem, stage, stage.begin(problem, state), stages.numbers(stage))
             state = stage.end(problem, carry)
     return problem, state
 

@@ -34,7 +34,7 @@ from nemo_jax.clips import Clips
 from nemo_jax.laplace import Given, Tangents
 from nemo_jax.objective import Batch
 from nemo_jax.options import option
-from nemo_jax.priors import Priors, published_limits
+from nemo_jax.priors import open_priors
 
 Array = jax.Array
 T = TypeVar("T")
@@ -190,7 +190,7 @@ def from_run(run: reading.Run) -> tuple[Dataset, Given]:
         body = fit_inputs.body_with(head, run.settings.get("body_model"))
     clips = jax.tree.map(jnp.asarray, run.dataset.clips)
     key = jax.random.key(int(run.settings.get("seed", 0)))
-    problem, state = jax.jit(stages.start)(key, clips, body, Priors(joint_limits=published_limits()), run.config)
+    problem, state = jax.jit(stages.start)(key, clips, body, open_priors(), run.config)
     for stage in stages.stages(run.config):
         # A fit with lifted poses used them as targets, but they are not saved in the folder.
         if stage.name == "lift":
@@ -212,7 +212,7 @@ def from_run(run: reading.Run) -> tuple[Dataset, Given]:
 
 
 def _whole(stage: stages.Stage, problem: stages.Problem, state: stages.FitState) -> stages.FitState:
-    carry, _ = stages.run_steps(problem, stage, stage.begin(problem, state), jnp.arange(stage.steps))
+    carry, _ = stages.run_steps(problem, stage, stage.begin(problem, state), stages.numbers(stage))
     return stage.end(problem, carry)
 
 

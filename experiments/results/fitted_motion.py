@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from body_models import smpl
@@ -14,7 +13,7 @@ from experiments.base.programs import Program
 from experiments.data import padding
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import model, parallel, rotations, stacking
+from nemo_jax import lens, model, parallel, rotations, stacking
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
 from nemo_jax.priors import Priors
@@ -113,7 +112,7 @@ def _predict_one(params: Params, assets: Assets, config: FitConfig, clips: clips
     poses = rotations.matrix_to_axis_angle(seen.rotations)
     head = model.predict_clips(params, assets, config, clips).keypoints_2d[:, :, 0]
     rotation, translation = cam.split(params.cameras)
-    focal = assets.focal * jnp.exp(params.log_focal)
+    focal = lens.focal_lengths(params, assets)
     timed = (seen, poses, head, clips_lib.raw_phase(clips))
     return timed, (params, rotation, translation, focal, assets.principal)
 
