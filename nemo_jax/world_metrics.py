@@ -1,9 +1,9 @@
 """Errors of motion in the world, as the field reports them, one pure function each, over masked frames.
 
-Joints are (T, K, 3) in metres in any world, masks (T,) with 1 where the frame exists, frame rates (); batch with `jax.vmap`. The
-definitions are those of WHAM (Shin et al., CVPR 2024, section 4 and its evaluation code), which takes W-MPJPE and WA-MPJPE
-from SLAHMR (Ye et al., CVPR 2023, section 4). Where WHAM counts frames of videos of 30 per second, these functions take
-the clip's own rate and are the same at 30. The mean of an empty set is NaN.
+Joints are (T, K, 3) in metres in any world, masks (T,) with 1 where the frame exists, frame rates (); batch with
+`jax.vmap`. The definitions are those of WHAM (Shin et al., CVPR 2024, section 4 and its evaluation code), which takes
+W-MPJPE and WA-MPJPE from SLAHMR (Ye et al., CVPR 2023, section 4). Where WHAM counts frames of videos of 30 per second,
+these functions take the clip's own rate and are the same at 30. The mean of an empty set is NaN.
 """
 
 import chex
@@ -32,7 +32,7 @@ def w_mpjpe(predicted: Array, true: Array, mask: Array, chunk: int = CHUNK) -> A
 
 
 def wa_mpjpe(predicted: Array, true: Array, mask: Array, chunk: int = CHUNK) -> Array:
-    """WA-MPJPE () in mm: every chunk of frames, as of `w_mpjpe`, is aligned as a whole by one rotation, translation and scale."""
+    """WA-MPJPE () in mm: as `w_mpjpe`, but all frames of a chunk find its rotation, translation and scale."""
     return _in_chunks(predicted, true, mask, chunk, aligned=None)
 
 

@@ -1,0 +1,71 @@
+"""Runs a suite for one command line: makes its fits, runs them, and writes table and figure."""
+
+import dataclasses
+import datetime
+from typing import Any
+
+from rich.console import Console
+
+from experiments.base import devices
+from experiments.benchmarks.suites import figure, fits, mocap, table, variants
+from experiments.benchmarks.suites.rows import Rows
+from experiments.benchmarks.suites.settings import OBSERVED, SuiteSettings
+from experiments.fitting import finishing
+from experiments.results import writing
+
+_SUITES = {"mocap": mocap.cases}
+# What the figure shows: key, label, factor.
+_DRAWN = {"mocap": ("mpjpe_mm/fit", "MPJPE, mm", 1.0)}
+
+
+def run(settings: SuiteSettings, console: Console | None = None) -> list[table.Summary]:
+    """Fits all that the settings ask for, except what is finished, and writes `table.md`, `.csv`, `.json` and `figure.png`.
+
+    Raises:
+      UserError, DatasetError, BodyModelError, PriorFileError: one sentence for the user.
+    """
+    console = console or Console(highlight=False, soft_wrap=True)
+    chosen = variants.of(settings)
+    with writing.held(settings.output):
+        device = devices.choose(settings.accelerator)
+        devices.keep_compiled()
+        cases, notes = _SUITES[settings.suite](settings, chosen)
+        for note in notes:
+            console.print(f"Note: {note}.", markup=False)
+        rows = fits.run(cases, Rows(settings.output), settings, console, device)
+        title = f"Suite {settings.suite}"
+        about = _about(settings, device)
+        said = [_conditions(settings), f"{about['date']}, {device}."]
+        said += [f"{note}." for note in notes]
+        lines = table.write(settings.output, title, rows, about, said)
+        key, label, factor = _DRAWN[settings.suite]
+        heading = f"{title}: bars are means, dots seeds"
+        drawn = figure.write(settings.output / "figure.png", heading, rows, key, label, factor)
+    console.print(table.markdown(title, lines, said[:1]), markup=False)
+    names = "table.md, table.csv, table.json" + (", figure.png" if drawn else "")
+    console.print(f"Written to {settings.output}: {names}; each fit is in rows/", markup=False)
+    return lines
+
+
+def _about(settings: SuiteSettings, device: str) -> dict[str, Any]:
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": device,
+        "versions": finishing.versions(),
+        "settings": dataclasses.asdict(settings),
+    }
+
+
+def _conditions(settings: SuiteSettings) -> str:
+    """What the fits were not told, and what of the simulation is not as usual."""
+    if settings.suite != "mocap":
+        return ""
+    lens = "known" if settings.observe.focal_known else "unknown"
+    changed = [
+        f"{field.name}={getattr(settings.observe, field.name)}"
+        for field in dataclasses.fields(OBSERVED)
+        if field.name != "focal_known" and getattr(settings.observe, field.name) != getattr(OBSERVED, field.name)
+    ]
+    seed = "each fit's own seed" if settings.clips_seed == -1 else f"seed {settings.clips_seed} for all fits"
+    more = f", {', '.join(changed)}" if changed else ""
+    return f"Clips of recorded motion, simulated with {seed}; lens {lens}{more}; errors in mm."
