@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,27 +25,32 @@ from experiments.fitting.settings import Settings
 from nemo_jax import stacking
 
 Numbers = dict[str, float]
-# Scores that a suite adds to those of `scores.evaluate`: of a finished fit, by clip.
-Extra = Callable[[Finished], dict[str, Numbers]]
+# The scores of a finished fit: of the whole, and of each clip.
+Score = Callable[[Finished], tuple[Numbers, dict[str, Numbers]]]
 _SCORED_TOGETHER = 32
 _LAST_STEPS = 50  # the loss of a step is that of a random batch
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A fit to be done. cell: what it is of. inputs: those of the fit. extra: what else to score, or None."""
+    """A fit to be done.
+
+    cell: what it is of. settings, inputs: those of the fit. score: what is said of it. about: digests of what the scores
+    depend on besides the fit.
+    """
 
     cell: Cell
     settings: Settings
     inputs: Inputs
-    extra: Extra | None = None
+    score: Score
+    about: Mapping[str, str]
 
     @functools.cached_property
     def identity(self) -> str:
         """A digest of all that the row depends on."""
         truth = self.inputs.dataset.truth
-        parts = {**self.inputs.identity, "truth": None if truth is None else checkpoints.digest(truth)}
-        return identity_of(parts)
+        known = {} if truth is None else {"truth": checkpoints.digest(truth)}
+        return identity_of({**self.inputs.identity, **known, **self.about})
 
 
 def case(
@@ -56,12 +61,18 @@ def case(
     cache: Cache,
     *,
     holdout: float | None = None,
-    extra: Extra | None = None,
+    score: Score | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> Case:
-    """The fit of a dataset by a variant; its inputs are made as those of `run.py fit` are."""
+    """The fit of a dataset by a variant; its inputs are made as those of `run.py fit` are.
+
+    Args:
+      cell, variant, dataset: what is fitted. settings: of the suite. cache: of all its cases.
+      holdout: share of the keypoints to hide, as `--holdout`. score: None = `scores_of`. about: see `Case`.
+    """
     own = Settings(
         # A name of the clips, under which the cache has them.
-        action=f"{cell.action}, {cell.poses}",
+        action=", ".join((cell.action, cell.poses, cell.without)),
         body_model=settings.body_model,
         gmm=variant.gmm,
         vposer=variant.vposer,
@@ -70,7 +81,7 @@ def case(
         fit=variant.config,
     )
     cache.get(inputs.dataset_key(own), lambda: dataset)
-    return Case(cell, own, inputs.load(own, cache=cache), extra)
+    return Case(cell, own, inputs.load(own, cache=cache), score or scores_of, about or {})
 
 
 def run(cases: Sequence[Case], rows: Rows, settings: SuiteSettings, console: Console, device: str) -> list[Row]:
@@ -113,7 +124,7 @@ def _fit(
     console.print(f"compiled for {size} fits at once in {duration(programs.seconds)}", markup=False)
     for first in range(0, len(group), size):
         part = group[first : first + size]
-        names = listed([_name(each.cell) for each in part])
+        names = listed([each.cell.name for each in part])
         console.print(f"Fitting {first + 1} to {first + len(part)} of {len(group)}: {names}", markup=False)
         lanes = {number: Lane(each.inputs, _nowhere(each, rows), None, {}) for number, each in enumerate(part)}
         failed: dict[int, str] = {}
@@ -121,7 +132,7 @@ def _fit(
         fail = lambda number, error, failed=failed: failed.__setitem__(number, str(error))
         machine.run(lanes, Position(), turn, console, math.inf, fail)
         for number, reason in failed.items():
-            console.print(f"{_name(part[number].cell)} failed: {reason}", markup=False)
+            console.print(f"{part[number].cell.name} failed: {reason}", markup=False)
             yield part[number], Row(part[number].cell, {}, {}, reason)
         yield from _scored([(part[number], lane) for number, lane in lanes.items()], size, device)
 
@@ -145,14 +156,16 @@ def _scored(ends: Sequence[tuple[Case, Lane]], size: int, device: str) -> Iterab
 
 
 def _row(each: Case, fit: Finished) -> Row:
-    more = each.extra(fit) if each.extra is not None else {}
-    clips = {
-        name: {**fit.each.get(name, {}), **_lens(fit, n), **more.get(name, {})}
-        for n, name in enumerate(fit.dataset.names)
-    }
-    loss = float(np.mean(fit.history["joint"]["total"][-_LAST_STEPS:]))
-    numbers = {**fit.numbers, "loss": loss, "num_mirrored": float(len(fit.mirrored)), "seconds/fit": fit.seconds["fit"]}
+    numbers, clips = each.score(fit)
     return Row(each.cell, _finite(numbers), {name: _finite(values) for name, values in clips.items()})
+
+
+def scores_of(fit: Finished) -> tuple[Numbers, dict[str, Numbers]]:
+    """The scores of `metrics.json`, the last loss, and the error of the lens of clips whose lens is known."""
+    each = {name: {**fit.each.get(name, {}), **_lens(fit, n)} for n, name in enumerate(fit.dataset.names)}
+    loss = float(np.mean(fit.history["joint"]["total"][-_LAST_STEPS:]))
+    more = {"loss": loss, "num_mirrored": float(len(fit.mirrored)), "seconds/fit": fit.seconds["fit"]}
+    return {**fit.numbers, **more}, each
 
 
 def _lens(fit: Finished, clip: int) -> Numbers:
@@ -164,7 +177,3 @@ def _lens(fit: Finished, clip: int) -> Numbers:
 
 def _finite(values: dict[str, float]) -> Numbers:
     return {key: float(value) for key, value in values.items() if math.isfinite(value)}
-
-
-def _name(cell: Cell) -> str:
-    return f"{cell.action} ({cell.variant}, {cell.poses}, seed {cell.seed})"

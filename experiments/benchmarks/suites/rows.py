@@ -24,12 +24,19 @@ _PACKAGES = ("nemo_jax", "body_models")
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """What one fit of a suite is of. action, variant: their names. poses: whether it starts from initial poses, or another
-    short word on its clips. seed: of the fit."""
+    short word on its clips. seed: of the fit. without: the clip that it is not fitted to, but scored on; empty = none."""
 
     action: str
     variant: str
     poses: str
     seed: int
+    without: str = ""
+
+    @property
+    def name(self) -> str:
+        """In words for people."""
+        left_out = f", without {self.without}" if self.without else ""
+        return f"{self.action} ({self.variant}, {self.poses}, seed {self.seed}{left_out})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +60,9 @@ class Rows:
 
     def path(self, cell: Cell) -> Path:
         """The file of a row: readable, and different for different cells."""
-        name = "_".join((cell.action, cell.variant, cell.poses, f"seed{cell.seed}"))
+        name = "_".join(
+            (cell.action, cell.variant, cell.poses, f"seed{cell.seed}", *([cell.without] if cell.without else []))
+        )
         mark = hashlib.sha256(json.dumps(dataclasses.astuple(cell)).encode()).hexdigest()[:8]
         return self._folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)[:120]}.{mark}.json"
 

@@ -7,15 +7,18 @@ from typing import Any
 from rich.console import Console
 
 from experiments.base import devices
-from experiments.benchmarks.suites import figure, fits, mocap, table, variants
+from experiments.benchmarks.suites import figure, fits, mocap, penn, table, variants
 from experiments.benchmarks.suites.rows import Rows
 from experiments.benchmarks.suites.settings import OBSERVED, SuiteSettings
 from experiments.fitting import finishing
 from experiments.results import writing
 
-_SUITES = {"mocap": mocap.cases}
+_SUITES = {"mocap": mocap.cases, "penn": penn.cases}
 # What the figure shows: key, label, factor.
-_DRAWN = {"mocap": ("mpjpe_mm/fit", "MPJPE, mm", 1.0)}
+_DRAWN = {
+    "mocap": ("mpjpe_mm/fit", "MPJPE, mm", 1.0),
+    "penn": ("heldout_pck_0.05/fit", "PCK at 0.05 of hidden keypoints, %", 100.0),
+}
 
 
 def run(settings: SuiteSettings, console: Console | None = None) -> list[table.Summary]:
@@ -58,8 +61,10 @@ def _about(settings: SuiteSettings, device: str) -> dict[str, Any]:
 
 def _conditions(settings: SuiteSettings) -> str:
     """What the fits were not told, and what of the simulation is not as usual."""
-    if settings.suite != "mocap":
-        return ""
+    if settings.suite == "penn":
+        return (
+            "Annotated clips; the keypoints that are scored as hidden, and the unseen clips, are no part of the fits."
+        )
     lens = "known" if settings.observe.focal_known else "unknown"
     changed = [
         f"{field.name}={getattr(settings.observe, field.name)}"

@@ -14,7 +14,7 @@ from nemo_jax.config import FitConfig
 from nemo_jax.options import REQUIRED, option
 
 # The flag that names the data of a suite.
-DATA = {"mocap": "motion"}
+DATA = {"mocap": "motion", "penn": "data_dir"}
 OBSERVED = ObservationModel(focal_known=False)
 
 
@@ -27,12 +27,14 @@ class SuiteSettings:
 
     suite: str = option(
         REQUIRED,
-        "mocap: recorded motion, of which cameras, detections and initial poses are simulated. Required.",
+        "mocap: recorded motion, of which cameras, detections and initial poses are simulated. penn: annotated clips, some "
+        "keypoints and some clips of which are left out of the fit. Required.",
         choices=tuple(DATA),
         required=("name a suite", "mocap"),
         group="Clips",
     )
     motion: str | None = path(None, "mocap: folder of motions in AMASS's form, <action>.<number>.npz.")
+    data_dir: str | None = path(None, "penn: folder of clips with annotated 2D keypoints, such as Penn Action's.")
     actions: tuple[str, ...] = option((), "Actions, separated by commas. Not given: all of the folder.", separated=True)
     instances: int | None = shared_options.max_instances("Use at most so many clips of each action.")
     initial_poses: Literal["with", "without", "both"] = option(
@@ -44,6 +46,9 @@ class SuiteSettings:
         least=0,
         most=SEED_LIMIT - 1,
         special={-1: "clips of each fit's own seed"},
+    )
+    leave_out: int = option(
+        4, "penn: clips of each action that are left out one at a time, evenly spread; 0 = none.", least=0, most=10_000
     )
     seeds: int = option(3, "Fit with so many seeds.", least=1, most=10_000, group="Fits")
     seed: int = shared_options.seed("The first of them.")

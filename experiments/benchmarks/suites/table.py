@@ -39,6 +39,7 @@ COLUMNS = (
     Column("foot_slide_mm/fit", "foot slide", 2),
     Column("pck_0.05/fit", "PCK %", 1, 100.0),
     Column("heldout_pck_0.05/fit", "hidden PCK %", 1, 100.0),
+    Column("unseen_pck_0.05/fit", "unseen clip PCK %", 1, 100.0),
     Column("focal_error", "lens error %", 1, 100.0),
     Column("worst", "worst clip"),
     Column("worse_than_init", "worse than initial %", 1, 100.0),
@@ -82,7 +83,7 @@ def _of_action(rows: Sequence[Row]) -> dict[str, float]:
     good = [row for row in rows if row.error is None]
     counted: dict[str, float] = {
         "clips": max((len(row.each) for row in good), default=0),
-        "seeds": len(rows),
+        "seeds": len({row.cell.seed for row in rows}),
         "failed": len(rows) - len(good),
     }
     # Those of the whole fit, as in metrics.json, where there are such: shares of joints are over the joints of all clips.
@@ -91,7 +92,7 @@ def _of_action(rows: Sequence[Row]) -> dict[str, float]:
     clips = [clip for row in good for clip in row.each.values() if ERROR in clip]
     if clips:
         values["worst"] = max(clip[ERROR] for clip in clips)
-        seeds = [mean[ERROR] for mean in means]
+        seeds = [mean[ERROR] for mean in means if ERROR in mean]
         values["spread"] = max(seeds) / float(np.median(seeds))
     compared = [clip[ERROR] > clip[INITIAL] for clip in clips if INITIAL in clip]
     if compared:

@@ -10,7 +10,7 @@ from absl import flags as absl_flags
 from rich.console import Console
 
 from experiments.base.errors import UserError
-from experiments.benchmarks.suites import figure, fits, mocap, rows, table, variants
+from experiments.benchmarks.suites import figure, fits, mocap, penn, rows, table, variants
 from experiments.benchmarks.suites import run as suites
 from experiments.benchmarks.suites.rows import Cell, Row, Rows
 from experiments.commands import benchmark
@@ -36,6 +36,8 @@ def parse(*arguments):
         ((), "--suite is missing; name a suite"),
         (("--suite=moca",), "--suite=moca is not one of .*did you mean mocap"),
         (("--suite=mocap",), "--suite=mocap needs --motion="),
+        (("--suite=penn", "--motion=motions"), "--suite=penn needs --data_dir="),
+        ((*MOCAP, "--data_dir=a"), "--data_dir is for --suite=penn, not for --suite=mocap"),
         ((*MOCAP, "--seeds=0"), "--seeds=0 is out of range"),
         ((*MOCAP, "--seed=4294967295"), "--seeds=3 from --seed=4294967295 on goes beyond"),
         ((*MOCAP, "--actions=a/b"), "--actions=a/b is not a name"),
@@ -194,19 +196,24 @@ def motions(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def suite(motions, tiny_body_file, tmp_path_factory):
-    """Runs the tiny suite in one folder with more flags; returns what it said and its lines."""
-    folder = tmp_path_factory.mktemp("suite")
-    tiny = [f"--fit.{name}={value}" for name, value in TINY.items() if name not in DECIDED]
-    common = ["--suite=mocap", f"--motion={motions}", f"--body_model={tiny_body_file}", f"--output_dir={folder}", *tiny]
-    common.append("--fits_per_batch=2")
+def tiny_suite(tiny_body_file):
+    """Runs a suite of tiny fits, two at a time; returns what it said and its lines."""
+    common = [f"--fit.{name}={value}" for name, value in TINY.items() if name not in DECIDED]
+    common += [f"--body_model={tiny_body_file}", "--fits_per_batch=2"]
 
     def run(*arguments):
         said = io.StringIO()
         lines = suites.run(parse(*common, *arguments), Console(file=said, width=200, soft_wrap=True))
-        return said.getvalue(), lines, folder
+        return said.getvalue(), lines
 
     return run
+
+
+@pytest.fixture(scope="module")
+def suite(motions, tiny_suite, tmp_path_factory):
+    """The same of recorded motion, always in one folder, which it returns too."""
+    folder = tmp_path_factory.mktemp("suite")
+    return lambda *more: (*tiny_suite("--suite=mocap", f"--motion={motions}", f"--output_dir={folder}", *more), folder)
 
 
 def test_a_suite_goes_on_from_its_finished_fits(suite, monkeypatch):
@@ -286,3 +293,33 @@ def test_fits_that_diverge_are_counted_and_not_repeated(suite, monkeypatch):
 def test_unknown_actions_are_named(suite):
     with pytest.raises(UserError, match=r"--actions=nodd is not in .*, which holds nod, sway"):
         suite("--actions=nodd")
+
+
+# --- annotated clips ---
+
+
+def test_clips_are_left_out_evenly():
+    assert penn.left_out(10, 4) == [0, 3, 6, 9]
+    assert penn.left_out(3, 8) == [0, 1, 2]
+    assert penn.left_out(1, 4) == penn.left_out(5, 0) == []
+
+
+def test_an_unseen_clip_is_scored_by_the_field_of_the_others(tiny_suite, without_truth, tmp_path, monkeypatch):
+    flags = ("--suite=penn", f"--data_dir={without_truth}", "--actions=throw", "--seeds=1", "--leave_out=1")
+    fields, score = [], penn._score_unseen
+
+    def kept(own, alone, fit):
+        fields.append((own.dataset.names, fit.dataset.names))
+        return score(own, alone, fit)
+
+    monkeypatch.setattr(penn, "_score_unseen", kept)
+    said, lines = tiny_suite(*flags, f"--output_dir={tmp_path}", "--fit.lift_steps=4", "--fit.lift_frames=4")
+    assert "2 fits; " in said
+    ((alone, others),) = fields
+    assert len(alone) == 1 and len(others) == 2 and not set(alone) & set(others)
+    values = lines[0].values
+    assert (values["clips"], values["seeds"]) == (3, 1)
+    assert 0 <= values["unseen_pck_0.05/fit"] <= 1 and 0 <= values["heldout_pck_0.05/fit"] <= 1
+    stored = json.loads((tmp_path / "table.json").read_text())["fits"]
+    assert [set(fit["each"]) for fit in stored] == [{*others, *alone}, set(alone)]
+    assert stored[1]["cell"]["without"] == alone[0]
