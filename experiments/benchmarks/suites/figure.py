@@ -21,7 +21,7 @@ def write(path: Path, title: str, rows: Sequence[Row], key: str, label: str, fac
       path: the picture. title: what is written above it. rows: the fits. key: of the number, a mean over a fit's clips.
       label: of its axis. factor: what it is multiplied by.
     """
-    good = [(row, factor * row.numbers[key]) for row in rows if key in row.numbers]
+    good = [(row, factor * value) for row in rows if (value := _number(row, key)) is not None]
     if not good:
         return False
     actions = list(dict.fromkeys(row.cell.action for row, _ in good))
@@ -53,3 +53,11 @@ def write(path: Path, title: str, rows: Sequence[Row], key: str, label: str, fac
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=150)
     return True
+
+
+def _number(row: Row, key: str) -> float | None:
+    """A number of the whole fit, or the mean over its clips; None = it has neither."""
+    if key in row.numbers:
+        return row.numbers[key]
+    values = [clip[key] for clip in row.each.values() if key in clip]
+    return float(np.mean(values)) if values else None

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from body_models import loaders, smpl
 from experiments.base.errors import UserError
@@ -22,27 +23,21 @@ WITH, WITHOUT = "with poses", "without poses"
 _POSES = {"with": (WITH,), "without": (WITHOUT,), "both": (WITH, WITHOUT)}
 
 
-def cases(settings: SuiteSettings, variants: list[Variant]) -> tuple[list[Case], list[str]]:
-    """The fits of the suite, actions x variants x poses x seeds, and sentences about the clips.
+def cases(settings: SuiteSettings, variants: list[Variant], console: Console) -> tuple[list[Case], list[str]]:
+    """The fits of the suite, actions x seeds x variants x poses, and sentences about the clips.
 
     Raises:
       UserError, DatasetError: no such motion, or none that can be used.
     """
-    motion = str(settings.motion)
-    known = amass.actions(motion)
-    if unknown := [action for action in settings.actions if action not in known]:
-        raise UserError(
-            f"--actions={unknown[0]} is not in {motion}, which holds {listed(known, 8)}; name some of these"
-        )
+    del console
     cache = Cache()
     body = cache.get(("body", "nose"), lambda: loaders.load_body(settings.body_model))
     found, notes = [], []
-    for action in settings.actions or known:
+    for action in actions(settings):
         for seed in settings.fit_seeds:
-            drawn = seed if settings.clips_seed == -1 else settings.clips_seed
-            dataset, said = cache.get(
-                ("simulated", action, drawn), lambda a=action, s=drawn: _simulate(settings, body, a, s)
-            )
+            drawn = settings.drawn(seed)
+            make = lambda a=action, s=drawn: _simulate(settings, body, a, s)
+            dataset, said = cache.get(("simulated", action, drawn), make)
             notes += said
             for variant in variants:
                 for poses in _POSES[settings.initial_poses]:
@@ -50,6 +45,15 @@ def cases(settings: SuiteSettings, variants: list[Variant]) -> tuple[list[Case],
                     cell = Cell(action, variant.name, poses, seed)
                     found.append(fits.case(cell, variant, clips, settings, cache))
     return found, list(dict.fromkeys(notes))
+
+
+def actions(settings: SuiteSettings) -> list[str]:
+    """The actions of the folder that are asked for. Raises UserError: it has no such action, or none."""
+    known = amass.actions(str(settings.motion))
+    if unknown := [action for action in settings.actions if action not in known]:
+        there = listed(known, 8)
+        raise UserError(f"--actions={unknown[0]} is not in {settings.motion}, which holds {there}; name some of these")
+    return list(settings.actions) or known
 
 
 def _simulate(settings: SuiteSettings, body: smpl.SMPL, action: str, seed: int) -> tuple[Dataset, list[str]]:

@@ -5,6 +5,7 @@ import functools
 
 import jax
 import numpy as np
+from rich.console import Console
 
 from body_models import loaders
 from experiments.base.errors import UserError
@@ -30,13 +31,14 @@ _HIDDEN = 0.1  # share of the keypoints, as `run.py fit` hides of annotations
 _SCORES = ("pck_0.05/fit", "pck_auc/fit", "reprojection_px/median", "reprojection_share/median")
 
 
-def cases(settings: SuiteSettings, variants: list[Variant]) -> tuple[list[Case], list[str]]:
+def cases(settings: SuiteSettings, variants: list[Variant], console: Console) -> tuple[list[Case], list[str]]:
     """The fits of the suite, actions x seeds x variants, each with all clips and without one of some; and sentences about
     the clips.
 
     Raises:
       UserError, DatasetError: no such clips.
     """
+    del console
     folder = str(settings.data_dir)
     known = registry.actions(folder)
     if missing := [action for action in settings.actions if action not in known]:

@@ -51,6 +51,14 @@ class Row:
     each: Mapping[str, Mapping[str, float]]
     error: str | None = None
 
+    def by_clip(self) -> list["Row"]:
+        """A row for each clip, as if each were an action; the same row where the fit failed."""
+        if self.error is not None:
+            return [self]
+        return [
+            Row(dataclasses.replace(self.cell, action=name), {}, {name: values}) for name, values in self.each.items()
+        ]
+
 
 class Rows:
     """The rows of a results folder."""

@@ -13,8 +13,8 @@ from experiments.simulation.observations import ObservationModel
 from nemo_jax.config import FitConfig
 from nemo_jax.options import REQUIRED, option
 
-# The flag that names the data of a suite.
-DATA = {"mocap": "motion", "penn": "data_dir"}
+# The flags that name the data of a suite, one at least.
+DATA = {"mocap": ("motion",), "penn": ("data_dir",), "film": ("films", "motion")}
 OBSERVED = ObservationModel(focal_known=False)
 
 
@@ -28,21 +28,33 @@ class SuiteSettings:
     suite: str = option(
         REQUIRED,
         "mocap: recorded motion, of which cameras, detections and initial poses are simulated. penn: annotated clips, some "
-        "keypoints and some clips of which are left out of the fit. Required.",
+        "keypoints and some clips of which are left out of the fit. film: films through the detector. Required.",
         choices=tuple(DATA),
         required=("name a suite", "mocap"),
         group="Clips",
     )
-    motion: str | None = path(None, "mocap: folder of motions in AMASS's form, <action>.<number>.npz.")
+    motion: str | None = path(
+        None, "mocap: folder of motions in AMASS's form, <action>.<number>.npz. film: the same, rendered as films."
+    )
     data_dir: str | None = path(None, "penn: folder of clips with annotated 2D keypoints, such as Penn Action's.")
-    actions: tuple[str, ...] = option((), "Actions, separated by commas. Not given: all of the folder.", separated=True)
+    films: str | None = path(
+        None, "film: folder of real films of one take, with truth.npz; each film is a clip of its own."
+    )
+    together: bool = option(
+        True,
+        "film: fit the real films as clips of one action, which does not know that they show one take; or each alone.",
+    )
+    pose_model: str | None = path(None, "film: MediaPipe pose model (.task). Without it, the one that is shipped.")
+    actions: tuple[str, ...] = option(
+        (), "Actions, or names of films, separated by commas. Not given: all of the folder.", separated=True
+    )
     instances: int | None = shared_options.max_instances("Use at most so many clips of each action.")
     initial_poses: Literal["with", "without", "both"] = option(
         "with", "mocap: whether fits start from (simulated) poses of another method; both = one fit with, one without."
     )
     clips_seed: int = option(
         0,
-        "mocap: seed of what is simulated, the same clips for all fits.",
+        "mocap and film: seed of what is simulated, the same clips for all fits.",
         least=0,
         most=SEED_LIMIT - 1,
         special={-1: "clips of each fit's own seed"},
@@ -79,6 +91,10 @@ class SuiteSettings:
     def output(self) -> Path:
         return Path(self.output_dir) if self.output_dir else Path("results") / f"benchmark_{self.suite}"
 
+    def drawn(self, seed: int) -> int:
+        """The seed of the clips of a fit of this seed."""
+        return seed if self.clips_seed == -1 else self.clips_seed
+
     @property
     def fit_seeds(self) -> range:
         return range(self.seed, self.seed + self.seeds)
@@ -88,11 +104,13 @@ def check(settings: SuiteSettings) -> None:
     """Raises UserError: a value that no run could use, or values that do not go together."""
     flags.check(settings)
     wanted = DATA[settings.suite]
-    if getattr(settings, wanted) is None:
-        raise UserError(f"--suite={settings.suite} needs --{wanted}=, the folder of its clips")
-    for suite, flag in DATA.items():
-        if flag != wanted and getattr(settings, flag) is not None:
-            raise UserError(f"--{flag} is for --suite={suite}, not for --suite={settings.suite}; leave it out")
+    if all(getattr(settings, flag) is None for flag in wanted):
+        flags_of_it = " or ".join(f"--{flag}=" for flag in wanted)
+        raise UserError(f"--suite={settings.suite} needs {flags_of_it}, the folder of its clips")
+    for flag in dict.fromkeys(flag for listed in DATA.values() for flag in listed):
+        if flag not in wanted and getattr(settings, flag) is not None:
+            suites = " or ".join(f"--suite={suite}" for suite, own in DATA.items() if flag in own)
+            raise UserError(f"--{flag} is for {suites}, not for --suite={settings.suite}; leave it out")
     for action in settings.actions:
         if found := shared_options.name_problem(action, "kick"):
             raise UserError(f"--actions={action} {found}")

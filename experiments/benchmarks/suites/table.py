@@ -62,7 +62,7 @@ class Summary:
 
 
 def summaries(rows: Sequence[Row]) -> list[Summary]:
-    """A line for each action, variant and kind of poses, in the order of the rows, then the mean of each variant.
+    """A line for each action, variant and kind of poses, action by action, then the mean of each variant.
 
     A number is the mean over clips, then over seeds, and in the lines of means over actions too. `worst` is that of any clip
     and seed; `worse_than_init` the share of clips and seeds whose MPJPE is above that of their own initial poses; `spread`
@@ -71,7 +71,9 @@ def summaries(rows: Sequence[Row]) -> list[Summary]:
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.cell.action, row.cell.variant, row.cell.poses), []).append(row)
-    lines = [Summary(*labels, _of_action(members)) for labels, members in groups.items()]
+    actions = list(dict.fromkeys(action for action, *_ in groups))
+    ordered = sorted(groups, key=lambda labels: actions.index(labels[0]))
+    lines = [Summary(*labels, _of_action(groups[labels])) for labels in ordered]
     kinds = dict.fromkeys((line.variant, line.poses) for line in lines)
     return lines + [
         Summary(MEAN, *kind, _of_variant([line for line in lines if (line.variant, line.poses) == kind]))
@@ -137,9 +139,17 @@ def markdown(title: str, lines: Sequence[Summary], notes: Sequence[str]) -> str:
 
 
 def _shown(lines: Sequence[Summary]) -> list[Column]:
-    known = [column for column in COLUMNS if any(column.key in line.values for line in lines)]
+    every = [*COLUMNS[:2], *_of_films(lines), *COLUMNS[2:]]
+    known = [column for column in every if any(column.key in line.values for line in lines)]
     # Failures are shown where there are any.
     return [c for c in known if c.key != "failed" or any(line.values["failed"] for line in lines)]
+
+
+def _of_films(lines: Sequence[Summary]) -> list[Column]:
+    """Errors against measured joints, named by the truths that the films have."""
+    headings = {"film_pa_mm": "PA", "film_whole_mm": "whole clip"}
+    keys = dict.fromkeys(key for line in lines for key in line.values if key.split("/")[0] in headings)
+    return [Column(key, f"{headings[key.split('/')[0]]} ({key.split('/', 1)[1]})") for key in keys]
 
 
 def _cell(column: Column, values: Mapping[str, float]) -> str:

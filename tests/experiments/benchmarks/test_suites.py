@@ -36,8 +36,9 @@ def parse(*arguments):
         ((), "--suite is missing; name a suite"),
         (("--suite=moca",), "--suite=moca is not one of .*did you mean mocap"),
         (("--suite=mocap",), "--suite=mocap needs --motion="),
-        (("--suite=penn", "--motion=motions"), "--suite=penn needs --data_dir="),
+        (("--suite=penn", "--seeds=1"), "--suite=penn needs --data_dir="),
         ((*MOCAP, "--data_dir=a"), "--data_dir is for --suite=penn, not for --suite=mocap"),
+        (("--suite=penn", "--data_dir=a", "--motion=b"), "--motion is for --suite=mocap or --suite=film, not"),
         ((*MOCAP, "--seeds=0"), "--seeds=0 is out of range"),
         ((*MOCAP, "--seed=4294967295"), "--seeds=3 from --seed=4294967295 on goes beyond"),
         ((*MOCAP, "--actions=a/b"), "--actions=a/b is not a name"),
@@ -123,7 +124,7 @@ ROWS = [
 
 
 def test_a_line_is_a_mean_over_clips_and_seeds():
-    kick, bow, lens, mean, mean_lens = table.summaries(ROWS)
+    kick, lens, bow, mean, mean_lens = table.summaries(ROWS)
     assert (kick.action, kick.variant) == ("kick", "default")
     assert kick.values["mpjpe_mm/fit"] == pytest.approx((40 + 30 + 60) / 3)
     assert kick.values["worst"] == 110
@@ -136,6 +137,12 @@ def test_a_line_is_a_mean_over_clips_and_seeds():
     assert (mean.values["clips"], mean.values["worst"], mean.values["spread"]) == (3, 110, 1.5)
     assert mean.values["worse_than_init"] == pytest.approx(2 / 7)
     assert lens.values["mpjpe_mm/fit"] == mean_lens.values["mpjpe_mm/fit"] == 40
+
+
+def test_a_fit_of_several_films_is_shown_film_by_film():
+    cells = [(part.cell.action, part.each) for part in ROWS[0].by_clip()]
+    assert cells == [(name, {name: ROWS[0].each[name]}) for name in ("kick.0", "kick.1")]
+    assert ROWS[4].by_clip() == [ROWS[4]]
 
 
 def test_the_three_files_agree(tmp_path):
@@ -217,28 +224,31 @@ def suite(motions, tiny_suite, tmp_path_factory):
 
 
 def test_a_suite_goes_on_from_its_finished_fits(suite, monkeypatch):
-    """Interrupted after one fit, then finished; then nothing is left to do, and then only what is new."""
-    write, written = Rows.write, []
+    """Interrupted after three of four fits, one of them then done by the real machine; then nothing is left to do."""
 
-    def interrupted(self, row, identity):
-        if written:
-            raise KeyboardInterrupt
-        written.append(row.cell)
-        write(self, row, identity)
+    def stopped(group, *_):
+        for each in group[:-1]:
+            yield (
+                each,
+                Row(each.cell, {"loss": 0.0}, {name: {"mpjpe_mm/fit": 1.0} for name in each.inputs.dataset.names}),
+            )
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(Rows, "write", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        suite("--seeds=2")
-    monkeypatch.setattr(Rows, "write", write)
+    with monkeypatch.context() as patched:
+        patched.setattr(fits, "_fit", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            suite("--seeds=2")
     said, lines, folder = suite("--seeds=2")
-    assert "4 fits, 1 of them finished before" in said
+    assert "4 fits, 3 of them finished before" in said
     assert "lens unknown" in said and "lens unknown" in (folder / "table.md").read_text()
     assert [(line.action, line.values["clips"], line.values["seeds"]) for line in lines] == [
         ("nod", 2, 2),
         ("sway", 2, 2),
         ("mean", 4, 2),
     ]
-    for key in ("mpjpe_mm/fit", "w_mpjpe_mm/fit", "focal_error", "worse_than_init", "spread", "worst", "loss"):
+    # Only the last fit, of sway, is a real one.
+    assert lines[0].values["mpjpe_mm/fit"] == 1 and 5 < lines[1].values["mpjpe_mm/fit"] < 500
+    for key in ("w_mpjpe_mm/fit", "focal_error", "worse_than_init", "spread", "worst", "loss"):
         assert np.isfinite(lines[-1].values[key]), key
     assert sorted(path.name for path in folder.glob("[tf]*")) == ["figure.png", "table.csv", "table.json", "table.md"]
 
