@@ -9,6 +9,7 @@ from rich.console import Console
 
 from body_models import loaders
 from experiments.base.errors import UserError
+from experiments.base.programs import Program
 from experiments.base.text import listed
 from experiments.benchmarks.suites import fits
 from experiments.benchmarks.suites.fits import Case, Numbers
@@ -102,4 +103,4 @@ def _score_unseen(own: Inputs, alone: Dataset, fit: Finished) -> tuple[Numbers, 
     return found, {alone.names[0]: found}
 
 
-_fit_unseen = jax.jit(unseen.fit_unseen)
+_fit_unseen = Program(unseen.fit_unseen)
