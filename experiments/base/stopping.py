@@ -18,6 +18,7 @@ from collections.abc import Iterator
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 STARTS_OVER = "the same command starts over"
 CONTINUES = "the same command continues from the last checkpoint"
+KEEPS_FINISHED = "the same command continues after the last finished fits"
 _SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
 _FLUSH_SECONDS = 1.0
 

@@ -24,6 +24,7 @@ Fits one motion field to several videos of the same action: 2D keypoints in, 3D 
   python run.py view --results=results/my_action               what came of it, in 3D
   python run.py export --results=results/my_action             to Blender, games, OpenSim, tables
   python run.py simulate --help                                clips made from recorded motion
+  python run.py benchmark --help                               how accurate fits are
 """
 # Pictures of the results, which take longer than a fit: of several fits they are made only if asked for.
 _PICTURES = ("overview", "overlay", "figures", "viewer", "report")

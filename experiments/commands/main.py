@@ -14,6 +14,8 @@ from experiments.base.errors import UserError
 from experiments.commands import COMMANDS
 
 BAD_INPUT, INTERRUPTED = 2, 130
+# What the same command does after it was stopped; the others start over.
+_GOES_ON = {"fit": stopping.CONTINUES, "benchmark": stopping.KEEPS_FINISHED}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +32,7 @@ def parse(argv: Sequence[str]) -> Task:
     command, rest = "fit", list(argv)
     if len(argv) > 1 and argv[1] in COMMANDS:
         command, rest = argv[1], [argv[0], *argv[2:]]
-    stopping.say(stopping.CONTINUES if command == "fit" else stopping.STARTS_OVER)
+    stopping.say(_GOES_ON.get(command, stopping.STARTS_OVER))
     try:
         settings = importlib.import_module(COMMANDS[command]).parse(rest)
     except UserError as error:
@@ -58,7 +60,7 @@ def run(task: Task) -> int:
     except (UserError, DatasetError, BodyModelError, PriorFileError, BadPickleError, UnsafePickleError) as error:
         return _fail(error)
     except KeyboardInterrupt:  # where `stopping` does not watch, as in other people's programs
-        stopping.say(stopping.CONTINUES if task.command == "fit" else stopping.STARTS_OVER)
+        stopping.say(_GOES_ON.get(task.command, stopping.STARTS_OVER))
         print(f"\n{stopping.sentence()}", file=sys.stderr)
         return INTERRUPTED
     return 0

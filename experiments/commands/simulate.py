@@ -12,10 +12,9 @@ from body_models import loaders, smpl
 from experiments.base import flags, shared_options
 from experiments.base.errors import UserError
 from experiments.data import neutral
-from experiments.data.dataset import Dataset, DatasetError
-from experiments.data.neutral_file import FileError
+from experiments.data.dataset import Dataset
 from experiments.loaders import simulated
-from experiments.simulation import amass, observations
+from experiments.simulation import observations
 from experiments.simulation.observations import ObservationModel
 from nemo_jax.options import REQUIRED, option
 
@@ -28,8 +27,6 @@ of it.
 
 The motion is AMASS's: .npz files with poses, trans, betas and mocap_framerate, z up.
 """
-FPS = observations.MODELLED_FPS
-_BURSTS = ("lost", "swapped", "missing")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,14 +68,8 @@ def parse(argv: Sequence[str], values: absl_flags.FlagValues = absl_flags.FLAGS)
 def check(settings: SimulateSettings) -> None:
     """Raises UserError: a value that no run could use, or values that do not go together."""
     flags.check(settings)
-    for kind in _BURSTS:
-        share, length = (getattr(settings.observe, f"{kind}_{what}") for what in ("fraction", "burst"))
-        least = max(1.0, share / (1 - share))
-        if length < least:
-            raise UserError(
-                f"--observe.{kind}_burst={length} is out of range; give {least:g} or more, as a share of {share:g} needs "
-                "runs that long"
-            )
+    if found := observations.problem(settings.observe):
+        raise UserError(f"--observe.{found}")
 
 
 def run(settings: SimulateSettings) -> None:
@@ -105,43 +96,17 @@ def run(settings: SimulateSettings) -> None:
 
 
 def make(settings: SimulateSettings, body: smpl.SMPL) -> tuple[Dataset, list[str]]:
-    """The clips of all motions, and sentences on what was left out.
-
-    What is drawn for a clip depends on the seed, the motion's
-    name and the view's number, and not on what else there is.
-
-    Raises:
-      UserError: no motion of the action. DatasetError: none that can be used.
-    """
-    seen, names, left_out, notes = [], [], [], []
-    for path in amass.find(settings.motion, settings.action)[: settings.max_instances]:
-        try:
-            motion, own_notes = amass.read(path, body)
-        except FileError as error:
-            left_out.append(f"{path} ({error})")
-            continue
-        notes += own_notes
-        fps = settings.fps or min(motion.fps, FPS)
-        motion = motion if fps == motion.fps else amass.resample(motion, fps)
-        for view in range(settings.views):
-            name = path.stem if settings.views == 1 else f"{path.stem}.v{view}"
-            rng = np.random.default_rng([settings.seed, view, *path.stem.encode()])
-            observation = observations.observe(rng, body, motion, settings.observe)
-            if not observation.instance.confidence.any():
-                left_out.append(f"{name} (no joint of it is seen in its image)")
-                continue
-            seen.append(observation)
-            names.append(name)
-    if not seen:
-        raise DatasetError(f"--motion={settings.motion} has no usable motion: {'; '.join(left_out)}")
-    note = (
-        f"The {len(seen)} clips are synthetic: recorded motion with simulated cameras, detections and initial poses; no "
-        "camera filmed it."
+    """The clips of all motions, and sentences on what was left out; see `simulated.of_motions`."""
+    return simulated.of_motions(
+        settings.motion,
+        settings.action,
+        body,
+        settings.observe,
+        settings.seed,
+        most=settings.max_instances,
+        views=settings.views,
+        fps=settings.fps,
     )
-    return simulated.dataset(seen, names, settings.action, note, body.num_betas), [
-        *(f"Left out {reason}" for reason in left_out),
-        *dict.fromkeys(notes),
-    ]
 
 
 def _descriptions(dataset: Dataset) -> list[str]:

@@ -13,7 +13,7 @@ from experiments.data.dataset import Dataset
 from experiments.evaluation import vertex_errors
 from experiments.evaluation.vertex_errors import Posed
 from experiments.results.fitted_motion import FittedMotion
-from nemo_jax import metrics, rotations
+from nemo_jax import metrics, rotations, world_metrics
 from nemo_jax.clips import GroundTruth
 from nemo_jax.model import Prediction
 
@@ -88,8 +88,8 @@ def in_3d(known: In3D, mask: Array, body: smpl.SMPL) -> dict[str, Array]:
     A method is scored on the frames for which it has a pose. `mpjpe_mm` and `mpvpe_mm` are the paper's: poses alone, no
     shape, root orientation or translation; `..._dynamic_mm` are over the paper's dynamic range. `pa_mpjpe_mm`,
     `g_mpjpe_mm`, `g_mpvpe_mm`, `root_aligned_mpjpe_mm` and `accel_mm_s2` are of bodies with their shape, root
-    orientation and translation. The global errors exist only for the fit. The last two are computed in camera axes with
-    roots at the origin and need the true cameras. Joints are the first 15 of BODY_25.
+    orientation and translation. The last two are computed in camera axes with roots at the origin and need the true
+    cameras. Joints are the first 15 of BODY_25. The global errors and those of `world_metrics` exist only for the fit.
 
     Args:
       known: the fit and the truth. mask (I, T): frames that exist. body: the body with the nose as keypoint 0.
@@ -110,10 +110,11 @@ def in_3d(known: In3D, mask: Array, body: smpl.SMPL) -> dict[str, Array]:
     mean = jax.vmap(jax.vmap(metrics.masked_mean))
     out["mpvpe_mm"] = mean(bare, all_masks)
     out["mpvpe_dynamic_mm"] = mean(bare, all_masks * dynamic[:, None])
+    of_fit = {"g_mpjpe_mm": global_error, "g_mpvpe_mm": jax.vmap(metrics.masked_mean)(moved, mask)}
+    with jax.default_matmul_precision("float32"):
+        of_fit |= jax.vmap(world_metrics.world_errors)(seen.keypoints, jnp.asarray(truth.joints), mask, known.fps)
     nobody = jnp.full(known.masks.shape[:2], jnp.nan)
-    out["g_mpjpe_mm"] = jnp.concatenate([nobody, global_error[:, None]], 1)
-    out["g_mpvpe_mm"] = jnp.concatenate([nobody, jax.vmap(metrics.masked_mean)(moved, mask)[:, None]], 1)
-    return out
+    return out | {name: jnp.concatenate([nobody, error[:, None]], 1) for name, error in of_fit.items()}
 
 
 def _joint_errors(known: In3D, mask: Array, body: smpl.SMPL) -> tuple[dict[str, Array], Array]:

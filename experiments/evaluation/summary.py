@@ -23,7 +23,12 @@ _ERRORS = (
     ("MPJPE, root-aligned", "mm", "root_aligned_mpjpe_mm", 1, 1.0),
     ("G-MPJPE", "mm", "g_mpjpe_mm", 1, 1.0),
     ("G-MPVPE", "mm", "g_mpvpe_mm", 1, 1.0),
+    ("W-MPJPE", "mm", "w_mpjpe_mm", 1, 1.0),
+    ("WA-MPJPE", "mm", "wa_mpjpe_mm", 1, 1.0),
+    ("root translation error", "%", "rte_percent", 1, 1.0),
     ("acceleration error", "m/s²", "accel_mm_s2", 2, 1e-3),
+    ("jitter", "10 m/s³", "jitter_10m_s3", 2, 1.0),
+    ("foot slide", "mm", "foot_slide_mm", 2, 1.0),
 )
 _PIXELS = (
     ("reprojection, median", "px", "reprojection_px/median", 1, 1.0),

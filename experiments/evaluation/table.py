@@ -24,6 +24,11 @@ POSE_COLUMNS = (
     "g_mpjpe_mm",
     "g_mpvpe_mm",
     "accel_mm_s2",
+    "w_mpjpe_mm",
+    "wa_mpjpe_mm",
+    "rte_percent",
+    "jitter_10m_s3",
+    "foot_slide_mm",
 )
 # Columns that only the fit has, because only the fit has cameras: column -> key.
 PIXEL_COLUMNS = {

@@ -109,7 +109,7 @@ def load(settings: Settings, console: Console | None = None, cache: Cache | None
         notes.append(
             f"{share:.0%} of the visible joints, {int(hidden.sum())}, are hidden from the fit to score it on them."
         )
-    priors_key = ("priors", settings.fit.prior_set)
+    priors_key = ("priors", settings.fit.prior_set, settings.gmm, settings.vposer)
     job = Job(
         key=jax.random.key(settings.seed),
         # Kept on the host, because many fits are stacked before they are copied to a device.

@@ -124,22 +124,30 @@ def _sweep(text: str) -> tuple[str, list[Any]]:
         near = difflib.get_close_matches(field, known, 1)
         hint = f"did you mean fit.{near[0]}" if near else "see --help for all of them"
         raise UserError(f"--sweep={text}: {field} is not a field of the fit; {hint}")
-    values = [_value(text, field, part.strip()) for part in listed.split(",") if part.strip()]
+    values = [
+        value_of(f"--sweep={options.shown(text)}", field, part.strip()) for part in listed.split(",") if part.strip()
+    ]
     twice = [value for position, value in enumerate(values) if value in values[:position]]
     if twice:
         raise UserError(f"--sweep={text} has {twice[0]} twice; give each value once")
     return field, values
 
 
-def _value(text: str, field: str, part: str) -> Any:
+def value_of(given: str, field: str, part: str) -> Any:
+    """A value of a field of the fit, as it stands in a flag.
+
+    Args:
+      given: the flag with its value, for sentences. field: one of `FitConfig`. part: the text of the value.
+
+    Raises:
+      UserError: it is not one.
+    """
     known = options.of(FitConfig)[field]
     try:
         value = flags.parse(known, part)
     except ValueError:
         expected = options.expected(known)
-        raise UserError(
-            f"--sweep={options.shown(text)}: {options.shown(part)} is not understood; expected {expected}"
-        ) from None
+        raise UserError(f"{given}: {options.shown(part)} is not understood; expected {expected}") from None
     if found := options.problem(known, value):
-        raise UserError(f"--sweep={options.shown(text)}: --fit.{field}={options.shown(value)} {found}")
+        raise UserError(f"{given}: --fit.{field}={options.shown(value)} {found}")
     return value

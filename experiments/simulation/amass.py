@@ -54,7 +54,7 @@ def find(motion: str | Path, action: str) -> list[Path]:
     found = own or numbered or containing
     if found:
         return found
-    here = {re.sub(r"[._ -]?\d+$", "", p.stem): None for p in files}
+    here = {_without_number(p): None for p in files}
     here |= {folder.name: None for folder in sorted(root.iterdir()) if folder.is_dir() and neutral_file.files(folder)}
     if not here:
         raise UserError(f"--motion={motion} holds no .npz files; expected {action}.0.npz or {action}/<any>.npz in it")
@@ -62,6 +62,26 @@ def find(motion: str | Path, action: str) -> list[Path]:
         f"--action={action} names no motion in {motion}, which holds {listed(list(here), _MOST_NAMED)}; "
         "name one of these"
     )
+
+
+def actions(motion: str | Path) -> list[str]:
+    """The actions of a folder: its files without the numbers at their ends, or, where it has none, its folders with files.
+
+    Raises:
+      UserError: no such folder, or no motion in it.
+    """
+    root = Path(motion)
+    if not root.is_dir():
+        raise UserError(f"--motion={motion} is no folder; give one with .npz files of motion, such as kick.0.npz")
+    files = list(dict.fromkeys(_without_number(path) for path in neutral_file.files(root)))
+    found = files or [f.name for f in sorted(root.iterdir()) if f.is_dir() and neutral_file.files(f)]
+    if not found:
+        raise UserError(f"--motion={motion} holds no .npz files; expected motions such as kick.0.npz in it")
+    return found
+
+
+def _without_number(path: Path) -> str:
+    return re.sub(r"[._ -]?\d+$", "", path.stem)
 
 
 def read(path: Path, body: smpl.SMPL) -> tuple[Motion, list[str]]:

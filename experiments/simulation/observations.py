@@ -83,6 +83,17 @@ class ObservationModel:
     missing_burst: float = option(2.0, "mean length of such a gap, frames", least=1, most=1e6)
 
 
+def problem(model: ObservationModel) -> str | None:
+    """Which constants do not go together, to follow `--observe.` in a sentence; None = all do."""
+    for kind in ("lost", "swapped", "missing"):
+        share, length = (getattr(model, f"{kind}_{what}") for what in ("fraction", "burst"))
+        least = max(1.0, share / (1 - share))
+        if length < least:
+            needed = f"give {least:g} or more, as a share of {share:g} needs runs that long"
+            return f"{kind}_burst={length} is out of range; {needed}"
+    return None
+
+
 @dataclasses.dataclass(frozen=True)
 class Motion:
     """A motion of F frames.

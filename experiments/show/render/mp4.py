@@ -22,13 +22,14 @@ def exact_rate(fps: float) -> Fraction:
 
 
 @contextlib.contextmanager
-def writing(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[[np.ndarray], None]]:
+def writing(path: Path, size: tuple[int, int], fps: float, crf: int = 20) -> Iterator[Callable[[np.ndarray], None]]:
     """A function that adds a picture, RGB uint8 (H, W, 3), to the film at `path`, H.264 in MP4.
 
     The film takes its name when the block ends without an error.
 
     Args:
-      path: ends in `.mp4`. size: width and height, even numbers. fps: pictures a second.
+      path: ends in `.mp4`. size: width and height, even numbers. fps: pictures a second. crf: x264's
+        constant rate factor; more is a smaller and worse film.
 
     Raises:
       ValueError: an odd width or height, which the format does not have.
@@ -45,7 +46,7 @@ def writing(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[
         stream = container.add_stream("libx264", rate=exact_rate(fps))
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "20", "preset": "veryfast"}
+        stream.options = {"crf": str(crf), "preset": "veryfast"}
         context = stream.codec_context
         # Said outright: players guess differently for small and large pictures.
         context.colorspace = context.color_primaries = context.color_trc = _BT709

@@ -1,0 +1,1 @@
+"""`python run.py benchmark`: suites of clips that measure how accurate fits are, with tables and a figure."""

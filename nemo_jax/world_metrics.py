@@ -1,0 +1,114 @@
+"""Errors of motion in the world, as the field reports them, one pure function each, over masked frames.
+
+Joints are (T, K, 3) in metres in any world, masks (T,) with 1 where the frame exists, frame rates (); batch with
+`jax.vmap`. The definitions are those of WHAM (Shin et al., CVPR 2024, section 4 and its evaluation code), which takes
+W-MPJPE and WA-MPJPE from SLAHMR (Ye et al., CVPR 2023, section 4). Where WHAM counts frames of videos of 30 per second,
+these functions take the clip's own rate and are the same at 30. The mean of an empty set is NaN.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from nemo_jax import metrics
+
+Array = jax.Array
+
+CHUNK = 100  # frames
+CONTACT_SPEED = 0.3  # metres per second: 1 cm a frame at 30 frames per second
+_MODELLED_FPS = 30.0
+# Big toes and heels, BODY_25: SMPL's vertices 3216, 3387, 6617 and 6787, the four that WHAM takes.
+FOOT_POINTS = (19, 21, 22, 24)
+ROOT = 8  # BODY_25's mid hip
+
+
+def w_mpjpe(predicted: Array, true: Array, mask: Array, chunk: int = CHUNK) -> Array:
+    """W-MPJPE () in mm: every chunk of frames is aligned by the rotation, translation and scale that fit its first two
+    frames best, so that what drifts afterwards counts.
+
+    Chunks are `chunk` frames long; what is left over belongs to the last one, and a shorter clip is one chunk.
+    """
+    return _in_chunks(predicted, true, mask, chunk, aligned=2)
+
+
+def wa_mpjpe(predicted: Array, true: Array, mask: Array, chunk: int = CHUNK) -> Array:
+    """WA-MPJPE () in mm: as `w_mpjpe`, but all frames of a chunk find its rotation, translation and scale."""
+    return _in_chunks(predicted, true, mask, chunk, aligned=None)
+
+
+def _in_chunks(predicted: Array, true: Array, mask: Array, chunk: int, aligned: int | None) -> Array:
+    chex.assert_equal_shape([predicted, true])
+    chex.assert_equal_shape_prefix([true, mask], 1)
+    mask = jnp.asarray(mask > 0, true.dtype)
+    # The number of a frame among those that exist, which padding or gaps do not count in.
+    number = jnp.cumsum(mask) - 1
+    chunks = jnp.maximum(mask.sum() // chunk, 1)
+    own = jnp.minimum(number // chunk, chunks - 1)
+    flat = lambda points: points.reshape(-1, 3)
+
+    def of_chunk(which: Array) -> Array:
+        """Sum () of the errors of the frames of ONE chunk."""
+        inside = mask * (own == which)
+        fitted = inside if aligned is None else inside * (number - which * chunk < aligned)
+        weights = jnp.repeat(fitted, true.shape[1])
+        moved = metrics.similarity_align(flat(predicted), flat(true), weights, with_scale=True)
+        errors = metrics.point_errors(moved.reshape(true.shape), true)
+        return jnp.where(inside > 0, errors, 0.0).sum()
+
+    every = jnp.arange(max(mask.shape[0] // chunk, 1))
+    return jax.lax.map(of_chunk, every).sum() / mask.sum()
+
+
+def root_translation_error(predicted: Array, true: Array, mask: Array) -> Array:
+    """RTE () in %: mean distance of the roots (T, 3) after the rotation and translation, without scale, that bring the
+    whole trajectory nearest to the true one, as a share of the length of the true path; NaN where nobody moves."""
+    chex.assert_equal_shape([predicted, true])
+    moved = metrics.similarity_align(predicted, true, jnp.asarray(mask > 0, true.dtype), with_scale=False)
+    steps = metrics.distances(true[1:], true[:-1])
+    path = jnp.where(mask[1:] * mask[:-1] > 0, steps, 0.0).sum()
+    error = metrics.masked_mean(metrics.distances(moved, true), mask)
+    return jnp.where(path > 0, 100.0 * error / jnp.where(path > 0, path, 1.0), jnp.nan)
+
+
+def jitter(joints: Array, mask: Array, fps: Array | float) -> Array:
+    """Jitter () in 10 m/s^3: mean length of the third derivative of the joints' positions, by differences of four frames.
+
+    As in TransPose (Yi et al., SIGGRAPH 2021) and WHAM. It needs no truth, but that of the truth is what is right.
+    """
+    third = (joints[3:] - 3 * joints[2:-1] + 3 * joints[1:-2] - joints[:-3]) * fps**3
+    inner = mask[3:] * mask[2:-1] * mask[1:-2] * mask[:-3]
+    return metrics.masked_mean(jnp.linalg.norm(third, axis=-1).mean(-1), inner) / 10.0
+
+
+def foot_slide(predicted: Array, true: Array, mask: Array, fps: Array | float) -> Array:
+    """Foot slide () in mm: mean displacement, in a thirtieth of a second, of feet that are truly in contact.
+
+    A point of a foot is in contact from one frame to the next where the true one moves slower than `CONTACT_SPEED`.
+
+    Args:
+      predicted, true: (T, P, 3), points of the feet, see `FOOT_POINTS`. mask: (T,). fps: ().
+
+    Returns:
+      NaN where no foot is ever in contact.
+    """
+    chex.assert_equal_shape([predicted, true])
+    own, known = (metrics.distances(points[1:], points[:-1]) * fps for points in (predicted, true))
+    contact = (known < CONTACT_SPEED) & (mask[1:] * mask[:-1] > 0)[:, None]
+    return metrics.MILLIMETRES / _MODELLED_FPS * metrics.masked_mean(own, contact)
+
+
+def world_errors(predicted: Array, true: Array, mask: Array, fps: Array | float) -> dict[str, Array]:
+    """All of them of ONE clip, by their names in `metrics.json`.
+
+    Args:
+      predicted, true: (T, 25, 3), BODY_25 in the world, of which the first 15 are compared. mask: (T,). fps: ().
+    """
+    body = slice(metrics.PAPER_JOINTS)
+    feet = jnp.array(FOOT_POINTS)
+    return {
+        "w_mpjpe_mm": w_mpjpe(predicted[:, body], true[:, body], mask),
+        "wa_mpjpe_mm": wa_mpjpe(predicted[:, body], true[:, body], mask),
+        "rte_percent": root_translation_error(predicted[:, ROOT], true[:, ROOT], mask),
+        "jitter_10m_s3": jitter(predicted[:, body], mask, fps),
+        "foot_slide_mm": foot_slide(predicted[:, feet], true[:, feet], mask, fps),
+    }

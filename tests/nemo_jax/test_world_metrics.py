@@ -1,0 +1,129 @@
+"""Errors of motion in the world against their formulas written out in float64 NumPy, one frame and one chunk at a time."""
+
+import jax
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from nemo_jax import world_metrics
+
+FPS = 24.0
+
+
+def umeyama(source, target, scaled):
+    """Umeyama 1991, equations 34 to 42: scale, rotation, translation."""
+    a, b = source - source.mean(0), target - target.mean(0)
+    u, d, vt = np.linalg.svd(b.T @ a / len(a))
+    sign = np.diag([1, 1, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
+    rotation = u @ sign @ vt
+    scale = np.trace(np.diag(d) @ sign) / (a**2).sum(1).mean() if scaled else 1.0
+    return scale, rotation, target.mean(0) - scale * rotation @ source.mean(0)
+
+
+def chunked(predicted, true, chunk, first):
+    """W-MPJPE (`first` = 2) or WA-MPJPE (None) of frames that all exist, mm."""
+    frames = len(true)
+    starts = [i * chunk for i in range(max(frames // chunk, 1))]
+    errors = []
+    for start, end in zip(starts, [*starts[1:], frames], strict=True):
+        p, t = predicted[start:end], true[start:end]
+        scale, rotation, translation = umeyama(p[:first].reshape(-1, 3), t[:first].reshape(-1, 3), scaled=True)
+        moved = scale * p @ rotation.T + translation
+        errors += list(np.linalg.norm(moved - t, axis=-1).mean(-1))
+    return 1000 * np.mean(errors)
+
+
+def motions(frames, joints=15, seed=0):
+    """A walk and a fit of it that lies elsewhere, drifts and trembles."""
+    rng = np.random.default_rng(seed)
+    path = np.cumsum(rng.normal([0.02, 0, 0.03], 0.02, (frames, 3)), 0)
+    true = path[:, None] + rng.normal(0, 0.4, (1, joints, 3)) + np.cumsum(rng.normal(0, 0.01, (frames, joints, 3)), 0)
+    turn = Rotation.from_rotvec([0.3, 1.9, -0.4]).as_matrix()
+    wrong = true + np.cumsum(rng.normal(0.002, 0.004, (frames, 1, 3)), 0) + rng.normal(0, 0.01, true.shape)
+    return 1.1 * wrong @ turn.T + [3.0, -1.0, 2.0], true
+
+
+def padded(array, more=5):
+    """With frames of nonsense behind."""
+    return np.concatenate([array, np.full((more, *array.shape[1:]), 77.0)]).astype(np.float32)
+
+
+def mask_of(frames, more=5):
+    return np.concatenate([np.ones(frames), np.zeros(more)]).astype(np.float32)
+
+
+@pytest.mark.parametrize(("function", "first"), [("w_mpjpe", 2), ("wa_mpjpe", None)])
+@pytest.mark.parametrize("frames", [7, 10, 19, 20, 34])
+def test_chunks_are_aligned_each_by_itself(function, first, frames):
+    predicted, true = motions(frames)
+    found = getattr(world_metrics, function)(padded(predicted), padded(true), mask_of(frames), chunk=10)
+    assert float(found) == pytest.approx(chunked(predicted, true, 10, first), rel=1e-3)
+
+
+def test_the_chunks_have_a_hundred_frames():
+    predicted, true = motions(230)
+    found = world_metrics.w_mpjpe(padded(predicted), padded(true), mask_of(230))
+    assert float(found) == pytest.approx(chunked(predicted, true, 100, 2), rel=1e-3)
+    assert float(found) > 1.5 * float(world_metrics.wa_mpjpe(padded(predicted), padded(true), mask_of(230)))
+
+
+def test_a_fit_elsewhere_and_of_another_size_has_no_error():
+    _, true = motions(30)
+    turn = Rotation.from_rotvec([0.3, 1.9, -0.4]).as_matrix()
+    moved = 0.8 * true @ turn.T + [3.0, -1.0, 2.0]
+    for function in (world_metrics.w_mpjpe, world_metrics.wa_mpjpe):
+        assert float(function(padded(moved), padded(true), mask_of(30), chunk=10)) < 0.02
+
+
+def test_the_root_is_aligned_without_scale_and_measured_by_its_path():
+    predicted, true = (joints[:, 0] for joints in motions(40))
+    _, rotation, translation = umeyama(predicted, true, scaled=False)
+    error = np.linalg.norm(predicted @ rotation.T + translation - true, axis=-1).mean()
+    expected = 100 * error / np.linalg.norm(np.diff(true, axis=0), axis=-1).sum()
+    found = world_metrics.root_translation_error(padded(predicted), padded(true), mask_of(40))
+    assert float(found) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_straight_path_is_aligned_and_a_point_has_no_path():
+    straight = np.linspace(0, 1, 20)[:, None] * np.array([1.0, 0.0, 2.0])
+    turned = straight @ Rotation.from_rotvec([0, 0.7, 0.2]).as_matrix().T + 5.0
+    assert float(world_metrics.root_translation_error(padded(turned), padded(straight), mask_of(20))) < 1e-3
+    still = np.zeros((20, 3))
+    assert np.isnan(world_metrics.root_translation_error(padded(straight), padded(still), mask_of(20)))
+
+
+def test_jitter_is_the_third_derivative_in_ten_metres():
+    joints, _ = motions(25)
+    third = np.diff(joints, n=3, axis=0) * FPS**3
+    expected = np.linalg.norm(third, axis=-1).mean() / 10
+    assert float(world_metrics.jitter(padded(joints), mask_of(25), FPS)) == pytest.approx(expected, rel=1e-3)
+    seconds = np.arange(25)[:, None, None] / FPS
+    # x = t^3 has the third derivative 6.
+    cubic = np.broadcast_to(seconds**3 * np.array([1.0, 0.0, 0.0]), (25, 4, 3))
+    assert float(world_metrics.jitter(padded(cubic), mask_of(25), FPS)) == pytest.approx(0.6, rel=1e-2)
+    assert np.isnan(world_metrics.jitter(padded(joints), mask_of(3, more=27), FPS))
+
+
+def test_feet_slide_while_the_true_ones_stand():
+    rng = np.random.default_rng(2)
+    # Half of the steps of a true foot are below 0.3 m/s.
+    steps = rng.choice([0.004, 0.03], (30, 4, 1)) * np.array([1.0, 0, 0])
+    true, predicted = np.cumsum(steps, 0), np.cumsum(rng.normal(0, 0.01, (30, 4, 3)), 0)
+    stands = np.linalg.norm(np.diff(true, axis=0), axis=-1) * FPS < 0.3
+    assert 20 < stands.sum() < 100
+    moved = np.linalg.norm(np.diff(predicted, axis=0), axis=-1)[stands].mean()
+    found = world_metrics.foot_slide(padded(predicted), padded(true), mask_of(30), FPS)
+    assert float(found) == pytest.approx(1000 * moved * FPS / 30, rel=1e-3)
+    runs = np.cumsum(np.full((30, 4, 3), 0.1), 0)
+    assert np.isnan(world_metrics.foot_slide(padded(predicted), padded(runs), mask_of(30), FPS))
+
+
+def test_all_of_them_take_clips_side_by_side():
+    predicted, true = motions(30, joints=25)
+    stack = lambda array: np.stack([padded(array)] * 2)
+    errors = jax.vmap(world_metrics.world_errors)(
+        stack(predicted), stack(true), np.stack([mask_of(30)] * 2), np.float32([FPS, 2 * FPS])
+    )
+    assert set(errors) == {"w_mpjpe_mm", "wa_mpjpe_mm", "rte_percent", "jitter_10m_s3", "foot_slide_mm"}
+    assert float(errors["jitter_10m_s3"][1]) == pytest.approx(8 * float(errors["jitter_10m_s3"][0]), rel=1e-5)
+    assert float(errors["w_mpjpe_mm"][0]) == pytest.approx(chunked(predicted[:, :15], true[:, :15], 100, 2), rel=1e-3)
