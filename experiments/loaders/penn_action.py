@@ -40,7 +40,7 @@ from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack
 from experiments.data.footage import BrokenClipError, Footage
 from experiments.data.ids import choose_ids, no_folder
 from experiments.detection import tracking
-from experiments.loaders import layouts, openpose, penn_ids
+from experiments.loaders import layouts, openpose, openpose_layouts, penn_ids
 
 Array = np.ndarray
 
@@ -95,6 +95,7 @@ def load(
     *,
     person: str = tracking.LARGEST,
     ids: str | None = None,
+    openpose_layout: str = openpose_layouts.AUTO,
 ) -> Dataset:
     """Reads the clips of one action.
 
@@ -104,6 +105,7 @@ def load(
       max_instances: the first so many clips, by name; None = all.
       person: who is followed where OpenPose saw several, as `--person`.
       ids: names of clips, separated by commas; `all`; None = those of the paper if the folder has any of them, else all.
+      openpose_layout: how the keypoints stand in OpenPose's files, see `openpose_layouts`.
 
     Raises:
       DatasetError: no such folder, no label files, none of the action, none that can be read. UserError: `person` fits
@@ -129,7 +131,7 @@ def load(
     if invisible:
         notes.append(f"Left out, because no joint is visible in them: {listed(invisible)}.")
     notes += [doubt for label in found for doubt in label.doubts]
-    instances, detected, more = _instances(found, shown, home, person)
+    instances, detected, more = _instances(found, shown, home, person, openpose_layout)
     notes += more
     clips = stack(instances)
     notes += layouts.only_clip(action, len(found))
@@ -178,7 +180,7 @@ def _chosen(paths: list[Path], labels: Path, action: str, ids: str | None) -> tu
 
 
 def _instances(
-    found: list[_Label], shown: list[Footage], home: Path, person: str
+    found: list[_Label], shown: list[Footage], home: Path, person: str, openpose_layout: str
 ) -> tuple[list[Instance], bool, list[str]]:
     """The clips, whether any of them has OpenPose's keypoints, and notes."""
     instances, notes, undetected, unposed = [], [], [], []
@@ -188,7 +190,7 @@ def _instances(
         if has_json:
             try:
                 folder = home / "openpose" / label.name
-                keypoints, confidence, more = layouts.read_openpose(label.name, folder, own, person)
+                keypoints, confidence, more = layouts.read_openpose(label.name, folder, own, person, openpose_layout)
                 notes += more
             except BrokenClipError as error:
                 undetected.append(f"{label.name} ({error})")
