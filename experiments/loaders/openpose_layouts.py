@@ -10,6 +10,7 @@ which is the middle of the shoulders.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 
 import numpy as np
@@ -41,11 +42,11 @@ class Layout:
     points: int
     names: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        own = [
-            (jn.BODY_25_NAMES.index(name), place) for place, name in enumerate(self.names) if name in jn.BODY_25_NAMES
-        ]
-        object.__setattr__(self, "_places", np.array(sorted(own)).T)
+    @functools.cached_property
+    def _places(self) -> Array:
+        """Rows (2, joints): joints of BODY_25, ascending, and where they stand here."""
+        own = [(jn.BODY_25_NAMES.index(name), at) for at, name in enumerate(self.names) if name in jn.BODY_25_NAMES]
+        return np.array(sorted(own)).T
 
     @property
     def body_25(self) -> tuple[int, ...]:

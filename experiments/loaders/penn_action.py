@@ -30,9 +30,9 @@ import re
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from body_models import joints as jn
+from experiments.base import mat_files
 from experiments.base.frame_rates import ASSUMED_FPS
 from experiments.base.text import listed
 from experiments.data import footage, ranges
@@ -240,16 +240,16 @@ def _why_nothing(labels: Path, action: str, present: set[str], broken: list[str]
     return f"--action={action} has no usable clip in {labels}{unreadable}, which holds {actions}; name one of these"
 
 
-def _load_mat(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
+def _load_mat(path: Path, names: tuple[str, ...]) -> dict[str, Array | str]:
     try:
-        return scipy.io.loadmat(str(path), variable_names=names)
-    except Exception as error:  # a damaged file makes the reader raise anything at all
-        raise _BrokenLabelError(f"not a readable .mat file: {type(error).__name__}") from error
+        return mat_files.read(path, names)
+    except mat_files.MatError as error:
+        raise _BrokenLabelError(f"not a readable .mat file: {error}") from error
 
 
-def _text(mat: dict[str, Array], name: str) -> str:
-    value = np.ravel(mat.get(name, np.array([])))
-    return str(value[0]) if value.size else ""
+def _text(mat: dict[str, Array | str], name: str) -> str:
+    value = mat.get(name, "")
+    return value if isinstance(value, str) else str(value.ravel()[0]) if value.size else ""
 
 
 def _action(path: Path) -> str:
@@ -259,14 +259,12 @@ def _action(path: Path) -> str:
     return action
 
 
-def _numbers(mat: dict[str, Array], name: str) -> Array:
-    """A numeric field as float64: some files store pixels as 8- or 16-bit unsigned integers, which would wrap
-    around.
-    """
+def _numbers(mat: dict[str, Array | str], name: str) -> Array:
+    """A numeric field as float64: of unsigned whole numbers, differences would wrap around."""
     if name not in mat:
         raise _BrokenLabelError(f"no {name} in it, perhaps cut short")
-    value = np.asarray(mat[name])
-    if value.dtype.kind not in "fiub":
+    value = mat[name]
+    if isinstance(value, str):
         raise _BrokenLabelError(f"{name} is not numeric")
     return value.astype(np.float64)
 
@@ -347,7 +345,7 @@ def _doubts(path: Path, dimensions: Array, frames: int, nowhere: int, outside: i
 
 
 def _box_size(
-    mat: dict[str, Array], keypoints: Array, confidence: Array, image_size: tuple[float, float]
+    mat: dict[str, Array | str], keypoints: Array, confidence: Array, image_size: tuple[float, float]
 ) -> tuple[Array, int]:
     """Diagonal (F,) of the person's box, and how many boxes are wrong: inside out, far outside the image, or beside the
     person. Their frames, and those without a box, take the box of their visible joints.
