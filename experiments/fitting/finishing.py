@@ -13,7 +13,7 @@ from rich.console import Console
 from body_models import loaders, smpl
 from experiments.base.errors import UserError
 from experiments.data.dataset import Dataset
-from experiments.evaluation import scores, table
+from experiments.evaluation import doubts, scores, table
 from experiments.evaluation.scores import ToScore
 from experiments.fitting.checkpoints import Packed, Snapshot, write_packed
 from experiments.fitting.compiled_programs import History
@@ -153,9 +153,13 @@ def _write(fit: Finished, present: Present, console: Console | None, body: smpl.
     table.write_csv(output / "evaluation.csv", dataset, fit.each)
     writing.write_config(output / "config.json", settings, versions())
 
+    threshold = float(fit.config.confidence_threshold)
+    doubted = doubts.as_metrics(doubts.find(dataset, fit.fitted, fit.each, threshold))
+
     def metrics() -> dict[str, Any]:
         return {
             **fit.numbers,
+            doubts.KEY: doubted,
             "num_instances": len(dataset.names),
             "num_frames": int(np.asarray(dataset.clips.frame_mask).sum()),
             "num_mirrored": len(fit.mirrored),

@@ -23,7 +23,7 @@ from experiments.base.files import replacing
 from experiments.base.text import duration
 from experiments.data import padding
 from experiments.data.dataset import Dataset, DatasetError
-from experiments.evaluation import summary
+from experiments.evaluation import doubts, summary
 from experiments.fitting import finishing, fits_table, inputs, machine, plan, processes
 from experiments.fitting.checkpoints import Checkpoints, Snapshot
 from experiments.fitting.clips import read_apart
@@ -274,6 +274,8 @@ class Session:
                 (planned.folder / fits_table.ERROR).unlink(missing_ok=True)
             if self.settings.many:
                 self.say(f"{planned.name}: {fits_table.headline(metrics)}")
+                for sentence in doubts.shown(metrics[doubts.KEY]):
+                    self.say(f"Warning: in {planned.name}, {sentence}")
             else:
                 summary.print_table(self.console, each.inputs.dataset, metrics, planned.folder)
 
