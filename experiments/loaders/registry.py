@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from body_models import loaders, smpl
-from experiments.data import neutral
+from experiments.data import jumps, neutral
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.loaders import (
     custom_video,
@@ -106,7 +106,7 @@ def load(
         from experiments import poses
 
         read = poses.apply(read, init)
-    return _with_focal_length(read, focal_length)
+    return jumps.noted(_with_focal_length(read, focal_length))
 
 
 def actions(data_dir: str | None = None, dataset: str | None = None) -> list[str]:
