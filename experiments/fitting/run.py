@@ -356,10 +356,14 @@ def _close(settings: Settings, fits: Sequence[Planned], session: Session) -> lis
     """Prints and writes the table of all fits, including those of other processes as far as they are finished.
 
     Raises:
-      UserError: some fits of this process failed.
+      UserError: some fits of this process failed, or the table cannot be written.
     """
     path = plan.root(settings) / fits_table.NAME
-    rows = fits_table.write(path, fits, session.failed)
+    try:
+        rows = fits_table.write(path, fits, session.failed)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{path} cannot be written ({reason}); make room, and run the same command again") from error
     session.console.print(fits_table.table(rows))
     session.say(f"Table: {path}; the results of each fit are in its folder")
     if session.failed:

@@ -67,3 +67,14 @@ def test_a_disk_that_is_full_at_the_end(run_here, monkeypatch):
     ):
         run()
     assert not list(out.rglob(".unfinished*"))
+
+
+def test_the_table_of_many_fits_that_cannot_be_written(monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fitting.fits_table, "write", full)
+    settings = fit.parse(["run.py", "--action=serve", f"--output_dir={tmp_path}"], absl_flags.FlagValues())
+    session = fitting.Session(settings, Console(quiet=True), lambda *_: None, 1.0, 0.0, "cpu")
+    with pytest.raises(UserError, match=r"many\.csv cannot be written \(no space left on device\); make room"):
+        fitting._close(settings, [], session)
