@@ -114,7 +114,8 @@ def _problem_of_one(known: Option, value: Any) -> str | None:
         wanted = numbers.Integral if known.kind is int else numbers.Real
         if isinstance(value, bool) or not isinstance(value, wanted):
             return f"is not understood; expected {expected(known)}"
-        if not math.isfinite(value):
+        # A whole number may be too long for a float, and is finite.
+        if not isinstance(value, numbers.Integral) and not math.isfinite(value):
             return f"is not finite; give {expected(known)}"
         return None if _is_in_range(known, value) else f"is out of range; give {expected(known)}"
     if not isinstance(value, pathlib.PurePath if known.kind is pathlib.Path else known.kind):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from body_models import safe_npz
 from experiments.base import films
 from experiments.base.files import replacing
 from experiments.detection.models import Model
@@ -19,6 +18,7 @@ from experiments.detection.people import Landmarker, Person, Watcher
 Array = np.ndarray
 
 NUM_LANDMARKS = 33
+_MOST_BYTES = 4 << 30  # of a file of detections, unpacked: an hour of 60 frames a second with four people has 800 MB
 # Higher with every change of what is detected: older files are then detected again.
 VERSION = 1
 
@@ -45,6 +45,8 @@ class Detections:
     damage: str
 
     def __post_init__(self) -> None:
+        if np.ndim(self.seen) != 2:
+            raise ValueError(f"seen has shape {np.shape(self.seen)}, expected frames and people")
         count, people = self.seen.shape
         expected = {
             "times": (count,),
@@ -53,8 +55,16 @@ class Detections:
             "image_size": (2,),
         }
         for name, shape in expected.items():
-            if np.shape(getattr(self, name)) != shape:
-                raise ValueError(f"{name} has shape {np.shape(getattr(self, name))}, expected {shape}")
+            array = getattr(self, name)
+            if np.shape(array) != shape:
+                raise ValueError(f"{name} has shape {np.shape(array)}, expected {shape}")
+            if np.asarray(array).dtype.kind not in "fiu":
+                raise ValueError(f"{name} holds no numbers")
+        for name in ("landmarks", "world", "image_size"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"{name} holds numbers that are not finite")
+        if self.seen.dtype != bool:
+            raise ValueError(f"seen is of type {self.seen.dtype}, expected bool")
 
 
 def cache_file(folder: Path, video: Path, model: Model) -> Path:
@@ -72,16 +82,22 @@ def cache_file(folder: Path, video: Path, model: Model) -> Path:
     return folder / f"{name}.npz"
 
 
+class DamagedError(ValueError):
+    """A file of detections that is not what `save` wrote; the message says what it is."""
+
+
 def load(path: Path) -> Detections | None:
-    """What `save` wrote; None where there is nothing, or nothing sound."""
+    """What `save` wrote; None where there is nothing. Raises DamagedError: something else is there."""
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with safe_npz.opened(path, _MOST_BYTES) as file:
             fields = {field.name: file[field.name] for field in dataclasses.fields(Detections)}
         return Detections(**{**fields, "claimed_fps": float(fields["claimed_fps"]), "damage": str(fields["damage"])})
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
+    except KeyError as error:
+        raise DamagedError(f"no {error.args[0]} in it") from error
+    except (safe_npz.NpzError, ValueError, TypeError) as error:
+        raise DamagedError(str(error)) from error
 
 
 def save(detections: Detections, path: Path) -> None:

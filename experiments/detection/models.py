@@ -9,10 +9,13 @@ import io
 import zipfile
 from pathlib import Path
 
+from body_models import safe_zip
+from body_models.budget import TooMuchError
 from experiments.base.errors import UserError
 
 DETECTOR, LANDMARKS = "pose_detector.tflite", "pose_landmarks_detector.tflite"
 _SHIPPED = Path(__file__).parent / "blazepose"  # its README says where the files are from
+_MOST_BYTES = 1 << 30  # of a .task file and what is in it; the heavy one has 31 MB
 INSTALL = "install it with `python -m pip install -r requirements-video.txt`"
 
 
@@ -68,13 +71,19 @@ def _shipped() -> Model:
 
 def _of_task(path: Path) -> Model:
     try:
-        with zipfile.ZipFile(path) as archive:
-            return Model(archive.read(DETECTOR), archive.read(LANDMARKS))
+        with path.open("rb"):
+            pass
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError(f"--pose_model={path} cannot be read ({reason}); give a pose landmarker .task file") from error
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
-        raise UserError(
-            f"--pose_model={path} is not a pose landmarker, a .task file with {DETECTOR} and {LANDMARKS} in it; give one "
-            "such as pose_landmarker_heavy.task, or leave the flag out"
-        ) from error
+    try:
+        with safe_zip.opened(path, _MOST_BYTES) as archive:
+            return Model(bytes(archive.read(DETECTOR)), bytes(archive.read(LANDMARKS)))
+    except KeyError as error:
+        why, cause = f"no {error.args[0]}", error
+    except (safe_zip.ZipError, TooMuchError, EOFError) as error:
+        why, cause = str(error), error
+    raise UserError(
+        f"--pose_model={path} is not a pose landmarker, a .task file with {DETECTOR} and {LANDMARKS} in it ({why}); give "
+        "one such as pose_landmarker_heavy.task, or leave the flag out"
+    ) from cause

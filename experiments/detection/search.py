@@ -36,6 +36,7 @@ class Searcher:
         self._detector, self._folder, self._console = detector, folder, console
         self._stack = contextlib.ExitStack()
         self._landmarker: Landmarker | None = None
+        self.notes: list[str] = []  # sentences about finds that could not be used
 
     def __enter__(self) -> Searcher:
         return self
@@ -51,7 +52,7 @@ class Searcher:
           UserError: the detector cannot be started, or the finds cannot be kept.
         """
         kept = detections.cache_file(self._folder, path, self._detector.model)
-        found = detections.load(kept)
+        found = self._kept(path, kept)
         if found is not None:
             FilmProgress(self._console, path.name, None).done(found.seen, kept=True)
             return found
@@ -66,3 +67,11 @@ class Searcher:
                 raise UserError(f"{self._folder} cannot be written ({reason}); choose another --output_dir") from error
         progress.done(found.seen, kept=False)
         return found
+
+    def _kept(self, path: Path, kept: Path) -> Detections | None:
+        """What an earlier run found in a film, if that is there and sound."""
+        try:
+            return detections.load(kept)
+        except detections.DamagedError as error:
+            self.notes.append(f"What an earlier run found in {path} is damaged ({error}), so it was searched anew.")
+            return None

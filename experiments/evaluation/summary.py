@@ -10,6 +10,7 @@ from rich.text import Text
 
 from experiments.base.text import duration
 from experiments.data.dataset import Dataset
+from experiments.evaluation import doubts
 from experiments.evaluation import table as comparison
 
 # Label, unit, key without the method, digits, factor.
@@ -42,8 +43,11 @@ _HEADINGS = {"init": "initial"}
 
 
 def print_table(console: Console, dataset: Dataset, metrics: Mapping[str, Any], output: Path) -> None:
-    """Prints mean scores of all methods side by side, then those on hidden joints, the time and the results folder."""
+    """Prints mean scores of all methods side by side, then those on hidden joints, which clips are no fit, the time and the
+    results folder."""
     console.print(comparison_table(dataset, metrics))
+    for sentence in doubts.shown(metrics.get(doubts.KEY, {})):
+        console.print(f"Warning: {sentence}", markup=False)
     console.print(
         f"{duration(metrics['seconds/total'])} in all: {duration(metrics['seconds/compile'])} compiling, "
         f"{duration(metrics['seconds/fit'])} fitting"

@@ -83,6 +83,7 @@ class Writer:
     def write(self, packed: Packed) -> None:
         """Starts to write a checkpoint in the background."""
         self.seal()
+        self._check_there()
         arguments = ocp.args.Composite(
             arrays=ocp.args.StandardSave(packed.arrays), about=ocp.args.JsonSave(packed.about)
         )
@@ -100,8 +101,11 @@ class Writer:
         folder = self._folder / str(number)
         try:
             self.manager.wait_until_finished()
+            self._check_there()
             with replacing(folder / SEAL) as temporary:
                 temporary.write_text(json.dumps(_digests(folder)))
+        except UserError:
+            raise
         except _WRITING as error:
             raise self._cannot_write(error) from error
 
@@ -114,7 +118,16 @@ class Writer:
                 self._open.close()
                 self._open = None
 
+    def _check_there(self) -> None:
+        """Raises UserError: the folder was there and no longer is. Orbax and `replacing` would create it again."""
+        if self._open is not None and not self._folder.is_dir():
+            raise UserError(
+                f"{self._folder} was deleted or moved while the fit ran; leave it in its place, and run the same "
+                "command again"
+            )
+
     def _cannot_write(self, error: Exception) -> UserError:
+        self._check_there()
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0][:200]
         return UserError(
             f"{self._folder} cannot be written ({reason}); make room or choose another --output_dir, the same command then "

@@ -19,6 +19,7 @@ def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Datase
         body,
         videos=settings.videos,
         openpose=settings.openpose,
+        openpose_layout=settings.openpose_layout,
         init=settings.init,
         person=settings.person,
         pose_model=settings.pose_model,

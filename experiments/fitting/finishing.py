@@ -11,8 +11,9 @@ import numpy as np
 from rich.console import Console
 
 from body_models import loaders, smpl
+from experiments.base.errors import UserError
 from experiments.data.dataset import Dataset
-from experiments.evaluation import scores, table
+from experiments.evaluation import doubts, scores, table
 from experiments.evaluation.scores import ToScore
 from experiments.fitting.checkpoints import Packed, Snapshot, write_packed
 from experiments.fitting.compiled_programs import History
@@ -120,8 +121,25 @@ def write(
 
     Returns:
       The metrics, as written to `metrics.json`.
+
+    Raises:
+      UserError: the folder has vanished, or cannot be written to.
     """
+    try:
+        return _write(fit, present, console, body)
+    except OSError as error:
+        output = fit.settings.output
+        writing.check_there(output)
+        where = f" of {error.filename}" if error.filename else ""
+        raise UserError(
+            f"the results in {output} cannot be written ({error.strerror or error}{where}); make room or choose another "
+            "--output_dir, and run the same command again"
+        ) from error
+
+
+def _write(fit: Finished, present: Present, console: Console | None, body: smpl.SMPL | None) -> dict[str, Any]:
     begun = time.perf_counter()
+    writing.check_there(fit.settings.output)
     # The checkpoint is written first: once it exists the fit need not be repeated.
     if fit.checkpoint is not None:
         write_packed(fit.checkpoint)
@@ -135,9 +153,13 @@ def write(
     table.write_csv(output / "evaluation.csv", dataset, fit.each)
     writing.write_config(output / "config.json", settings, versions())
 
+    threshold = float(fit.config.confidence_threshold)
+    doubted = doubts.as_metrics(doubts.find(dataset, fit.fitted, fit.each, threshold))
+
     def metrics() -> dict[str, Any]:
         return {
             **fit.numbers,
+            doubts.KEY: doubted,
             "num_instances": len(dataset.names),
             "num_frames": int(np.asarray(dataset.clips.frame_mask).sum()),
             "num_mirrored": len(fit.mirrored),
@@ -161,6 +183,8 @@ def write(
         answer=fit.fitted,
     )
     present(run, fit.settings, fit.each, fit.notes, fit.hidden, fit.history, console)
+    # A folder that has been deleted meanwhile must not come back with this file alone.
+    writing.check_there(output)
     final = metrics()
     writing.write_json(output / "metrics.json", final)
     return final

@@ -23,7 +23,7 @@ from experiments.base.files import replacing
 from experiments.base.text import duration
 from experiments.data import padding
 from experiments.data.dataset import Dataset, DatasetError
-from experiments.evaluation import summary
+from experiments.evaluation import doubts, summary
 from experiments.fitting import finishing, fits_table, inputs, machine, plan, processes
 from experiments.fitting.checkpoints import Checkpoints, Snapshot
 from experiments.fitting.clips import read_apart
@@ -274,6 +274,8 @@ class Session:
                 (planned.folder / fits_table.ERROR).unlink(missing_ok=True)
             if self.settings.many:
                 self.say(f"{planned.name}: {fits_table.headline(metrics)}")
+                for sentence in doubts.shown(metrics[doubts.KEY]):
+                    self.say(f"Warning: in {planned.name}, {sentence}")
             else:
                 summary.print_table(self.console, each.inputs.dataset, metrics, planned.folder)
 
@@ -354,10 +356,14 @@ def _close(settings: Settings, fits: Sequence[Planned], session: Session) -> lis
     """Prints and writes the table of all fits, including those of other processes as far as they are finished.
 
     Raises:
-      UserError: some fits of this process failed.
+      UserError: some fits of this process failed, or the table cannot be written.
     """
     path = plan.root(settings) / fits_table.NAME
-    rows = fits_table.write(path, fits, session.failed)
+    try:
+        rows = fits_table.write(path, fits, session.failed)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{path} cannot be written ({reason}); make room, and run the same command again") from error
     session.console.print(fits_table.table(rows))
     session.say(f"Table: {path}; the results of each fit are in its folder")
     if session.failed:

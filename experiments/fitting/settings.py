@@ -8,6 +8,7 @@ from experiments.base import flags, shared_options
 from experiments.base.devices import Accelerator
 from experiments.base.errors import UserError
 from experiments.base.shared_options import SEED_LIMIT, path
+from experiments.loaders import openpose_layouts
 from nemo_jax import options
 from nemo_jax.config import FitConfig
 from nemo_jax.options import REQUIRED, option
@@ -63,6 +64,12 @@ class Settings:
     )
     openpose: str | None = path(
         None, "Folder of OpenPose's JSON files, a folder for each clip; replaces their 2D keypoints."
+    )
+    openpose_layout: str = option(
+        openpose_layouts.AUTO,
+        "Order of the keypoints in OpenPose's JSON files; auto goes by their number, and tells BODY_25 from BODY_25B by the "
+        "bodies.",
+        choices=openpose_layouts.NAMES,
     )
     init: tuple[str, ...] = path(
         (),

@@ -25,7 +25,7 @@ from experiments.data.camera import Camera, is_rotation
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.data.ids import choose_ids, no_folder
 from experiments.detection import tracking
-from experiments.loaders import layouts
+from experiments.loaders import layouts, openpose_layouts
 from experiments.loaders.layouts import Recording
 from experiments.poses import pickles
 from experiments.poses.pose_arrays import as_array, as_plain
@@ -53,6 +53,7 @@ def load(
     person: str = tracking.LARGEST,
     ids: str | None = None,
     fps: float | None = None,
+    openpose_layout: str = openpose_layouts.AUTO,
 ) -> Dataset:
     """Reads the clips of one action.
 
@@ -63,6 +64,7 @@ def load(
       person: who is followed where OpenPose saw several, as `--person`.
       ids: names of clips, or what stands behind the action's dot, separated by commas; None = all.
       fps: frames per second; None = 30. Pictures do not tell.
+      openpose_layout: how the keypoints stand in OpenPose's files, see `openpose_layouts`.
 
     Raises:
       DatasetError: no such clips, none that can be used. UserError: `person` fits nobody.
@@ -71,7 +73,7 @@ def load(
     folder, names = _find(root, action)
     names = choose_ids(names, action, ids, folder)
     tracking.check_names(person, names)
-    found, failed = layouts.usable(names, lambda name: _read(folder, name, person, fps), max_instances)
+    found, failed = layouts.usable(names, lambda name: _read(folder, name, person, fps, openpose_layout), max_instances)
     broken = [f"{name} ({reason})" for name, reason in failed]
     if not found:
         raise DatasetError(f"--action={action} has no usable clip in {folder}: {listed(broken)}")
@@ -79,9 +81,11 @@ def load(
     return layouts.assemble(clips, action, broken, cameras=cameras if all(cameras) else None)
 
 
-def _read(folder: Path, name: str, person: str, fps: float | None) -> tuple[Recording, Camera | None]:
+def _read(
+    folder: Path, name: str, person: str, fps: float | None, openpose_layout: str
+) -> tuple[Recording, Camera | None]:
     frames, json_folder, vibe = (folder / f"{name}{suffix}" for suffix in (_FRAMES, ".op", ".vibe"))
-    clip = layouts.read_clip(name, frames, json_folder, vibe, person, fps)
+    clip = layouts.read_clip(name, frames, json_folder, vibe, person, fps, openpose_layout)
     file = folder / f"{name}.cam.pickle"
     if not file.exists():
         return clip, None

@@ -16,7 +16,7 @@ from experiments.data import footage, select
 from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack, visible_box_size
 from experiments.data.footage import BrokenClipError, Footage
 from experiments.detection import tracking
-from experiments.loaders import openpose
+from experiments.loaders import openpose, openpose_layouts
 from nemo_jax.clips import Clips
 
 Array = np.ndarray
@@ -73,7 +73,13 @@ def only_clip(action: str, count: int) -> list[str]:
 
 
 def read_clip(
-    name: str, frames: Path, json_folder: Path, vibe: Path, person: str = tracking.LARGEST, fps: float | None = None
+    name: str,
+    frames: Path,
+    json_folder: Path,
+    vibe: Path,
+    person: str = tracking.LARGEST,
+    fps: float | None = None,
+    openpose_layout: str = openpose_layouts.AUTO,
 ) -> Recording:
     """One clip: as many frames as it has pictures.
 
@@ -85,12 +91,13 @@ def read_clip(
         note.
       person: `--person`, who is followed where OpenPose saw several.
       fps: where nothing tells; None = 30, which the published evaluation takes for every video.
+      openpose_layout: how the keypoints stand in OpenPose's files, see `openpose_layouts`.
 
     Raises:
       BrokenClipError: no frames, no JSON files, nobody in them. UserError: `person` fits nobody.
     """
     shown = footage.read(frames)
-    keypoints, confidence, notes = read_openpose(name, json_folder, shown, person)
+    keypoints, confidence, notes = read_openpose(name, json_folder, shown, person, openpose_layout)
     pose, mask = None, None
     try:
         pose, mask, more = initial_poses(vibe, keypoints, confidence, shown.image_size)
@@ -108,7 +115,9 @@ def read_clip(
     return Recording(name, instance, shown, tuple(notes))
 
 
-def read_openpose(name: str, folder: Path, shown: Footage, person: str) -> tuple[Array, Array, list[str]]:
+def read_openpose(
+    name: str, folder: Path, shown: Footage, person: str, layout: str = openpose_layouts.AUTO
+) -> tuple[Array, Array, list[str]]:
     """Keypoints (F, 25, 2) in pixels, confidence (F, 25) and notes of a clip.
 
     Raises:
@@ -119,7 +128,9 @@ def read_openpose(name: str, folder: Path, shown: Footage, person: str) -> tuple
     names = footage.stems(shown.paths)
     choice = tracking.choice_for(person, name)
     try:
-        return openpose.read_folder(folder, shown.num_frames, choice, image_size=shown.image_size, frame_names=names)
+        return openpose.read_folder(
+            folder, shown.num_frames, choice, image_size=shown.image_size, frame_names=names, layout=layout
+        )
     except DatasetError as error:
         raise BrokenClipError(str(error)) from error
 

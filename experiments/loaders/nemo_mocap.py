@@ -44,7 +44,7 @@ from experiments.data.dataset import Dataset, DatasetError, pad
 from experiments.data.footage import BrokenClipError
 from experiments.data.ids import choose_ids, no_folder
 from experiments.detection import tracking
-from experiments.loaders import layouts, nemo_truth
+from experiments.loaders import layouts, nemo_truth, openpose_layouts
 from experiments.loaders.layouts import Recording
 from experiments.loaders.nemo_truth import MoCap
 from experiments.simulation import observations
@@ -73,6 +73,7 @@ def load(
     person: str = tracking.LARGEST,
     ids: str | None = None,
     fps: float | None = None,
+    openpose_layout: str = openpose_layouts.AUTO,
 ) -> Dataset:
     """Reads the instances of one action.
 
@@ -84,6 +85,7 @@ def load(
       person: who is followed where OpenPose saw several, as `--person`.
       ids: names or numbers of instances, separated by commas; None = all.
       fps: frames per second of pictures; None = 30.
+      openpose_layout: how the keypoints stand in OpenPose's files, see `openpose_layouts`.
 
     Raises:
       DatasetError: no such folder or action, no instance that can be used. UserError: `person` fits nobody.
@@ -98,7 +100,7 @@ def load(
 
     def read(name: str) -> tuple[Recording, Any]:
         mocap = nemo_truth.read_mocap(_truth_file(base, name)) if has_truth else None
-        return _same_length(_read_clip(base, folder, name, person, fps), mocap)
+        return _same_length(_read_clip(base, folder, name, person, fps, openpose_layout), mocap)
 
     pairs, failed = layouts.usable(names, read, max_instances)
     broken = [f"{name} ({reason})" for name, reason in failed]
@@ -191,10 +193,10 @@ def _first(*paths: Path) -> Path:
     return next((path for path in paths if path.exists()), paths[0])
 
 
-def _read_clip(base: Path, folder: Path, name: str, person: str, fps: float | None) -> Recording:
+def _read_clip(base: Path, folder: Path, name: str, person: str, fps: float | None, openpose_layout: str) -> Recording:
     frames = _first(folder / f"{name}.mp4", base / "videos" / f"{name}.mp4")
     json_folder = _first(folder / f"{name}.mp4_openpose", folder / f"{name}_openpose")
-    return layouts.read_clip(name, frames, json_folder, folder / name, person, fps)
+    return layouts.read_clip(name, frames, json_folder, folder / name, person, fps, openpose_layout)
 
 
 def _same_length(clip: Recording, mocap: Any) -> tuple[Recording, Any]:

@@ -29,6 +29,7 @@ from experiments.data import footage
 from experiments.data.dataset import Dataset, DatasetError, Video, visible_box_size
 from experiments.detection import tracking
 from experiments.loaders import openpose_files as files
+from experiments.loaders import openpose_layouts
 from experiments.loaders.openpose_files import PeopleInFrame
 
 Array = np.ndarray
@@ -47,6 +48,7 @@ def read_folder(
     image_size: tuple[float, float] | None = None,
     frame_names: Sequence[str | None] | None = None,
     prefix: str | None = None,
+    layout: str = openpose_layouts.AUTO,
 ) -> tuple[Array, Array, list[str]]:
     """The keypoints of one person in the F frames of one clip.
 
@@ -57,6 +59,7 @@ def read_folder(
       image_size: width and height in pixels; keypoints outside count as not seen. None = only negative ones.
       frame_names: names (F,) of the pictures without their endings, None where one is missing.
       prefix: what stands before the numbers in the names, where the folder holds several clips; None = it holds one.
+      layout: `--openpose_layout`, see `openpose_layouts`.
 
     Returns:
       Keypoints (F, 25, 2) in pixels, confidence (F, 25), and sentences about what is missing or broken.
@@ -67,16 +70,17 @@ def read_folder(
       UserError: `person` fits nobody.
     """
     place = Path(folder)
-    frames = files.of_file(place) if place.is_file() else files.of_folder(place, prefix)
+    frames = files.of_file(place, layout) if place.is_file() else files.of_folder(place, prefix, layout)
     broken = [f"{frame.source} ({frame.problem})" for frame in frames if frame.people is None]
     if len(broken) == len(frames):
-        raise DatasetError(
-            f"none of the {len(frames)} frames in {place} can be read: {listed(broken)}; write them again"
-        )
+        same = len({frame.problem for frame in frames}) == 1
+        why = f"{broken[0]}, and so are all others" if same and broken[1:] else listed(broken)
+        raise DatasetError(f"none of the {len(frames)} frames in {place} can be read: {why}; write them again")
     count, places = _placed(frames, num_frames, frame_names, place)
     people = [files.NOBODY] * count
-    for index, frame in zip(places, frames, strict=True):
-        people[index] = files.NOBODY if frame.people is None else frame.people
+    in_body_25, taken = files.in_body_25(frames, layout)
+    for index, several in zip(places, in_body_25, strict=True):
+        people[index] = several
     _check_pixels(people, place)
 
     seen = [_only_seen(several, image_size) for several in people]
@@ -93,6 +97,11 @@ def read_folder(
             own[frame] = seen[frame][index]
             outside += int(_outside(people[frame][index], image_size).sum())
     notes = _notes(place, which, len(frames), broken)
+    if "body_25b" in taken and layout == openpose_layouts.AUTO:
+        notes.append(
+            f"The 25 keypoints in {place} are read in the order of BODY_25B, in which they are a body's; "
+            "--openpose_layout=body_25 reads them in the other."
+        )
     if outside:
         size = f"{image_size[0]:g}x{image_size[1]:g} " if image_size else ""
         notes.append(
@@ -103,14 +112,17 @@ def read_folder(
 
 
 def annotated(confidence: Array) -> tuple[int, ...]:
-    """The keypoints (of confidence (..., 25)) that the detector knows: BODY_25's, or COCO's where none of the others is
-    ever seen."""
-    everything = tuple(range(jn.NUM_KEYPOINTS))
-    others = [k for k in everything if k not in files.BODY_25_OF_COCO]
-    return everything if np.asarray(confidence)[..., others].any() else files.BODY_25_OF_COCO
+    """The keypoints (of confidence (..., 25)) that the detector knows: those of the smallest layout that has all that
+    are ever seen."""
+    sure = np.asarray(confidence)
+    seen = set(np.flatnonzero((sure > 0).reshape(-1, sure.shape[-1]).any(0)).tolist())
+    known = sorted((one.body_25 for one in openpose_layouts.LAYOUTS.values()), key=len)
+    return next(joints for joints in known if seen <= set(joints))
 
 
-def apply(dataset: Dataset, folder: str | Path, person: str = tracking.LARGEST) -> Dataset:
+def apply(
+    dataset: Dataset, folder: str | Path, person: str = tracking.LARGEST, layout: str = openpose_layouts.AUTO
+) -> Dataset:
     """The dataset with the keypoints that OpenPose saw in place of its own.
 
     Args:
@@ -118,6 +130,7 @@ def apply(dataset: Dataset, folder: str | Path, person: str = tracking.LARGEST) 
       folder: `--openpose`: holds a folder for each clip, named like the clip, also with `_openpose`, `.op` or `_json`
         behind; or the files of all clips, `<clip>_<number>_keypoints.json`; or those of the only clip.
       person: `--person`, see `tracking.parse_person`.
+      layout: `--openpose_layout`, see `openpose_layouts`.
 
     Clips without files, or whose files cannot be used, are left out with a note.
 
@@ -141,7 +154,7 @@ def apply(dataset: Dataset, folder: str | Path, person: str = tracking.LARGEST) 
             lacking.append(name)
             continue
         try:
-            points, sure, own_notes = _of_instance(dataset, n, place, prefix, tracking.choice_for(person, name))
+            points, sure, own_notes = _of_instance(dataset, n, place, prefix, tracking.choice_for(person, name), layout)
         except DatasetError as error:
             unusable.append(f"{name} ({error})")
             continue
@@ -191,7 +204,7 @@ def _find(root: Path, names: Sequence[str], only: bool) -> tuple[Path | None, st
                 return place, None
     here = files.prefixes(root)
     for prefix in here:
-        if _composed(prefix) in [_composed(f"{name}_") for name in names]:
+        if any(files.is_prefix(_composed(prefix), _composed(name)) for name in names):
             return root, prefix
     return (root, None) if only and here else (None, None)
 
@@ -207,7 +220,7 @@ def _composed(name: str) -> str:
 
 
 def _of_instance(
-    dataset: Dataset, n: int, place: Path, prefix: str | None, person: str
+    dataset: Dataset, n: int, place: Path, prefix: str | None, person: str, layout: str
 ) -> tuple[Array, Array, list[str]]:
     """As `read_folder`, for the F frames of instance n."""
     width, height = (float(side) for side in dataset.clips.image_size[n])
@@ -220,7 +233,7 @@ def _of_instance(
         # The clip's frames are some of the film's, and OpenPose saw the film.
         count = max(_film_length(video), int(shown.max()) + 1)
     keypoints, confidence, notes = read_folder(
-        place, count, person, image_size=(width, height), frame_names=names, prefix=prefix
+        place, count, person, image_size=(width, height), frame_names=names, prefix=prefix, layout=layout
     )
     exists = shown >= 0
     return keypoints[shown] * exists[:, None, None], confidence[shown] * exists[:, None], notes

@@ -4,7 +4,8 @@
       pitch 1/  pitch 1_000000000000_keypoints.json ...   also named pitch 1_openpose, pitch 1.op, pitch 1_json
       pitch 1.mp4                                         or the pictures, in `pitch 1.frames` or among the JSON files
 
-The files of all clips may also lie in one folder, told apart by what stands before their numbers.
+The files of all clips may also lie in one folder, told apart by what stands before their numbers. Of a project of
+Pose2Sim they lie in `pose/`, such as `pose/cam01_json/cam01.0000.json`, and the films in `videos/`.
 """
 
 from __future__ import annotations
@@ -20,22 +21,30 @@ from experiments.data.dataset import Dataset, DatasetError, Instance
 from experiments.data.footage import BrokenClipError, Footage
 from experiments.data.ids import choose_ids
 from experiments.detection import tracking
-from experiments.loaders import film_paths, layouts, openpose, openpose_files
+from experiments.loaders import film_paths, layouts, openpose, openpose_files, openpose_layouts
 
 _PICTURES = (".frames", "_frames", "")  # behind a clip's name: the folder of its pictures
+_POSE_2_SIM = "pose"  # where Pose2Sim puts the folders of JSON files, beside `videos`
 
 
 def recognises(data_dir: str | Path) -> bool:
     """Whether there are such files in the folder, in folders of it, or in folders of these."""
     root = Path(data_dir)
-    places = (root, *(p for p in root.glob("*") if p.is_dir()), *(p for p in root.glob("*/*") if p.is_dir()))
+    depths = ("*", "*/*", f"*/{_POSE_2_SIM}/*")
+    places = (root, *(p for depth in depths for p in root.glob(depth) if p.is_dir()))
     return any(openpose_files.holds_frames(place) for place in places)
 
 
 def actions(data_dir: str | Path) -> list[str]:
     """The folders that hold folders of such files: one for each action."""
     folders = [folder for folder in sorted(Path(data_dir).iterdir()) if folder.is_dir()]
-    return [folder.name for folder in folders if not openpose_files.holds_frames(folder) and _places(folder)]
+    return [
+        folder.name
+        for folder in folders
+        if folder.name != _POSE_2_SIM
+        and not openpose_files.holds_frames(folder)
+        and (_places(folder) or _places(folder / _POSE_2_SIM))
+    ]
 
 
 def load(
@@ -47,6 +56,7 @@ def load(
     fps: float | None = None,
     person: str = tracking.LARGEST,
     ids: str | None = None,
+    openpose_layout: str = openpose_layouts.AUTO,
 ) -> Dataset:
     """Reads all clips of the folder `<data_dir>/<action>` or, where there is none, of the folder itself.
 
@@ -58,13 +68,14 @@ def load(
       fps: frames per second of clips without film; None = 30.
       person: who is followed where several are seen, as `--person`.
       ids: names of clips, separated by commas; None = all.
+      openpose_layout: how the keypoints stand in the files, see `openpose_layouts`.
 
     Raises:
       DatasetError: no such files or clips, or none that can be used. UserError: `person` is nonsense or fits nobody.
     """
     root = Path(data_dir)
     base = root / action if (root / action).is_dir() else root
-    places = _places(base)
+    places = _places(base) or _places(base / _POSE_2_SIM)
     if not places:
         raise DatasetError(
             f"--data_dir={data_dir} has no JSON files of OpenPose in {base}; expected a folder for each clip with "
@@ -76,7 +87,8 @@ def load(
 
     def read(place: tuple[str, Path, str | None]) -> layouts.Recording:
         try:
-            return _clip(*place, _footage(base, *place[:2]), image_size, fps, tracking.choice_for(person, place[0]))
+            who = tracking.choice_for(person, place[0])
+            return _clip(*place, _footage(base, *place[:2]), image_size, fps, who, openpose_layout)
         except DatasetError as error:
             raise BrokenClipError(str(error)) from error
 
@@ -98,7 +110,9 @@ def load(
 
 
 def _places(base: Path) -> list[tuple[str, Path, str | None]]:
-    """Name, folder and prefix of every clip, in natural order."""
+    """Name, folder and prefix of every clip, in natural order; none where there is no such folder."""
+    if not base.is_dir():
+        return []
     folders = [path for path in base.iterdir() if path.is_dir() and openpose_files.holds_frames(path)]
     times = Counter(openpose.clip_name(path.name) for path in folders)
     found: list[tuple[str, Path, str | None]] = []
@@ -134,13 +148,15 @@ def _clip(
     image_size: tuple[int, int] | None,
     fps: float | None,
     person: str,
+    layout: str,
 ) -> layouts.Recording:
     size = shown.image_size if shown else image_size
     if size is None:
         raise BrokenClipError("no film or pictures beside it tell the size of its image; give --image_size=1920x1080")
     names = footage.stems(shown.paths) if shown else None
+    count = shown.num_frames if shown else None
     keypoints, confidence, notes = openpose.read_folder(
-        place, shown.num_frames if shown else None, person, image_size=size, frame_names=names, prefix=prefix
+        place, count, person, image_size=size, frame_names=names, prefix=prefix, layout=layout
     )
     rate = (shown.fps if shown else None) or fps or ASSUMED_FPS
     instance = Instance(keypoints=keypoints, confidence=confidence, image_size=size, fps=rate)

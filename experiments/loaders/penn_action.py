@@ -30,9 +30,9 @@ import re
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from body_models import joints as jn
+from experiments.base import mat_files
 from experiments.base.frame_rates import ASSUMED_FPS
 from experiments.base.text import listed
 from experiments.data import footage, ranges
@@ -40,7 +40,7 @@ from experiments.data.dataset import Dataset, DatasetError, Instance, pad, stack
 from experiments.data.footage import BrokenClipError, Footage
 from experiments.data.ids import choose_ids, no_folder
 from experiments.detection import tracking
-from experiments.loaders import layouts, openpose, penn_ids
+from experiments.loaders import layouts, openpose, openpose_layouts, penn_ids
 
 Array = np.ndarray
 
@@ -95,6 +95,7 @@ def load(
     *,
     person: str = tracking.LARGEST,
     ids: str | None = None,
+    openpose_layout: str = openpose_layouts.AUTO,
 ) -> Dataset:
     """Reads the clips of one action.
 
@@ -104,6 +105,7 @@ def load(
       max_instances: the first so many clips, by name; None = all.
       person: who is followed where OpenPose saw several, as `--person`.
       ids: names of clips, separated by commas; `all`; None = those of the paper if the folder has any of them, else all.
+      openpose_layout: how the keypoints stand in OpenPose's files, see `openpose_layouts`.
 
     Raises:
       DatasetError: no such folder, no label files, none of the action, none that can be read. UserError: `person` fits
@@ -129,7 +131,7 @@ def load(
     if invisible:
         notes.append(f"Left out, because no joint is visible in them: {listed(invisible)}.")
     notes += [doubt for label in found for doubt in label.doubts]
-    instances, detected, more = _instances(found, shown, home, person)
+    instances, detected, more = _instances(found, shown, home, person, openpose_layout)
     notes += more
     clips = stack(instances)
     notes += layouts.only_clip(action, len(found))
@@ -178,7 +180,7 @@ def _chosen(paths: list[Path], labels: Path, action: str, ids: str | None) -> tu
 
 
 def _instances(
-    found: list[_Label], shown: list[Footage], home: Path, person: str
+    found: list[_Label], shown: list[Footage], home: Path, person: str, openpose_layout: str
 ) -> tuple[list[Instance], bool, list[str]]:
     """The clips, whether any of them has OpenPose's keypoints, and notes."""
     instances, notes, undetected, unposed = [], [], [], []
@@ -188,7 +190,7 @@ def _instances(
         if has_json:
             try:
                 folder = home / "openpose" / label.name
-                keypoints, confidence, more = layouts.read_openpose(label.name, folder, own, person)
+                keypoints, confidence, more = layouts.read_openpose(label.name, folder, own, person, openpose_layout)
                 notes += more
             except BrokenClipError as error:
                 undetected.append(f"{label.name} ({error})")
@@ -238,16 +240,16 @@ def _why_nothing(labels: Path, action: str, present: set[str], broken: list[str]
     return f"--action={action} has no usable clip in {labels}{unreadable}, which holds {actions}; name one of these"
 
 
-def _load_mat(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
+def _load_mat(path: Path, names: tuple[str, ...]) -> dict[str, Array | str]:
     try:
-        return scipy.io.loadmat(str(path), variable_names=names)
-    except Exception as error:  # a damaged file makes the reader raise anything at all
-        raise _BrokenLabelError(f"not a readable .mat file: {type(error).__name__}") from error
+        return mat_files.read(path, names)
+    except mat_files.MatError as error:
+        raise _BrokenLabelError(f"not a readable .mat file: {error}") from error
 
 
-def _text(mat: dict[str, Array], name: str) -> str:
-    value = np.ravel(mat.get(name, np.array([])))
-    return str(value[0]) if value.size else ""
+def _text(mat: dict[str, Array | str], name: str) -> str:
+    value = mat.get(name, "")
+    return value if isinstance(value, str) else str(value.ravel()[0]) if value.size else ""
 
 
 def _action(path: Path) -> str:
@@ -257,14 +259,12 @@ def _action(path: Path) -> str:
     return action
 
 
-def _numbers(mat: dict[str, Array], name: str) -> Array:
-    """A numeric field as float64: some files store pixels as 8- or 16-bit unsigned integers, which would wrap
-    around.
-    """
+def _numbers(mat: dict[str, Array | str], name: str) -> Array:
+    """A numeric field as float64: of unsigned whole numbers, differences would wrap around."""
     if name not in mat:
         raise _BrokenLabelError(f"no {name} in it, perhaps cut short")
-    value = np.asarray(mat[name])
-    if value.dtype.kind not in "fiub":
+    value = mat[name]
+    if isinstance(value, str):
         raise _BrokenLabelError(f"{name} is not numeric")
     return value.astype(np.float64)
 
@@ -345,7 +345,7 @@ def _doubts(path: Path, dimensions: Array, frames: int, nowhere: int, outside: i
 
 
 def _box_size(
-    mat: dict[str, Array], keypoints: Array, confidence: Array, image_size: tuple[float, float]
+    mat: dict[str, Array | str], keypoints: Array, confidence: Array, image_size: tuple[float, float]
 ) -> tuple[Array, int]:
     """Diagonal (F,) of the person's box, and how many boxes are wrong: inside out, far outside the image, or beside the
     person. Their frames, and those without a box, take the box of their visible joints.

@@ -11,9 +11,17 @@ from typing import Any
 import numpy as np
 
 from body_models import loaders, smpl
-from experiments.data import neutral
+from experiments.data import jumps, neutral
 from experiments.data.dataset import Dataset, DatasetError
-from experiments.loaders import custom_video, film_paths, nemo_mocap, openpose_folders, penn_action, synthetic
+from experiments.loaders import (
+    custom_video,
+    film_paths,
+    nemo_mocap,
+    openpose_folders,
+    openpose_layouts,
+    penn_action,
+    synthetic,
+)
 
 __all__ = ["FORMATS", "Dataset", "DatasetError", "actions", "guess", "load"]
 
@@ -27,7 +35,8 @@ FORMATS = {
     "neutral": neutral,
 }
 # Options that a format may take or not, by their flags.
-_FLAGS = ("person", "ids", "image_size", "fps", "pose_model")
+_FLAGS = ("person", "ids", "image_size", "fps", "pose_model", "openpose_layout")
+_OF_JSON = ("person", "openpose_layout")  # those that speak of the JSON files, where --openpose names some
 
 
 def load(
@@ -40,6 +49,7 @@ def load(
     *,
     videos: str | None = None,
     openpose: str | None = None,
+    openpose_layout: str = "auto",
     init: Sequence[str] = (),
     person: str | None = None,
     pose_model: str | None = None,
@@ -61,6 +71,7 @@ def load(
       body: body of the synthetic action, of true joints and of inverse kinematics; None = the open body.
       videos: pattern, folder or list of films, in which the person's keypoints are detected.
       openpose: folder of OpenPose's JSON files, which replace the clips' 2D keypoints.
+      openpose_layout: how the keypoints stand in OpenPose's files, see `openpose_layouts`.
       init: files or folders of 3D poses; the first starts the fit, the others are scored beside it.
       person: who is followed where several are seen, see `experiments.detection.tracking`; None = the largest.
       pose_model: MediaPipe `.task` file; None = the model that is shipped.
@@ -78,9 +89,10 @@ def load(
         raise DatasetError(f"--max_instances={max_instances} leaves no clip; give 1 or more")
     body = body or loaders.load_body()
     options = {"person": person, "ids": ids, "image_size": image_size, "fps": fps, "pose_model": pose_model}
+    options["openpose_layout"] = None if openpose_layout == openpose_layouts.AUTO else openpose_layout
     if videos is not None:
         options |= {"detect": openpose is None, "cache_dir": cache_dir, "console": console}
-        read = _videos(videos, action, dataset, max_instances, {**options, "body": body})
+        read = _videos(videos, action, dataset, max_instances, {**options, "body": body}, openpose is not None)
     elif (name := dataset or guess(data_dir)) == "synthetic":
         _refuse(name, options, ())
         read = _synthetic(action, data_dir, max_instances, seed, body)
@@ -89,12 +101,12 @@ def load(
     if openpose is not None:
         from experiments.loaders import openpose as json_files
 
-        read = json_files.apply(read, openpose, person or "largest")
+        read = json_files.apply(read, openpose, person or "largest", openpose_layout)
     if init:
         from experiments import poses
 
         read = poses.apply(read, init)
-    return _with_focal_length(read, focal_length)
+    return jumps.noted(_with_focal_length(read, focal_length))
 
 
 def actions(data_dir: str | None = None, dataset: str | None = None) -> list[str]:
@@ -141,7 +153,9 @@ def guess(data_dir: str | None) -> str:
     )
 
 
-def _videos(pattern: str, action: str, dataset: str | None, max_instances: int | None, options: dict) -> Dataset:
+def _videos(
+    pattern: str, action: str, dataset: str | None, max_instances: int | None, options: dict, has_openpose: bool
+) -> Dataset:
     # Not before it is needed: most runs read no film.
     from experiments.loaders import videos
 
@@ -149,7 +163,7 @@ def _videos(pattern: str, action: str, dataset: str | None, max_instances: int |
         raise DatasetError(
             f"--dataset={dataset} is the format of a folder, but --videos={pattern} is given; leave it out"
         )
-    return videos.load(pattern, action, max_instances, **_accepted("videos", videos.load, options))
+    return videos.load(pattern, action, max_instances, **_accepted("videos", videos.load, options, has_openpose))
 
 
 def _synthetic(action: str, data_dir: str | None, max_instances: int | None, seed: int, body: smpl.SMPL) -> Dataset:
@@ -168,9 +182,7 @@ def _folder(
     name: str, action: str, data_dir: str | None, max_instances: int | None, options: dict, has_openpose: bool
 ) -> Dataset:
     read = _format(name, data_dir).load
-    # Who is followed is a question to the JSON files where they replace what the folder holds.
-    spoken_for = ("person",) if has_openpose else ()
-    return read(data_dir, action, max_instances, **_accepted(name, read, options, spoken_for))
+    return read(data_dir, action, max_instances, **_accepted(name, read, options, has_openpose))
 
 
 def _format(name: str, data_dir: str | None) -> Any:
@@ -181,9 +193,11 @@ def _format(name: str, data_dir: str | None) -> Any:
     return FORMATS[name]
 
 
-def _accepted(name: str, read: Any, options: dict[str, Any], spoken_for: Sequence[str] = ()) -> dict[str, Any]:
-    """The options that a format takes. Raises DatasetError: one is given that it does not."""
+def _accepted(name: str, read: Any, options: dict[str, Any], has_openpose: bool) -> dict[str, Any]:
+    """The options that a format takes. Raises DatasetError: one is given that neither it nor the JSON files of `--openpose`
+    take."""
     known = inspect.signature(read).parameters
+    spoken_for = _OF_JSON if has_openpose else ()
     rest = {option: value for option, value in options.items() if option not in known and option not in spoken_for}
     _refuse(name, rest, tuple(known))
     return {option: value for option, value in options.items() if option in known and value is not None}

@@ -86,7 +86,7 @@ def load(
 
     clips = stack([film.instance for film in found])
     notes = [f"Left out: {reason}." for reason in left_out]
-    notes += [note for film in found for note in film.notes]
+    notes += [*(searcher.notes if searcher else ()), *(note for film in found for note in film.notes)]
     if len(found) == 1:
         notes.append(f"Only one clip of {action}: its motion is fitted from a single view, with nothing to share.")
     return Dataset(

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models.wording import shown
+from experiments.data import ranges
 from experiments.poses.track import PoseTrack
 
 Array = np.ndarray
@@ -29,6 +30,12 @@ _FRAMES = 2048
 _MAX_NESTING = 5
 # Frame numbers: four days of film.
 _LARGEST_FRAME = 10_000_000
+_RANGES = {
+    "joints_2d": ranges.PIXELS,
+    "boxes": ranges.PIXELS,
+    "betas": ranges.BETAS,
+    "pelvis": ranges.POSITION,
+}
 
 
 def as_array(value: Any, name: str) -> Array:
@@ -161,7 +168,7 @@ def checked(track: PoseTrack) -> PoseTrack:
     """The track with its arrays checked, its frames in order, without those whose pose is not finite; arrays of float64.
 
     Raises:
-      ValueError: arrays of different lengths or wrong shapes, a frame twice.
+      ValueError: arrays of different lengths or wrong shapes, a frame twice, numbers that no person and no camera has.
     """
     frames = as_array(track.frames, "frame numbers")
     count = len(track.pose)
@@ -195,4 +202,8 @@ def checked(track: PoseTrack) -> PoseTrack:
     if np.any(np.diff(frames) == 0):
         raise ValueError(f"{track.name} has frame {frames[1:][np.diff(frames) == 0][0]} twice")
     kept_fields: dict[str, Any] = {field: value[kept] for field, value in fields.items()}
+    for field, limits in _RANGES.items():
+        limits.check(f"{field} of {track.name}", kept_fields.get(field, ()), ValueError)
+    if track.camera is not None:
+        ranges.FOCAL.check(f"the focal length beside {track.name}", track.camera[0], ValueError)
     return dataclasses.replace(track, frames=frames, pose=track.pose[kept], **kept_fields)

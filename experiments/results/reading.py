@@ -20,6 +20,7 @@ from body_models import loaders, safe_npz, smpl
 from body_models.posing import pose_in_chunks
 from experiments.base import files
 from experiments.base.errors import UserError
+from experiments.base.shared_options import path_problem
 from experiments.data import neutral
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.results.fitted_motion import FittedMotion, predict
@@ -159,6 +160,8 @@ def load(folder: str | Path) -> Run:
     settings, metrics = _json(folder / "config.json"), _json(folder / "metrics.json")
     action = _entry(folder / "config.json", settings, "action", str)
     body_model = _entry(folder / "config.json", settings, "body_model", str | None)
+    if body_model and (problem := path_problem(body_model)):
+        raise UserError(f"{folder / 'config.json'}: body_model={options.shown(body_model)} {problem}")
     config = _config(folder / "config.json", settings)
     try:
         dataset = neutral.load(folder / CLIPS, action)

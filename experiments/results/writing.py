@@ -18,21 +18,24 @@ except ImportError:  # Windows
 
 from body_models import joints as jn
 from experiments.base.errors import UserError
-from experiments.base.files import replacing
+from experiments.base.files import remove_leftovers, replacing
 from experiments.data.dataset import Dataset
 from experiments.results.fitted_motion import FittedMotion
+
+_LOCK = ".lock"
 
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Creates the output folder and locks it against other runs until the block ends, with or without an error.
+    """Creates the output folder and locks it against other runs until the block ends, with or without an error. What an
+    interrupted run has left half written is removed.
 
     Raises:
       UserError: the folder cannot be written to, or another run has locked it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        lock = (folder / _LOCK).open("w")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError(f"--output_dir={folder} cannot be written ({reason}); choose another folder") from error
@@ -47,7 +50,17 @@ def held(folder: Path) -> Iterator[None]:
             except OSError:
                 # Some network file systems have no locks; then the run goes on without one.
                 logging.getLogger(__name__).debug("no locks in %s", folder)
+        remove_leftovers(folder)
         yield
+
+
+def check_there(folder: Path) -> None:
+    """Raises UserError: the folder that this run holds has been deleted or moved since, or is another one."""
+    if not (folder / _LOCK).exists():
+        raise UserError(
+            f"--output_dir={folder} was deleted or moved while the fit ran; leave it in its place, and run the same "
+            "command again"
+        )
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -16,6 +16,19 @@ def somebody(x=100.0, y=50.0, keypoints=25, size=100.0, confidence=0.9):
     return np.stack([x + 20.0 * (rows % 2), y + size * rows / keypoints, np.full(keypoints, confidence)], 1)
 
 
+# A person who faces the camera, in centimetres from the middle of the hips, down, in BODY_25's order.
+STANDING = np.array(
+    [(0, -75), (0, -52), (-18, -50), (-26, -24), (-31, 0), (18, -50), (26, -24), (31, 0), (0, 0)]
+    + [(-10, 0), (-12, 42), (-12, 82), (10, 0), (12, 42), (12, 82), (-3, -79), (3, -79), (-7, -77), (7, -77)]
+    + [(17, 92), (20, 91), (12, 88), (-17, 92), (-20, 91), (-12, 88)]
+)
+
+
+def standing(x, y, confidence=0.9):
+    """Keypoints (25, 3) of somebody whose middle of the hips is here, a pixel a centimetre."""
+    return np.concatenate([STANDING + (x, y), np.full((25, 1), confidence)], 1)
+
+
 def document(*people, key="pose_keypoints_2d"):
     entries = [
         {"person_id": [-1], key: np.asarray(p).ravel().tolist(), **{other: [] for other in OTHERS}} for p in people

@@ -7,6 +7,9 @@ import struct
 import zlib
 from collections.abc import Callable
 
+from tests.fuzz import zips
+from tests.fuzz.zips import Entry
+
 _BLOCK = bytes(8 << 20)
 
 
@@ -84,3 +87,15 @@ SQUEEZES: dict[str, Callable[[bytes, int], bytes]] = {
     "xz of a large window": xz_of_a_large_window,
     "lzma": lzma_,
 }
+
+
+def packed(*names: bytes, start: bytes = b"", size: int = 150_000_000) -> bytes:
+    """A zip archive whose entries are zeros, each behind `start`."""
+    size += len(start)
+    entries = [Entry(name, deflate(start, size), 8, size, None, crc(start, size)) for name in names]
+    return zips.archive(entries)
+
+
+def npz(*names: str) -> bytes:
+    """A `.npz` file of these arrays, 150 MB of zeros each."""
+    return packed(*(f"{name}.npy".encode() for name in names), start=zips.npy("'|u1'", "(150000000,)", data=b""))

@@ -72,7 +72,7 @@ def _gvhmr() -> dict[Any, Any]:
     return {
         "smpl_params_incam": {name: np.zeros((_FRAMES, count)) for name, count in names.items()},
         "smpl_params_global": {},
-        "K_fullimg": np.tile(np.eye(3), (_FRAMES, 1, 1)),
+        "K_fullimg": np.tile(900 * np.eye(3), (_FRAMES, 1, 1)),
     }
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from experiments.base.text import duration
 from experiments.data.dataset import Dataset
+from experiments.evaluation import doubts
 from experiments.fitting.settings import Settings
 from experiments.results.fitted_motion import FittedMotion
 from experiments.results.reading import Run
@@ -37,10 +38,11 @@ def build(run: Run, settings: Settings, each: Mapping[str, Mapping[str, float]],
     output, dataset, fitted, metrics, threshold = run.folder, run.dataset, run.fitted, run.metrics, run.threshold
     errors = checks.frame_errors(dataset, fitted, threshold)
     found = checks.findings(dataset, fitted, threshold)
+    doubted = doubts.sentences(doubts.as_metrics(doubts.find(dataset, fitted, each, threshold)))
     parts = [
         section("Numbers", *_numbers(dataset, metrics), id_="numbers"),
         section("Pictures", *_pictures(output, dataset), id_="pictures"),
-        section("What looks wrong", *wrong.show(run, errors, found), id_="wrong"),
+        section("What looks wrong", *wrong.show(run, errors, found, doubted), id_="wrong"),
         section("Clips", *_clips(run, each, errors), id_="clips"),
         section("Files", *_files(output, dataset), id_="files"),
         section("Do it again", *_again(settings, metrics, dataset), id_="again"),

@@ -19,14 +19,16 @@ _BEST_OF_THE_WORST = 6  # number of frames shown if no frame is bad
 _SIZE = (240, 300)  # pixels of a thumbnail
 
 
-def show(run: Run, errors: Array, found: list[Finding]) -> list[Html]:
-    """The verdict, the bad frames and clips, and the criteria. errors (N, T): from `checks.frame_errors`."""
+def show(run: Run, errors: Array, found: list[Finding], doubted: list[str]) -> list[Html]:
+    """The verdict, the bad frames and clips, and the criteria. errors (N, T): from `checks.frame_errors`. doubted: a
+    sentence for each clip that is no fit, from `evaluation.doubts`."""
     dataset = run.dataset
     stretches = checks.stretches(errors)
     doubts = [finding for finding in found if finding.kind != "mirrored"]
     frames = sum(int((errors[s.instance, s.first : s.last + 1] > checks.HIGH_ERROR).sum()) for s in stretches)
     return [
-        _verdict(dataset, stretches, frames, doubts),
+        *(element("p", sentence, class_="verdict warn") for sentence in doubted),
+        *([] if doubted and not stretches and not doubts else [_verdict(dataset, stretches, frames, doubts)]),
         element("h3", "Frames far from their input"),
         *_frames(run, errors, stretches),
         element("h3", "Clips"),

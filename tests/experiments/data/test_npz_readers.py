@@ -13,13 +13,6 @@ from tests.fuzz import bombs, zips
 from tests.fuzz.zips import Entry, archive
 
 
-def bomb(*names):
-    start = zips.npy("'|u1'", "(150000000,)", data=b"")
-    size = len(start) + 150_000_000
-    packed, crc = bombs.deflate(start, size), bombs.crc(start, size)
-    return archive([Entry(f"{name}.npy".encode(), packed, 8, size, None, crc) for name in names])
-
-
 def instance(**changes):
     made = {"keypoints": np.zeros((2, 25, 2)), "confidence": np.ones((2, 25)), "image_size": np.array([64, 48])}
     return {**made, **changes}
@@ -27,7 +20,7 @@ def instance(**changes):
 
 class TestInstances:
     def test_bombs(self, tmp_path):
-        (tmp_path / "a.npz").write_bytes(bomb("keypoints", "confidence"))
+        (tmp_path / "a.npz").write_bytes(bombs.npz("keypoints", "confidence"))
         with pytest.raises(FileError, match="unpacks to 30"):
             neutral_file.read(tmp_path / "a.npz")
 
@@ -65,7 +58,7 @@ def test_motions(tmp_path, tiny_body):
 
 class TestResults:
     def test_bombs(self, tmp_path):
-        (tmp_path / "params.npz").write_bytes(bomb("betas"))
+        (tmp_path / "params.npz").write_bytes(bombs.npz("betas"))
         with pytest.raises(UserError, match=r"params\.npz cannot be read \(it unpacks to 15"):
             reading._read_params(tmp_path / "params.npz", 2, 10, FitConfig())
 

@@ -16,6 +16,7 @@ from experiments.base.errors import UserError
 from experiments.detection import detections, keypoints, models, networks
 from experiments.detection.landmarker import BlazePose
 from experiments.detection.people import Region
+from tests.fuzz import bombs
 
 ROOT = Path(__file__).parents[3]
 CLIPS = Path(os.environ.get("NEMO_DATA_DIR", "")) / "pitch_clips"
@@ -69,6 +70,16 @@ def test_bad_model_is_one_sentence(tmp_path, monkeypatch, content, reason):
     elif content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match=rf"^--pose_model={path} {reason}.*give "):
+        models.load(str(path))
+
+
+def test_a_task_file_that_is_a_bomb_is_one_sentence_before_it_unpacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "installed", lambda: True)
+    path = tmp_path / "x.task"
+    path.write_bytes(bombs.packed(models.DETECTOR.encode(), models.LANDMARKS.encode()))
+    with pytest.raises(
+        UserError, match=rf"^--pose_model={path} is not a pose .* \(it unpacks to 300000000 bytes, .*give "
+    ):
         models.load(str(path))
 
 

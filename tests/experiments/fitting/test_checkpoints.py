@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -213,6 +214,21 @@ def test_a_disk_that_is_full_is_said(tmp_path, tiny_job, chunks, identity, monke
         monkeypatch.setattr(type(kept._writer.manager), "save", full)
         with pytest.raises(UserError, match=r"No space left on device.*make room"):
             kept.save(snapshot(tiny_job, chunks[0]))
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_folder_that_vanishes_is_said_and_does_not_come_back(tmp_path, tiny_job, chunks, identity, started):
+    kept = Checkpoints(tmp_path / "c", tiny_job, identity)
+    kept.save(snapshot(tiny_job, chunks[0]))
+    if not started:
+        kept._writer.seal()
+    else:
+        kept._writer.manager.wait_until_finished()
+    shutil.rmtree(tmp_path / "c")
+    with pytest.raises(UserError, match=r"was deleted or moved while the fit ran; leave it in its place"):
+        kept.save(snapshot(tiny_job, chunks[1]))
+    kept.__exit__()
+    assert not (tmp_path / "c").exists()
 
 
 def test_an_unfinished_write_is_cleared_away(tmp_path, tiny_job, chunks, identity):

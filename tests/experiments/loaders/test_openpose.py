@@ -82,7 +82,7 @@ BROKEN = {
     ),
     "short": (
         json.dumps({"people": [{"pose_keypoints_2d": [1.0] * 45}]}),
-        "pose_keypoints_2d has 45 numbers, expected 75 (BODY_25) or 54 (COCO)",
+        "pose_keypoints_2d has 45 numbers (15 keypoints, as of OpenPose's MPI), expected those of body_25 (75), ",
     ),
     "deep": ("[" * 100_000, "not JSON"),
 }

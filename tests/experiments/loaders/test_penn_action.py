@@ -207,7 +207,11 @@ def test_broken_files_are_left_out_and_named(tmp_path):
     data = penn_action.load(root, "baseball_pitch")
     assert data.names == ("0001",)
     unreadable, invisible, one = data.notes
-    for part in ("0002.mat (no action in it, perhaps cut short)", "0003.mat (x is (5, 13) and y (6, 13)", "and 3 more"):
+    for part in (
+        "0002.mat (not a readable .mat file: it is cut short)",
+        "0003.mat (x is (5, 13) and y (6, 13)",
+        "and 3 more",
+    ):
         assert part in unreadable
     assert "0005" in invisible
     assert "0011" not in invisible

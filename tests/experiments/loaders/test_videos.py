@@ -13,6 +13,7 @@ from experiments.base.errors import UserError
 from experiments.data.dataset import DatasetError
 from experiments.detection import detections, landmarks, search, sides
 from experiments.loaders import videos
+from tests.fuzz import bombs
 
 RED, GREEN = sticks.RED, sticks.GREEN
 SIZE = (240, 120)
@@ -198,7 +199,7 @@ def test_an_interrupted_run_goes_on_with_the_next_film(tmp_path, load, monkeypat
     assert searched == ["b", "c"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut", "half", "other"])
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut", "half", "other", "no numbers", "nowhere", "bomb"])
 def test_a_damaged_find_is_searched_again(tmp_path, load, damage):
     film(tmp_path / "a.mp4")
     first = load()
@@ -206,12 +207,24 @@ def test_a_damaged_find_is_searched_again(tmp_path, load, damage):
     content = kept.read_bytes()
     if damage == "other":
         np.savez(kept, **{**np.load(kept), "world": np.zeros((3, 3))})
+    elif damage == "no numbers":
+        np.savez(kept, **{**np.load(kept), "times": np.full(len(np.load(kept)["times"]), "now")})
+    elif damage == "nowhere":
+        np.savez(kept, **{**np.load(kept), "landmarks": np.load(kept)["landmarks"] * np.nan})
+    elif damage == "bomb":
+        kept.write_bytes(bombs.npz("landmarks"))
     else:
         kept.write_bytes(content[: len(content) // 2] if damage == "half" else damage)
     second = load()
     assert load.starter.starts == 2
     np.testing.assert_array_equal(second.clips.keypoints, first.clips.keypoints)
-    assert load().names == ("a",) and load.starter.starts == 2
+    (note,) = [note for note in second.notes if "earlier run" in note]
+    assert (
+        note.startswith(f"What an earlier run found in {tmp_path / 'a.mp4'} is damaged (") and "searched anew" in note
+    )
+    third = load()
+    assert third.names == ("a",) and load.starter.starts == 2
+    assert not any("earlier run" in note for note in third.notes)
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, load):

@@ -307,3 +307,37 @@ def test_what_was_found_with_hostile_files(tmp_path):
         if path.suffix == ".gz":
             (tmp_path / "unpacked.pkl").write_bytes(gzip.decompress(path.read_bytes()))
             refuse(tmp_path / "unpacked.pkl")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"betas": np.full((4, 10), 1e9)},
+            "betas of the person holds 1e+09, expected shape coefficients from -20 to 20",
+        ),
+        ({"betas": np.full(10, -21.0)}, "betas of the person holds -21"),
+        ({"joints_2d": np.full((4, 25, 2), 1e9)}, "joints_2d of the person holds 1e+09, expected pixels"),
+        ({"bbox": np.full((4, 4), -1e9)}, "boxes of the person holds -1e+09, expected pixels"),
+    ],
+)
+def test_numbers_that_nobody_has(tmp_path, changes, words):
+    np.savez(tmp_path / "a.npz", **{"poses": np.zeros((4, 72)), **changes})
+    refuse(tmp_path / "a.npz", words)
+    # What is not known is NaN, and frames without a pose hold anything.
+    known = {key: np.where(np.abs(value) > 20, np.nan, value) for key, value in changes.items()}
+    np.savez(tmp_path / "a.npz", **{"poses": np.zeros((4, 72)), **known})
+    assert len(poses.read(tmp_path / "a.npz")) == 1
+
+
+def test_translations_that_nobody_has(written):
+    incam = {"global_orient": np.zeros((4, 3)), "body_pose": np.zeros((4, 63)), "betas": np.zeros((4, 10))}
+    contents = {
+        "smpl_params_incam": {**incam, "transl": np.full((4, 3), 1e9)},
+        "K_fullimg": np.tile(np.eye(3) * 900, (4, 1, 1)),
+    }
+    refuse(written(contents), "pelvis of the person holds 1e+09, expected metres from -1000 to 1000")
+    contents["smpl_params_incam"]["transl"] = np.zeros((4, 3))
+    assert len(poses.read(written(contents))) == 1
+    contents["K_fullimg"] = contents["K_fullimg"] * 1e9
+    refuse(written(contents), "the focal length beside the person holds 9e+11, expected pixels")
