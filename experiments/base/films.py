@@ -113,6 +113,12 @@ def probe(path: str | Path) -> VideoInfo:
     return VideoInfo(width, height, fps, num_frames)
 
 
+def tags(path: str | Path) -> dict[str, str]:
+    """What the film says of itself, by key, such as the lens of a phone. Raises VideoError."""
+    with _opened(path) as (container, stream):
+        return {**container.metadata, **stream.metadata}
+
+
 def decode(path: str | Path, which: Sequence[int] | None = None) -> Iterator[Array]:
     """Pictures, RGB uint8 (height, width, 3), upright. A film that is cut short just ends.
 

@@ -24,6 +24,7 @@ _POINT_PX = 2.0  # nobody is that small
 _MOST = 0.5  # share of frames or keypoints from which on the clip is judged by them
 _FAR_SIDES = 1.0  # sides of the picture; a guess of a hidden joint lies nearer
 _LEAST_PCK = 0.05
+_BEHIND_PCK = 0.15  # less than the others' median; clips of one action differ by a few hundredths
 _SHOWN = 5  # clips named on the terminal
 
 
@@ -162,4 +163,21 @@ def _beside(evidence: Evidence, clip: int) -> Reason | None:
     return Reason(f"{scores[key]:.0%} of its keypoints lie within 0.05 of the person's box of the fitted body")
 
 
-CHECKS: tuple[Check, ...] = (_unseen, _still, _one_point, _outside, _beside)
+def _behind(evidence: Evidence, clip: int) -> Reason | None:
+    """A clip that is explained far worse than the others has probably ended in a wrong minimum."""
+    key, names = "pck_0.05/fit", evidence.dataset.names
+    found = {name: evidence.each[name][key] for name in names if key in evidence.each.get(name, {})}
+    own = found.pop(names[clip], None)
+    if own is None or own <= _LEAST_PCK or not found:
+        return None
+    usual = float(np.median(list(found.values())))
+    if own >= usual - _BEHIND_PCK:
+        return None
+    return Reason(
+        f"{own:.0%} of its keypoints lie within 0.05 of the person's box of the fitted body, and {usual:.0%} of those of the "
+        "other clips",
+        certain=False,
+    )
+
+
+CHECKS: tuple[Check, ...] = (_unseen, _still, _one_point, _outside, _beside, _behind)

@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from body_models import loaders, smpl
+from experiments.data import lens_of_files
 from experiments.data.dataset import Dataset
 from experiments.fitting.settings import Settings, size_of
 from experiments.loaders import registry
@@ -10,7 +11,7 @@ from experiments.loaders import registry
 
 def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Dataset:
     """Reads the clips that the settings name."""
-    return registry.load(
+    dataset = registry.load(
         settings.action,
         settings.data_dir,
         settings.dataset,
@@ -30,6 +31,7 @@ def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Datase
         cache_dir=settings.output / "detections",
         console=console,
     )
+    return lens_of_files.with_same_camera(dataset, settings.same_camera) if settings.same_camera else dataset
 
 
 def read_apart(settings: Settings) -> Dataset:

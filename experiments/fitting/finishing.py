@@ -12,6 +12,7 @@ from rich.console import Console
 
 from body_models import loaders, smpl
 from experiments.base.errors import UserError
+from experiments.base.text import listed
 from experiments.data.dataset import Dataset
 from experiments.evaluation import doubts, scores, table
 from experiments.evaluation.scores import ToScore
@@ -24,6 +25,8 @@ from experiments.results.fitted_motion import FittedMotion, predict_many
 from experiments.results.reading import Run
 from nemo_jax.config import FitConfig
 
+_MOST_NAMED = 6
+
 # Draws what the settings ask for: (run, settings, numbers of each clip, notes, hidden joints, losses, console).
 Present = Callable[
     [Run, Settings, Mapping[str, Mapping[str, float]], Sequence[str], np.ndarray | None, History, Console], None
@@ -35,7 +38,8 @@ class Finished:
     """A finished and scored fit, on the host.
 
     numbers, each: the results of `scores.evaluate`. seconds: time spent so far, by name. checkpoint: the final
-    checkpoint, if it is still to be written. The other attributes are those of `inputs.Inputs`.
+    checkpoint, if it is still to be written. rescued: names of the clips that the fit read anew (`nemo_jax.rescue`).
+    restarted: whether the second start went on. The other attributes are those of `inputs.Inputs`.
     """
 
     settings: Settings
@@ -49,6 +53,8 @@ class Finished:
     history: History
     seconds: Mapping[str, float]
     device: str
+    rescued: tuple[str, ...] = ()
+    restarted: bool = False
     checkpoint: Packed | None = None
 
     @property
@@ -80,12 +86,13 @@ def score(
         [ToScore(own.dataset, motion, own.hidden, least) for own, motion, least in each], body
     )
     share = (time.perf_counter() - begun) / len(inputs)
+    names = [_rescued(own.dataset, end) for own, end in zip(inputs, ends, strict=True)]
     return [
         Finished(
             settings=asked,
             dataset=own.dataset,
             hidden=own.hidden,
-            notes=own.notes,
+            notes=(*own.notes, *_notes_of_rescue(rescued)),
             config=own.job.config,
             fitted=motion,
             numbers=numbers,
@@ -93,8 +100,25 @@ def score(
             history=end.history,
             seconds={**end.seconds, "before": end.seconds["before"] + share},
             device=device,
+            rescued=rescued,
+            restarted=bool(end.carry.restarted > 0),
         )
-        for asked, own, motion, (numbers, each), end in zip(settings, inputs, fitted, scored, ends, strict=True)
+        for asked, own, motion, (numbers, each), end, rescued in zip(
+            settings, inputs, fitted, scored, ends, names, strict=True
+        )
+    ]
+
+
+def _rescued(dataset: Dataset, end: Snapshot) -> tuple[str, ...]:
+    return tuple(name for name, flag in zip(dataset.names, end.carry.rescued, strict=True) if flag > 0)
+
+
+def _notes_of_rescue(rescued: Sequence[str]) -> list[str]:
+    if not rescued:
+        return []
+    return [
+        f"In the middle of the fit, another reading explained {listed(rescued, _MOST_NAMED)} better (other hand, camera, or "
+        "part of the action), and the fit went on with it."
     ]
 
 
@@ -163,6 +187,8 @@ def _write(fit: Finished, present: Present, console: Console | None, body: smpl.
             "num_instances": len(dataset.names),
             "num_frames": int(np.asarray(dataset.clips.frame_mask).sum()),
             "num_mirrored": len(fit.mirrored),
+            "rescued": list(fit.rescued),
+            "restarted": fit.restarted,
             "synthetic": dataset.synthetic,
             # If the fit was interrupted, this is the sum over all its runs.
             "seconds/total": fit.seconds["before"] + time.perf_counter() - begun,

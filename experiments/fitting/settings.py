@@ -80,9 +80,14 @@ class Settings:
     fps: float | None = shared_options.fps("Frames per second, where the clips do not tell.")
     focal_length: float | None = option(
         None,
-        "Focal length of every clip in pixels, where the clips do not tell. Not given: guessed.",
+        "Focal length of every clip in pixels, where the clips do not tell. Not given: the lens that films and pictures name, "
+        "else fitted.",
         above=0,
         most=1e6,
+    )
+    same_camera: str | None = option(
+        None,
+        "Clips whose unknown focal length is one: all, or groups of names such as 'serve*;volley1,volley2'.",
     )
     body_model: str | None = shared_options.body_model(group="Fit")
     vposer: str | None = path(None, "Folder of the VPoser V02_05 snapshot, a pose prior. Without it, none.")

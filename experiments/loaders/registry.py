@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from body_models import loaders, smpl
-from experiments.data import jumps, neutral
+from experiments.data import jumps, lens_of_files, neutral
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.loaders import (
     custom_video,
@@ -78,7 +78,7 @@ def load(
       ids: names of the clips of a folder, or `all`; None = what the format takes by itself.
       image_size: width and height in pixels, where nothing tells.
       fps: frames per second, where nothing tells.
-      focal_length: pixels, of the clips that do not tell.
+      focal_length: pixels, of the clips that do not tell; None = what films and pictures tell of their lenses.
       cache_dir: where what was detected in films is kept; None = nowhere.
       console: where progress is shown; None = nowhere.
 
@@ -106,7 +106,7 @@ def load(
         from experiments import poses
 
         read = poses.apply(read, init)
-    return jumps.noted(_with_focal_length(read, focal_length))
+    return jumps.noted(lens_of_files.with_lenses(_with_focal_length(read, focal_length)))
 
 
 def actions(data_dir: str | None = None, dataset: str | None = None) -> list[str]:
