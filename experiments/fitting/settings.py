@@ -59,7 +59,9 @@ class Settings:
         "pixel of the first frame, or one of these for each clip, such as 'a=2,b=largest'.",
     )
     pose_model: str | None = path(
-        None, "MediaPipe pose model (.task) for --videos. Without it, the one that is shipped."
+        None,
+        "Pose model for --videos: heavy (taken when not given), full, which takes half the time and errs more, or a file of "
+        "MediaPipe's (.task).",
     )
     openpose: str | None = path(
         None, "Folder of OpenPose's JSON files, a folder for each clip; replaces their 2D keypoints."

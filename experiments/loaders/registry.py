@@ -63,7 +63,7 @@ def load(
       openpose: folder of OpenPose's JSON files, which replace the clips' 2D keypoints.
       init: files or folders of 3D poses; the first starts the fit, the others are scored beside it.
       person: who is followed where several are seen, see `experiments.detection.tracking`; None = the largest.
-      pose_model: MediaPipe `.task` file; None = the model that is shipped.
+      pose_model: see `experiments.detection.models.load`; None = the heavy one.
       ids: names of the clips of a folder, or `all`; None = what the format takes by itself.
       image_size: width and height in pixels, where nothing tells.
       fps: frames per second, where nothing tells.

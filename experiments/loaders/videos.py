@@ -61,7 +61,7 @@ def load(
       cache_dir: folder in which the people found are kept, by the films' content.
       body: the body of which first poses are.
       person: whom to follow, as `--person=` has it (see `tracking.parse_person`).
-      pose_model: a pose landmarker's `.task` file; None = the one that is shipped.
+      pose_model: `heavy`, `full` or a pose landmarker's `.task` file; None = `models.DEFAULT`.
       detect: False = nobody is looked for, and all confidences are 0; keypoints come from elsewhere.
       console: where to report each film; None = nowhere.
       detector: another one in tests.
