@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.base import films
 from experiments.base.files import replacing
+from experiments.detection import cuts
 from experiments.detection.models import Model
 from experiments.detection.people import Landmarker, Person, Watcher
 
@@ -20,7 +21,7 @@ Array = np.ndarray
 
 NUM_LANDMARKS = 33
 # Higher with every change of what is detected: older files are then detected again.
-VERSION = 1
+VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,6 +33,7 @@ class Detections:
     landmarks (F, P, 33, 4): x, y in pixels, visibility, presence.
     world (F, P, 33, 3): metres, from the middle of the hips, x right, y down, z away from the camera.
     image_size (2,): width, height of the pictures.
+    shots (S,): the frames in which a shot begins, the first of them 0.
     claimed_fps: frames per second by the film's header, NaN where it does not tell.
     damage: what is wrong with the film, a sentence; empty where nothing is.
     """
@@ -41,6 +43,7 @@ class Detections:
     landmarks: Array
     world: Array
     image_size: Array
+    shots: Array
     claimed_fps: float
     damage: str
 
@@ -55,6 +58,15 @@ class Detections:
         for name, shape in expected.items():
             if np.shape(getattr(self, name)) != shape:
                 raise ValueError(f"{name} has shape {np.shape(getattr(self, name))}, expected {shape}")
+        ends = np.array([*np.ravel(self.shots), count])
+        if np.ndim(self.shots) != 1 or self.shots.dtype.kind != "i" or ends[0] != 0 or (np.diff(ends) <= 0).any():
+            raise ValueError(f"shots begin in frames {self.shots} of {count}, expected 0 and higher and higher ones")
+
+    def part(self, frames: range) -> Detections:
+        """Some frames that follow one another, as if the film had no others: they are one shot."""
+        of = slice(frames.start, frames.stop)
+        arrays = {name: getattr(self, name)[of] for name in ("times", "seen", "landmarks", "world")}
+        return dataclasses.replace(self, **arrays, shots=np.zeros(1, int))
 
 
 def cache_file(folder: Path, video: Path, model: Model) -> Path:
@@ -104,16 +116,19 @@ def detect(video: Path, landmarker: Landmarker, progress: Callable[[int], None] 
     claimed_fps = films.probe(video).fps or float("nan")
     times: list[float] = []
     people: list[list[Person]] = []
+    shots: list[int] = []
+    size, damage = (0, 0), []
     watcher = Watcher(landmarker)
-    size, damage = (0, 0), ""
-    try:
-        for frame in _of_one_size(video):
-            size = frame.size
-            people.append(watcher.people(frame.picture()))
-            times.append(frame.time)
-            progress(len(times))
-    except films.CutShortError as error:
-        damage = str(error)
+    for header, picture, begins in cuts.marked(_pictures(video, damage)):
+        time, size = header
+        if begins and times:
+            # Nobody is where somebody was before the cut.
+            watcher = Watcher(landmarker)
+        if begins:
+            shots.append(len(times))
+        people.append(watcher.people(picture))
+        times.append(time)
+        progress(len(times))
     most = max(len(row) for row in people)
     seen = np.zeros((len(people), most), bool)
     landmarks = np.zeros((len(people), most, NUM_LANDMARKS, 4), np.float32)
@@ -123,7 +138,17 @@ def detect(video: Path, landmarker: Landmarker, progress: Callable[[int], None] 
             seen[frame, index] = True
             landmarks[frame, index] = person.landmarks
             world[frame, index] = person.world
-    return Detections(np.array(times), seen, landmarks, world, np.array(size, float), claimed_fps, damage)
+    sizes = np.array(size, float)
+    return Detections(np.array(times), seen, landmarks, world, sizes, np.array(shots), claimed_fps, "".join(damage))
+
+
+def _pictures(video: Path, damage: list[str]) -> Iterator[tuple[tuple[float, tuple[int, int]], Array]]:
+    """Time and size of the frames and their pictures, up to where the film is cut short, which is then added to `damage`."""
+    try:
+        for frame in _of_one_size(video):
+            yield (frame.time, frame.size), frame.picture()
+    except films.CutShortError as error:
+        damage.append(str(error))
 
 
 def _of_one_size(video: Path) -> Iterator[films.Frame]:

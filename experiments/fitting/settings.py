@@ -58,6 +58,11 @@ class Settings:
         "Who is followed where several are seen: largest (taken when not given), N for the Nth from the left, x,y for a "
         "pixel of the first frame, or one of these for each clip, such as 'a=2,b=largest'.",
     )
+    shots: str | None = option(
+        None,
+        "Which shot of films with cuts: auto (taken when not given), the one that shows most of the person followed; N for "
+        "the Nth; all, the film as one; or one of these for each film, such as 'a=2,b=all'.",
+    )
     pose_model: str | None = path(
         None,
         "Pose model for --videos: heavy (taken when not given), full, which takes half the time and errs more, or a file of "

@@ -27,7 +27,7 @@ FORMATS = {
     "neutral": neutral,
 }
 # Options that a format may take or not, by their flags.
-_FLAGS = ("person", "ids", "image_size", "fps", "pose_model")
+_FLAGS = ("person", "shots", "ids", "image_size", "fps", "pose_model")
 
 
 def load(
@@ -42,6 +42,7 @@ def load(
     openpose: str | None = None,
     init: Sequence[str] = (),
     person: str | None = None,
+    shots: str | None = None,
     pose_model: str | None = None,
     ids: str | None = None,
     image_size: tuple[int, int] | None = None,
@@ -63,6 +64,7 @@ def load(
       openpose: folder of OpenPose's JSON files, which replace the clips' 2D keypoints.
       init: files or folders of 3D poses; the first starts the fit, the others are scored beside it.
       person: who is followed where several are seen, see `experiments.detection.tracking`; None = the largest.
+      shots: which shot of films with cuts, see `experiments.detection.shot_choice`; None = chosen in each film.
       pose_model: see `experiments.detection.models.load`; None = the heavy one.
       ids: names of the clips of a folder, or `all`; None = what the format takes by itself.
       image_size: width and height in pixels, where nothing tells.
@@ -77,7 +79,14 @@ def load(
     if max_instances is not None and max_instances < 1:
         raise DatasetError(f"--max_instances={max_instances} leaves no clip; give 1 or more")
     body = body or loaders.load_body()
-    options = {"person": person, "ids": ids, "image_size": image_size, "fps": fps, "pose_model": pose_model}
+    options = {
+        "person": person,
+        "shots": shots,
+        "ids": ids,
+        "image_size": image_size,
+        "fps": fps,
+        "pose_model": pose_model,
+    }
     if videos is not None:
         options |= {"detect": openpose is None, "cache_dir": cache_dir, "console": console}
         read = _videos(videos, action, dataset, max_instances, {**options, "body": body})
