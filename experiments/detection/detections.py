@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import typing
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,7 +15,6 @@ import numpy as np
 from experiments.base import films
 from experiments.base.files import replacing
 from experiments.detection import cuts
-from experiments.detection.models import Model
 from experiments.detection.people import Landmarker, Person, Watcher
 
 Array = np.ndarray
@@ -24,6 +24,15 @@ NUM_LANDMARKS = 33
 VERSION = 2
 
 
+class Identified(typing.Protocol):
+    """A model that finds people."""
+
+    @property
+    def digest(self) -> str:
+        """A name for what it is, hexadecimal."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Detections:
     """Who is seen in a film. F frames, at most P people at a time; the order of people means nothing.
@@ -31,7 +40,8 @@ class Detections:
     times (F,): seconds, NaN where the film does not tell.
     seen (F, P): whether there is such a person.
     landmarks (F, P, 33, 4): x, y in pixels, visibility, presence.
-    world (F, P, 33, 3): metres, from the middle of the hips, x right, y down, z away from the camera.
+    world (F, P, 33, 3): metres, from the middle of the hips, x right, y down, z away from the camera; NaN
+      where the model tells no depth.
     image_size (2,): width, height of the pictures.
     shots (S,): the frames in which a shot begins, the first of them 0.
     claimed_fps: frames per second by the film's header, NaN where it does not tell.
@@ -69,7 +79,7 @@ class Detections:
         return dataclasses.replace(self, **arrays, shots=np.zeros(1, int))
 
 
-def cache_file(folder: Path, video: Path, model: Model) -> Path:
+def cache_file(folder: Path, video: Path, model: Identified) -> Path:
     """Where the detections of a film are kept, by its content, whatever it is called.
 
     Raises:

@@ -18,7 +18,7 @@ HEAVY, FULL = "heavy", "full"
 SHIPPED = {HEAVY: "pose_landmark_heavy.tflite", FULL: "pose_landmark_full.tflite"}
 DEFAULT = HEAVY
 _FOLDER = Path(__file__).parent / "blazepose"  # its README says where the files are from
-_CHOICES = f"{', '.join(SHIPPED)} or a pose landmarker .task file"
+_CHOICES = f"{', '.join(SHIPPED)}, rtmpose or a pose landmarker .task file"
 INSTALL = "install it with `python -m pip install -r requirements-video.txt`"
 
 

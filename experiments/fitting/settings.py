@@ -65,8 +65,8 @@ class Settings:
     )
     pose_model: str | None = path(
         None,
-        "Pose model for --videos: heavy (taken when not given), full, which takes half the time and errs more, or a file of "
-        "MediaPipe's (.task).",
+        "Pose model for --videos: heavy (taken when not given), full, which takes half the time and errs more, a file of "
+        "MediaPipe's (.task), or rtmpose, which needs the package rtmlib.",
     )
     openpose: str | None = path(
         None, "Folder of OpenPose's JSON files, a folder for each clip; replaces their 2D keypoints."

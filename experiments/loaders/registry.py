@@ -65,7 +65,7 @@ def load(
       init: files or folders of 3D poses; the first starts the fit, the others are scored beside it.
       person: who is followed where several are seen, see `experiments.detection.tracking`; None = the largest.
       shots: which shot of films with cuts, see `experiments.detection.shot_choice`; None = chosen in each film.
-      pose_model: see `experiments.detection.models.load`; None = the heavy one.
+      pose_model: see `experiments.detection.search.detector`; None = the heavy one.
       ids: names of the clips of a folder, or `all`; None = what the format takes by itself.
       image_size: width and height in pixels, where nothing tells.
       fps: frames per second, where nothing tells.

@@ -15,7 +15,7 @@ from experiments.base import films
 from experiments.base.errors import UserError
 from experiments.data.dataset import Dataset, DatasetError, Instance, stack, visible_box_size
 from experiments.data.footage import Video
-from experiments.detection import keypoints, landmarks, models, search, shot_choice, sides, timing, tracking
+from experiments.detection import keypoints, landmarks, search, shot_choice, sides, timing, tracking
 from experiments.detection.detections import Detections
 from experiments.loaders import film_paths
 
@@ -85,13 +85,13 @@ def load(
       body: the body of which first poses are.
       person: whom to follow, as `--person=` has it (see `tracking.parse_person`).
       shots: which shot of films with cuts, as `--shots=` has it (see `shot_choice.parse`); None = chosen in each film.
-      pose_model: `heavy`, `full` or a pose landmarker's `.task` file; None = `models.DEFAULT`.
+      pose_model: `heavy`, `full`, `rtmpose` or a pose landmarker's `.task` file; None = the heavy one.
       detect: False = nobody is looked for, and all confidences are 0; keypoints come from elsewhere.
       console: where to report each film; None = nowhere.
       detector: another one in tests.
 
     Raises:
-      UserError: the pattern matches nothing, person, shot or model are not understood, or LiteRT is not installed.
+      UserError: the pattern matches nothing, person, shot or model are not understood, or what runs it is not installed.
       DatasetError: none of the films can be used.
     """
     paths = film_paths.files(pattern)
@@ -106,7 +106,7 @@ def load(
     with contextlib.ExitStack() as opened:
         searcher = None
         if detect:
-            chosen = detector or search.Detector(models.load(pose_model))
+            chosen = detector or search.detector(pose_model)
             searcher = opened.enter_context(search.Searcher(chosen, cache_dir, console))
         found, left_out = _films(paths, names, searcher, _Choices(person, shots), body, max_instances)
     if not found:
@@ -186,7 +186,8 @@ def _searched(path: Path, name: str, searcher: search.Searcher, choices: _Choice
 
     clock = _clock(path, found.times, found.claimed_fps)
     at = clock.frames
-    pose, mask = landmarks.initial_pose(body, world[at], visibility[at], clock.fps)
+    flat = np.isnan(world[seen]).all()
+    pose, mask = (None, None) if flat else landmarks.initial_pose(body, world[at], visibility[at], clock.fps)
     notes = shot.notes + _clock_notes(path, clock)
     if found.damage:
         notes += (f"{found.damage}; these are used.",)

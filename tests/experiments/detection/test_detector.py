@@ -75,7 +75,7 @@ def test_bad_model_is_one_sentence(tmp_path, monkeypatch, content, reason):
     elif content is not None:
         path.write_bytes(content)
     with pytest.raises(
-        UserError, match=rf"^--pose_model={path} {reason}.*; give heavy, full or a pose landmarker .task "
+        UserError, match=rf"^--pose_model={path} {reason}.*; give heavy, full, rtmpose or a pose landmarker .task "
     ):
         models.load(str(path))
 

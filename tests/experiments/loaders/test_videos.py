@@ -364,6 +364,22 @@ def test_without_detection(tmp_path, load):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_without_depth_gives_no_first_poses(tmp_path, load, monkeypatch):
+    """They are lifted later, as where keypoints come from elsewhere."""
+    film(tmp_path / "a.mp4")
+    whole = detections.detect
+
+    def flat(path, *rest):
+        found = whole(path, *rest)
+        found.world[:] = np.nan
+        return found
+
+    monkeypatch.setattr(detections, "detect", flat)
+    clips = load().clips
+    assert not clips.init_mask.any() and np.isfinite(clips.init_pose).all()
+    np.testing.assert_array_equal(clips.confidence[0, :, 0], 1)
+
+
 def test_a_line_for_each_film(tmp_path, load):
     film(tmp_path / "a [b].mp4")
     plain, again = Console(file=io.StringIO(), width=200), Console(file=io.StringIO(), width=200)
