@@ -10,7 +10,7 @@ shot is taken out first:
 - fast pans and zooms: the differences before or after are large, too.
 
 A picture that mixes the last of one shot with the first of the next, as changes of the frame rate leave them, belongs to
-the former. Dissolves are no cuts, nor are jumps in time before the same view.
+the former. Dissolves are no cuts, nor are small jumps in time before the same view.
 """
 
 from __future__ import annotations
@@ -29,11 +29,15 @@ _SIDE = 48  # of small pictures, pixels
 _SAMPLES = 4  # along each side of such a pixel
 _SHIFT = _SIDE // 4
 _NOISE = 6.0  # levels by which pixels may differ and mean nothing
-# Differences are 1 minus correlation. Of other views they are 0.4 and more, of the same stadium from almost the same place
-# 0.1; from frame to frame of one shot 0.06 at the most, where somebody walks up to the camera, seldom 0.01.
+# Differences are 1 minus correlation. Of other views they are 0.4 and more, of the same stadium by the same camera on other
+# days 0.06 to 0.14; from frame to frame of one shot 0.06 at the most, where somebody walks up to the camera, seldom 0.01.
 _LEAST = 0.07
 _ALONE = 4.0  # times the usual difference on either side
 _BESIDE = 2.0  # times the differences next to it
+# Of almost the same view the change must be above all others around.
+_LEAST_OF_SAME = 0.045
+_ABOVE_ALL = 5.0
+_EXPLAINED = 0.6  # share of a change that is left, below which a shift explains it
 _REACH = 8  # frames on either side that are looked at
 _BACK = 3.0  # a picture that differs so many times less from one before the change is as before
 _MIXED = 4.0  # a picture that differs so many times less from a mixture is one
@@ -80,10 +84,14 @@ def marked(pictures: Iterable[tuple[Item, Array]]) -> Iterator[tuple[Item, Array
 
 
 def difference(before: Array, after: Array) -> float:
-    """1 minus the correlation of two small pictures, at the shift at which they are most alike: 0 = the same, to 2."""
+    """1 minus the correlation of two small pictures: 0 = the same, to 2; at the best shift, where one explains the change."""
     plain = 1 - float(_correlation(_moments(before, after)))
     # Most pictures need no more than this.
-    return plain if plain <= _LEAST else min(plain, 1 - float(_correlation(_shifted_moments(before, after)).max()))
+    if plain <= _LEAST_OF_SAME:
+        return plain
+    shifted = 1 - _correlation(_shifted_moments(before, after))
+    best = float(shifted.min())
+    return min(plain, best) if best < _EXPLAINED * shifted[_SHIFT, _SHIFT] else plain
 
 
 def _cut(smalls: Sequence[Array], differences: Sequence[float], now: int) -> bool:
@@ -104,7 +112,9 @@ def _cut(smalls: Sequence[Array], differences: Sequence[float], now: int) -> boo
         after = list(differences[now + 1 : now + _REACH + 1])
         usual = max(float(np.median(side)) if side else 0.0 for side in (before, after))
         beside = max(before[-1:] + after[:1], default=0.0)
-        if change > max(_LEAST, _ALONE * usual, _BESIDE * beside) and not _returns(smalls, last, now, change / _BACK):
+        stands_out = change > max(_LEAST, _ALONE * usual, _BESIDE * beside)
+        above_all = change > max(_LEAST_OF_SAME, _ABOVE_ALL * max(before + after, default=0.0))
+        if (stands_out or above_all) and not _returns(smalls, last, now, change / _BACK):
             return True
     return False
 
