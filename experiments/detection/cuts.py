@@ -84,7 +84,7 @@ def marked(pictures: Iterable[tuple[Item, Array]]) -> Iterator[tuple[Item, Array
 
 
 def difference(before: Array, after: Array) -> float:
-    """1 minus the correlation of two small pictures: 0 = the same, to 2; at the best shift, where one explains the change."""
+    """1 minus the correlation of two small pictures: 0 = the same; at the best shift where one explains them."""
     plain = 1 - float(_correlation(_moments(before, after)))
     # Most pictures need no more than this.
     if plain <= _LEAST_OF_SAME:
