@@ -1,7 +1,7 @@
 """The lens that films and pictures name themselves, and clips that share one.
 
-Phones write the focal length as the 35 mm equivalent: that of a lens which shows as much on a full frame, 36 x 24 mm, compared
-by the diagonals. QuickTime's key is Apple's, the tag of pictures is EXIF's FocalLengthIn35mmFilm.
+Phones write the focal length as the 35 mm equivalent: that of a lens which shows as much on a full frame, 36 x 24 mm,
+compared by the diagonals. QuickTime's key is Apple's, the tag of pictures is EXIF's FocalLengthIn35mmFilm.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def with_same_camera(dataset: Dataset, said: str) -> Dataset:
             matching = fnmatch.filter(names, pattern)
             if not matching:
                 raise UserError(
-                    f"--same_camera={said} names {pattern!r}, which is no clip; give all, or names of {listed(names, _MOST_NAMED)}"
+                    f"--same_camera={said} names {pattern!r}, which is no clip; give all, or names of "
+                    f"{listed(names, _MOST_NAMED)}"
                 )
             for name in matching:
                 if lens.setdefault(name, number) != number:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 from body_models import safe_npz
 from experiments.base import films
 from experiments.base.files import replacing
-from experiments.detection.models import Model
+from experiments.detection import cuts
 from experiments.detection.people import Landmarker, Person, Watcher
 
 Array = np.ndarray
@@ -20,7 +21,16 @@ Array = np.ndarray
 NUM_LANDMARKS = 33
 _MOST_BYTES = 4 << 30  # of a file of detections, unpacked: an hour of 60 frames a second with four people has 800 MB
 # Higher with every change of what is detected: older files are then detected again.
-VERSION = 1
+VERSION = 2
+
+
+class Identified(typing.Protocol):
+    """A model that finds people."""
+
+    @property
+    def digest(self) -> str:
+        """A name for what it is, hexadecimal."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,8 +40,10 @@ class Detections:
     times (F,): seconds, NaN where the film does not tell.
     seen (F, P): whether there is such a person.
     landmarks (F, P, 33, 4): x, y in pixels, visibility, presence.
-    world (F, P, 33, 3): metres, from the middle of the hips, x right, y down, z away from the camera.
+    world (F, P, 33, 3): metres, from the middle of the hips, x right, y down, z away from the camera; NaN
+      where the model tells no depth.
     image_size (2,): width, height of the pictures.
+    shots (S,): the frames in which a shot begins, the first of them 0.
     claimed_fps: frames per second by the film's header, NaN where it does not tell.
     damage: what is wrong with the film, a sentence; empty where nothing is.
     """
@@ -41,6 +53,7 @@ class Detections:
     landmarks: Array
     world: Array
     image_size: Array
+    shots: Array
     claimed_fps: float
     damage: str
 
@@ -65,9 +78,18 @@ class Detections:
                 raise ValueError(f"{name} holds numbers that are not finite")
         if self.seen.dtype != bool:
             raise ValueError(f"seen is of type {self.seen.dtype}, expected bool")
+        ends = np.array([*np.ravel(self.shots), count])
+        if np.ndim(self.shots) != 1 or self.shots.dtype.kind != "i" or ends[0] != 0 or (np.diff(ends) <= 0).any():
+            raise ValueError(f"shots begin in frames {self.shots} of {count}, expected 0 and higher and higher ones")
+
+    def part(self, frames: range) -> Detections:
+        """Some frames that follow one another, as if the film had no others: they are one shot."""
+        of = slice(frames.start, frames.stop)
+        arrays = {name: getattr(self, name)[of] for name in ("times", "seen", "landmarks", "world")}
+        return dataclasses.replace(self, **arrays, shots=np.zeros(1, int))
 
 
-def cache_file(folder: Path, video: Path, model: Model) -> Path:
+def cache_file(folder: Path, video: Path, model: Identified) -> Path:
     """Where the detections of a film are kept, by its content, whatever it is called.
 
     Raises:
@@ -120,16 +142,19 @@ def detect(video: Path, landmarker: Landmarker, progress: Callable[[int], None] 
     claimed_fps = films.probe(video).fps or float("nan")
     times: list[float] = []
     people: list[list[Person]] = []
+    shots: list[int] = []
+    size, damage = (0, 0), []
     watcher = Watcher(landmarker)
-    size, damage = (0, 0), ""
-    try:
-        for frame in _of_one_size(video):
-            size = frame.size
-            people.append(watcher.people(frame.picture()))
-            times.append(frame.time)
-            progress(len(times))
-    except films.CutShortError as error:
-        damage = str(error)
+    for header, picture, begins in cuts.marked(_pictures(video, damage)):
+        time, size = header
+        if begins and times:
+            # Nobody is where somebody was before the cut.
+            watcher = Watcher(landmarker)
+        if begins:
+            shots.append(len(times))
+        people.append(watcher.people(picture))
+        times.append(time)
+        progress(len(times))
     most = max(len(row) for row in people)
     seen = np.zeros((len(people), most), bool)
     landmarks = np.zeros((len(people), most, NUM_LANDMARKS, 4), np.float32)
@@ -139,7 +164,17 @@ def detect(video: Path, landmarker: Landmarker, progress: Callable[[int], None] 
             seen[frame, index] = True
             landmarks[frame, index] = person.landmarks
             world[frame, index] = person.world
-    return Detections(np.array(times), seen, landmarks, world, np.array(size, float), claimed_fps, damage)
+    sizes = np.array(size, float)
+    return Detections(np.array(times), seen, landmarks, world, sizes, np.array(shots), claimed_fps, "".join(damage))
+
+
+def _pictures(video: Path, damage: list[str]) -> Iterator[tuple[tuple[float, tuple[int, int]], Array]]:
+    """Time and size of the frames and their pictures, up to where the film is cut short, which is then added to `damage`."""
+    try:
+        for frame in _of_one_size(video):
+            yield (frame.time, frame.size), frame.picture()
+    except films.CutShortError as error:
+        damage.append(str(error))
 
 
 def _of_one_size(video: Path) -> Iterator[films.Frame]:

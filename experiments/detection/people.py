@@ -23,6 +23,8 @@ _REACH = 1.2  # half the side of a region, in distances of the farthest landmark
 _SAME_BOX = 0.5  # overlap (intersection over union) of boxes from which on they are one person's
 _SAME_BODY = 0.1  # median distance of landmarks, in sizes of the person, up to which they are one person's
 _MOVED = 0.06  # move of a landmark, in sizes of the region, from which on a second look is taken
+_CLOSER = (1.0, 0.8)  # sides of the regions in which a person is looked for who is not seen where expected
+_STAYED = 0.2  # median distance of landmarks, in sizes of the person, up to which it is the same person there
 _TILE = 0.6  # side of the tiles in which small people are searched, in short sides of the picture
 _TILE_STEP = 0.6  # distance between tiles, in sides
 
@@ -102,13 +104,23 @@ class Watcher:
         return list(present)
 
     def _again(self, picture: Array, before: Person) -> Person | None:
-        now = self._landmarker.look(picture, before.region)
+        now = self._landmarker.look(picture, before.region) or self._elsewhere(picture, before)
         if now is None:
             return None
         moved = np.linalg.norm(now.landmarks[_BODY, :2] - before.landmarks[_BODY, :2], axis=-1).max()
         side = before.region.height * picture.shape[0]
         # The region was where the person was, not where the person is.
         return (self._landmarker.look(picture, now.region) or now) if moved > _MOVED * side else now
+
+    def _elsewhere(self, picture: Array, before: Person) -> Person | None:
+        """A person who is not seen where expected, in the region around the landmarks before, or closer to them."""
+        region = region_of(before.landmarks, picture)
+        for share in _CLOSER:
+            closer = dataclasses.replace(region, width=share * region.width, height=share * region.height)
+            now = self._landmarker.look(picture, closer)
+            if now is not None and _distance(now, before) < _STAYED:
+                return now
+        return None
 
     def _newcomers(self, picture: Array, thorough: bool) -> list[Person]:
         found = self._landmarker.find(picture)

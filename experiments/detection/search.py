@@ -7,15 +7,15 @@ import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from experiments.base import films
 from experiments.base.errors import UserError
-from experiments.detection import detections
-from experiments.detection.detections import Detections
+from experiments.detection import detections, models, rtmpose
+from experiments.detection.detections import Detections, Identified
 from experiments.detection.landmarker import BlazePose
-from experiments.detection.models import Model
 from experiments.detection.people import Landmarker
 from experiments.detection.progress import FilmProgress
 
@@ -24,8 +24,19 @@ from experiments.detection.progress import FilmProgress
 class Detector:
     """A model and what runs it, a context."""
 
-    model: Model
-    start: Callable[[Model], AbstractContextManager[Landmarker]] = BlazePose
+    model: Identified
+    start: Callable[[Any], AbstractContextManager[Landmarker]] = BlazePose
+
+
+def detector(pose_model: str | None) -> Detector:
+    """What `--pose_model=` names: `rtmpose`, or a model of BlazePose as `models.load` has it; None = its default.
+
+    Raises:
+      UserError: there is no such model, or the package that runs it is not installed.
+    """
+    if pose_model == rtmpose.NAME:
+        return Detector(rtmpose.load(), rtmpose.RtmPose)
+    return Detector(models.load(pose_model))
 
 
 class Searcher:

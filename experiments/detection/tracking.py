@@ -16,6 +16,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from experiments.base.errors import UserError
+from experiments.detection import per_clip
 
 Array = np.ndarray
 
@@ -213,22 +214,8 @@ def parse_person(flag: str) -> tuple[str, dict[str, str]]:
     Raises:
       UserError: it is none of these.
     """
-    default, single = [], {}
-    name = None
-    for piece in str(flag).split(","):
-        before, equals, choice = piece.rpartition("=")
-        if equals:
-            name = before.strip()
-            if not name or name in single:
-                wrong = f"names {name} twice" if name else "has no name before ="
-                raise UserError(f"--person={flag} {wrong}; give name=choice once for each clip")
-            single[name] = [choice.strip()]
-        else:
-            (default if name is None else single[name]).append(piece.strip())
-    choices = {name: ",".join(parts) for name, parts in single.items()}
-    for choice in ([",".join(default)] if default else []) + list(choices.values()):
-        _check_choice(choice, flag)
-    return ",".join(default) or LARGEST, choices
+    default, single = per_clip.parse("--person", str(flag), _check_choice)
+    return default or LARGEST, single
 
 
 def choice_for(flag: str, instance_name: str) -> str:
@@ -239,10 +226,7 @@ def choice_for(flag: str, instance_name: str) -> str:
 
 def check_names(flag: str, instance_names: Iterable[str]) -> None:
     """Raises UserError: `--person=` names a clip that is not among these, or is no choice at all."""
-    names = list(instance_names)
-    for name in parse_person(flag)[1]:
-        if name not in names:
-            raise UserError(f"--person={flag} names {name}, which is no clip here; the clips are {', '.join(names)}")
+    per_clip.check_names("--person", flag, parse_person(flag)[1], instance_names)
 
 
 def _check_choice(choice: str, flag: str) -> None:

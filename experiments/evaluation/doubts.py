@@ -174,8 +174,8 @@ def _behind(evidence: Evidence, clip: int) -> Reason | None:
     if own >= usual - _BEHIND_PCK:
         return None
     return Reason(
-        f"{own:.0%} of its keypoints lie within 0.05 of the person's box of the fitted body, and {usual:.0%} of those of the "
-        "other clips",
+        f"{own:.0%} of its keypoints lie within 0.05 of the person's box of the fitted body, and {usual:.0%} of those of "
+        "the other clips",
         certain=False,
     )
 

@@ -23,6 +23,7 @@ def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Datase
         openpose_layout=settings.openpose_layout,
         init=settings.init,
         person=settings.person,
+        shots=settings.shots,
         pose_model=settings.pose_model,
         ids=settings.ids,
         image_size=size_of(settings.image_size) if settings.image_size else None,

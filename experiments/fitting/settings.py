@@ -59,8 +59,15 @@ class Settings:
         "Who is followed where several are seen: largest (taken when not given), N for the Nth from the left, x,y for a "
         "pixel of the first frame, or one of these for each clip, such as 'a=2,b=largest'.",
     )
+    shots: str | None = option(
+        None,
+        "Which shot of films with cuts: auto (taken when not given), the one that shows most of the person followed; N for "
+        "the Nth; all, the film as one; or one of these for each film, such as 'a=2,b=all'.",
+    )
     pose_model: str | None = path(
-        None, "MediaPipe pose model (.task) for --videos. Without it, the one that is shipped."
+        None,
+        "Pose model for --videos: heavy (taken when not given), full, which takes half the time and errs more, a file of "
+        "MediaPipe's (.task), or rtmpose, which needs the package rtmlib.",
     )
     openpose: str | None = path(
         None, "Folder of OpenPose's JSON files, a folder for each clip; replaces their 2D keypoints."
@@ -80,8 +87,8 @@ class Settings:
     fps: float | None = shared_options.fps("Frames per second, where the clips do not tell.")
     focal_length: float | None = option(
         None,
-        "Focal length of every clip in pixels, where the clips do not tell. Not given: the lens that films and pictures name, "
-        "else fitted.",
+        "Focal length of every clip in pixels, where the clips do not tell. Not given: what films and pictures say of "
+        "their lens, else fitted.",
         above=0,
         most=1e6,
     )

@@ -35,7 +35,7 @@ FORMATS = {
     "neutral": neutral,
 }
 # Options that a format may take or not, by their flags.
-_FLAGS = ("person", "ids", "image_size", "fps", "pose_model", "openpose_layout")
+_FLAGS = ("person", "shots", "ids", "image_size", "fps", "pose_model", "openpose_layout")
 _OF_JSON = ("person", "openpose_layout")  # those that speak of the JSON files, where --openpose names some
 
 
@@ -52,6 +52,7 @@ def load(
     openpose_layout: str = "auto",
     init: Sequence[str] = (),
     person: str | None = None,
+    shots: str | None = None,
     pose_model: str | None = None,
     ids: str | None = None,
     image_size: tuple[int, int] | None = None,
@@ -74,7 +75,8 @@ def load(
       openpose_layout: how the keypoints stand in OpenPose's files, see `openpose_layouts`.
       init: files or folders of 3D poses; the first starts the fit, the others are scored beside it.
       person: who is followed where several are seen, see `experiments.detection.tracking`; None = the largest.
-      pose_model: MediaPipe `.task` file; None = the model that is shipped.
+      shots: which shot of films with cuts, see `experiments.detection.shot_choice`; None = chosen in each film.
+      pose_model: see `experiments.detection.search.detector`; None = the heavy one.
       ids: names of the clips of a folder, or `all`; None = what the format takes by itself.
       image_size: width and height in pixels, where nothing tells.
       fps: frames per second, where nothing tells.
@@ -88,7 +90,14 @@ def load(
     if max_instances is not None and max_instances < 1:
         raise DatasetError(f"--max_instances={max_instances} leaves no clip; give 1 or more")
     body = body or loaders.load_body()
-    options = {"person": person, "ids": ids, "image_size": image_size, "fps": fps, "pose_model": pose_model}
+    options = {
+        "person": person,
+        "shots": shots,
+        "ids": ids,
+        "image_size": image_size,
+        "fps": fps,
+        "pose_model": pose_model,
+    }
     options["openpose_layout"] = None if openpose_layout == openpose_layouts.AUTO else openpose_layout
     if videos is not None:
         options |= {"detect": openpose is None, "cache_dir": cache_dir, "console": console}

@@ -30,7 +30,13 @@ needs_clips = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def landmarker():
-    with BlazePose(models.load()) as started:
+    with BlazePose(models.load(models.FULL)) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def heavy():
+    with BlazePose(models.load(models.HEAVY)) as started:
         yield started
 
 
@@ -69,7 +75,9 @@ def test_bad_model_is_one_sentence(tmp_path, monkeypatch, content, reason):
             archive.writestr("hand_detector.tflite", b"")
     elif content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=rf"^--pose_model={path} {reason}.*give "):
+    with pytest.raises(
+        UserError, match=rf"^--pose_model={path} {reason}.*; give heavy, full, rtmpose or a pose landmarker .task "
+    ):
         models.load(str(path))
 
 
@@ -90,6 +98,14 @@ def test_a_task_file_is_the_model_that_it_holds(tmp_path, monkeypatch):
     path.write_bytes(model.bundle())
     assert models.load(str(path)) == model
     assert models.load(str(path)).digest == model.digest != models.Model(b"detectorl", b"andmarks").digest
+
+
+def test_the_shipped_models_are_chosen_by_name(monkeypatch):
+    """And are told apart by what is kept of a search; the heavy one is taken when nothing is said."""
+    monkeypatch.setattr(models, "installed", lambda: True)
+    heavy, full = models.load("heavy"), models.load("full")
+    assert models.load() == heavy and len(heavy.landmarks) > 4 * len(full.landmarks)
+    assert heavy.detector == full.detector and heavy.digest != full.digest
 
 
 QUIET = r"""
@@ -220,6 +236,22 @@ def test_it_finds_what_mediapipe_finds(landmarker):
     ((landmarks, _),) = landmarker.find(picture)
     off = np.linalg.norm(landmarks[BODY, :2] - FOUND, axis=1)
     assert np.median(off) < 0.5 and off.max() < 3
+
+
+# The same pixels by its heavy network, of frame 20 of clip 0, who faces the camera.
+HEAVY_FOUND = [
+    (155.4, 286.6), (127.4, 288.6), (162.2, 305.6), (122.9, 309.7), (165.8, 323.8), (127.4, 327.9),
+    (151.4, 327.5), (135.1, 328.7), (154.4, 356.3), (135.9, 357.0), (158.9, 384.9), (135.7, 388.5),
+]  # fmt: skip
+
+
+@needs_runtime
+@needs_clips
+def test_the_heavy_network_finds_what_mediapipe_finds(heavy):
+    (picture,) = frames.decode(CLIPS / "baseball_pitch.0.mp4", [20])
+    ((landmarks, _),) = heavy.find(picture)
+    off = np.linalg.norm(landmarks[BODY, :2] - HEAVY_FOUND, axis=1)
+    assert np.median(off) < 0.3 and off.max() < 1.5
 
 
 @needs_runtime

@@ -157,12 +157,14 @@ def test_outputs_are_told_apart_by_their_shapes(monkeypatch):
 def test_the_shipped_networks_are_those_of_their_note():
     folder = Path(models.__file__).parent / "blazepose"
     note = (folder / "README.md").read_text()
-    for file in sorted(folder.glob("*.tflite")):
+    files = sorted(folder.glob("*.tflite"))
+    assert {*models.SHIPPED.values(), "pose_detection.tflite"} == {file.name for file in files}
+    for file in files:
         assert re.search(rf"`{file.name}`.*`{hashlib.sha256(file.read_bytes()).hexdigest()}`", note)
 
 
 def test_a_copy_without_the_networks_is_one_sentence(monkeypatch, tmp_path):
-    monkeypatch.setattr(models, "_SHIPPED", tmp_path)
+    monkeypatch.setattr(models, "_FOLDER", tmp_path)
     monkeypatch.setattr(models, "installed", lambda: True)
     with pytest.raises(UserError, match=r"^the pose model .*pose_detection\.tflite is missing; get a whole copy"):
         models.load()

@@ -51,6 +51,37 @@ def test_somebody_lost_is_searched_at_once():
     assert lefts(watcher.people(sticks.picture(400, 100, {RED: (300, 20, 24, 60)}))) == [300]
 
 
+class Shy(sticks.StickLandmarker):
+    """Sees nobody in whole pictures but the first, and only in regions as small as `most` shares of its height."""
+
+    most = 9.0
+
+    def find(self, image):
+        return super().find(image) if self.most > 1 else []
+
+    def look(self, image, region):
+        return super().look(image, region) if region.height < self.most else None
+
+
+def test_somebody_not_seen_where_expected_is_looked_for_closer():
+    landmarker = Shy()
+    watcher = Watcher(landmarker)
+    picture = sticks.picture(200, 100, {RED: (20, 20, 24, 60)})
+    (person,) = watcher.people(picture)
+    landmarker.most = 0.9 * person.region.height
+    assert lefts(watcher.people(picture)) == [20]
+    landmarker.most = 0.5 * person.region.height
+    assert watcher.people(picture) == []
+
+
+def test_another_person_is_not_taken_for_the_lost_one():
+    landmarker = Shy()
+    watcher = Watcher(landmarker)
+    (person,) = watcher.people(sticks.picture(200, 100, {RED: (20, 20, 24, 60)}))
+    landmarker.most = 0.99 * person.region.height
+    assert watcher.people(sticks.picture(200, 100, {RED: (45, 20, 24, 60)})) == []
+
+
 def test_small_people_are_found_in_tiles():
     landmarker = sticks.StickLandmarker(least_height=25)
     small = sticks.picture(600, 200, {RED: (450, 100, 14, 40)})

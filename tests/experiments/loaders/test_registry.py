@@ -123,6 +123,8 @@ def test_a_flag_that_says_nothing_to_a_format_is_refused(tmp_path):
         registry.DatasetError, match=r"--pose_model=m.task says nothing .* custom_video.* --person, --ids, --fps"
     ):
         registry.load("clip", str(tmp_path), "custom_video", pose_model="m.task")
+    with pytest.raises(registry.DatasetError, match="--shots=2 says nothing"):
+        registry.load("clip", str(tmp_path), "custom_video", shots="2")
     with pytest.raises(registry.DatasetError, match="--ids=1 says nothing"):
         registry.load("baseball_pitch", ids="1")
 

@@ -130,6 +130,62 @@ def test_frames_before_and_after_are_kept(tmp_path, load):
     assert not clips.keypoints[0, :4].any()
 
 
+def glued(path):
+    """Five frames of somebody, twelve of somebody else from another place, six of an empty room."""
+    pictures = []
+    for room, scene, count in ((1, {GREEN: (150, 10, 36, 90)}, 5), (2, {RED: (20, 20, 32, 80)}, 12), (3, {}, 6)):
+        walls = np.random.default_rng(room).integers(0, 90, (12, 24, 3)).astype(np.uint8).repeat(10, 0).repeat(10, 1)
+        for _ in range(count):
+            people = sticks.picture(*SIZE, scene)
+            pictures.append(np.where(people.any(-1, keepdims=True), people, walls))
+            scene = {colour: (x + 2, *rest) for colour, (x, *rest) in scene.items()}
+    return films.write(path, pictures)
+
+
+def test_of_several_shots_the_one_that_shows_most_of_somebody_is_used(tmp_path, load):
+    path = glued(tmp_path / "a.mp4")
+    dataset = load()
+    clips = dataset.clips
+    np.testing.assert_array_equal(dataset.videos[0].frames, np.arange(5, 17))
+    np.testing.assert_allclose(clips.keypoints[0, :, 0, 0], 20 + 15.5 + 2 * np.arange(12), atol=1.5)
+    assert clips.confidence[0, :, 0].all() and clips.fps[0] == pytest.approx(25)
+    assert dataset.notes[0] == (
+        f"{path} has 3 shots; number 2 (0.20 to 0.68 s) is used, the person followed is seen well in 12 of its frames, "
+        "and not 1 (0.00 to 0.20 s), 3 (0.68 to 0.88 s); --shots='a=N' takes another one, --shots='a=all' all of the film "
+        "as one."
+    )
+
+
+def test_a_shot_that_is_asked_for(tmp_path, load):
+    """Nothing is searched again for it."""
+    path = glued(tmp_path / "a.mp4")
+    film(tmp_path / "b.mp4")
+    load()
+    dataset = load(shots="a=1")
+    np.testing.assert_array_equal(dataset.videos[0].frames, np.arange(5))
+    np.testing.assert_allclose(dataset.clips.keypoints[0, :5, 0, 0], 150 + 17.5 + 2 * np.arange(5), atol=1.5)
+    np.testing.assert_array_equal(dataset.videos[1].frames, np.arange(12))
+    whole = load(shots="a=all")
+    np.testing.assert_array_equal(whole.videos[0].frames, np.arange(23))
+    assert not any("shots" in note for note in whole.notes) and load.starter.starts == 1
+    assert load(shots="a=3").notes[0] == f"Left out: nobody is in view in {path}."
+    assert load(shots="2").notes[0] == (
+        f"Left out: in {tmp_path}/b.mp4, --shots=2 asks for shot 2, but it has no cut; give auto or all."
+    )
+    with pytest.raises(UserError, match="names c, which is no clip here"):
+        load(shots="c=1")
+    with pytest.raises(UserError, match=r"^--shots=2 says nothing where --openpose has the keypoints"):
+        load(shots="2", detect=False, detector=None)
+
+
+def test_a_shot_without_the_person_asked_for_is_not_taken(tmp_path, load):
+    glued(tmp_path / "a.mp4")
+    dataset = load(person="165,60")
+    np.testing.assert_array_equal(dataset.videos[0].frames, np.arange(5))
+    with pytest.raises(DatasetError, match=r"--person=3 asks for the 3\. person from the left"):
+        load(person="3")
+
+
 def test_a_note_where_the_person_is_seldom_seen(tmp_path, load):
     film(tmp_path / "a.mp4", lambda frame: moving(frame) if frame < 4 else {})
     assert load().notes[0] == f"In {tmp_path / 'a.mp4'} the person followed is seen in only 4 of 12 frames."
@@ -319,6 +375,22 @@ def test_without_detection(tmp_path, load):
     assert not dataset.clips.confidence.any() and not dataset.clips.init_mask.any()
     np.testing.assert_array_equal(dataset.videos[0].frames, [0, 1, 2, 2, 3, 3, 4])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_depth_gives_no_first_poses(tmp_path, load, monkeypatch):
+    """They are lifted later, as where keypoints come from elsewhere."""
+    film(tmp_path / "a.mp4")
+    whole = detections.detect
+
+    def flat(path, *rest):
+        found = whole(path, *rest)
+        found.world[:] = np.nan
+        return found
+
+    monkeypatch.setattr(detections, "detect", flat)
+    clips = load().clips
+    assert not clips.init_mask.any() and np.isfinite(clips.init_pose).all()
+    np.testing.assert_array_equal(clips.confidence[0, :, 0], 1)
 
 
 def test_a_line_for_each_film(tmp_path, load):

@@ -1,0 +1,45 @@
+"""Flags that choose for all clips or for single ones, such as `2`, `serve 1=2,serve 4=310,140` or `1,serve 4=largest`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from experiments.base.errors import UserError
+
+
+def parse(flag: str, text: str, check: Callable[[str, str], None]) -> tuple[str | None, dict[str, str]]:
+    """The choice for all clips, None where there is none, and those of single ones.
+
+    Args:
+      flag: its name, such as `--person`.
+      text: one choice, or `name=choice` for single clips, separated by commas, or both, the one for all others first.
+        A choice may have commas itself.
+      check: is given each choice and the whole text, and raises UserError where it is none.
+
+    Raises:
+      UserError: it is none of these.
+    """
+    default, single = [], {}
+    name = None
+    for piece in text.split(","):
+        before, equals, choice = piece.rpartition("=")
+        if equals:
+            name = before.strip()
+            if not name or name in single:
+                wrong = f"names {name} twice" if name else "has no name before ="
+                raise UserError(f"{flag}={text} {wrong}; give name=choice once for each clip")
+            single[name] = [choice.strip()]
+        else:
+            (default if name is None else single[name]).append(piece.strip())
+    choices = {name: ",".join(parts) for name, parts in single.items()}
+    for choice in ([",".join(default)] if default else []) + list(choices.values()):
+        check(choice, text)
+    return ",".join(default) or None, choices
+
+
+def check_names(flag: str, text: str, named: Iterable[str], instance_names: Iterable[str]) -> None:
+    """Raises UserError: the flag chooses for a clip that is not among these."""
+    names = list(instance_names)
+    for name in named:
+        if name not in names:
+            raise UserError(f"{flag}={text} names {name}, which is no clip here; the clips are {', '.join(names)}")
