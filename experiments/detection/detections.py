@@ -74,7 +74,9 @@ class Detections:
             if np.asarray(array).dtype.kind not in "fiu":
                 raise ValueError(f"{name} holds no numbers")
         for name in ("landmarks", "world", "image_size"):
-            if not np.isfinite(getattr(self, name)).all():
+            finite = np.isfinite(getattr(self, name))
+            # A model without depth has no place in the world, of anybody.
+            if not finite.all() and not (name == "world" and not finite.any()):
                 raise ValueError(f"{name} holds numbers that are not finite")
         if self.seen.dtype != bool:
             raise ValueError(f"seen is of type {self.seen.dtype}, expected bool")
