@@ -111,11 +111,13 @@ def load(
         from experiments.loaders import openpose as json_files
 
         read = json_files.apply(read, openpose, person or "largest", openpose_layout)
+    # Before the initial poses, whose own lens counts where nothing else tells.
+    read = lens_of_files.with_lenses(_with_focal_length(read, focal_length))
     if init:
         from experiments import poses
 
         read = poses.apply(read, init)
-    return jumps.noted(lens_of_files.with_lenses(_with_focal_length(read, focal_length)))
+    return jumps.noted(read)
 
 
 def actions(data_dir: str | None = None, dataset: str | None = None) -> list[str]:

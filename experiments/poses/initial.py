@@ -18,6 +18,7 @@ from experiments.poses.match import lay
 Array = np.ndarray
 
 GIVEN = "given"
+_MOST_NAMED = 6
 _SUFFIXES = (".pkl", ".p", ".pickle", ".joblib", ".npz", ".npy", ".pt", ".pth", ".gz", ".z", ".bz2", ".xz")
 
 
@@ -30,7 +31,8 @@ def apply(dataset: Dataset, paths: Sequence[str]) -> Dataset:
     parent folder. An instance without a usable output gets no pose from this path, and a note says why.
 
     The poses that the dataset had as initial estimate become the method `given` of `Dataset.other_poses`. Those of
-    further paths are named after the path's last part and the method, such as `out_wham`.
+    further paths are named after the path's last part and the method, such as `out_wham`. Where nothing else tells a clip's
+    focal length, it is the one with which the first path's poses were found, if that file names it.
 
     Raises:
       DatasetError: a path does not exist, or has no usable output for any instance; the message says why.
@@ -43,22 +45,31 @@ def apply(dataset: Dataset, paths: Sequence[str]) -> Dataset:
         others[_unique(GIVEN, others)] = np.asarray(clips.init_pose), np.asarray(clips.init_mask)
     notes, laid = list(dataset.notes), []
     for path in paths:
-        pose, mask, method, found = _lay_all(dataset, Path(path))
+        pose, mask, focal, method, found = _lay_all(dataset, Path(path))
         notes += found
-        laid.append((path, method, pose, mask))
-    for path, method, pose, mask in laid[1:]:
+        laid.append((path, method, pose, mask, focal))
+    for path, method, pose, mask, _ in laid[1:]:
         others[_unique(_name(path, method), others)] = pose, mask
-    _, _, pose, mask = laid[0]
-    clips = dataclasses.replace(clips, init_pose=pose, init_mask=mask)
+    path, method, pose, mask, focal = laid[0]
+    known = np.asarray(clips.focal_length, np.float32)
+    taken = np.isnan(known) & ~np.isnan(focal)
+    if taken.any():
+        said = ", ".join(f"{dataset.names[n]} {focal[n]:.0f} pixels" for n in np.flatnonzero(taken)[:_MOST_NAMED])
+        more = f" and {taken.sum() - _MOST_NAMED} more" if taken.sum() > _MOST_NAMED else ""
+        notes.append(f"The focal length is that of {method}'s poses in --init={path}: {said}{more}.")
+    focal = np.where(taken, focal, known).astype(np.float32)
+    clips = dataclasses.replace(clips, init_pose=pose, init_mask=mask, focal_length=focal)
     return dataclasses.replace(dataset, clips=clips, other_poses=others, notes=tuple(notes))
 
 
-def _lay_all(dataset: Dataset, path: Path) -> tuple[Array, Array, str, list[str]]:
-    """Poses (N, T, 24, 3) and masks (N, T) of one path, the method that made them, and notes."""
+def _lay_all(dataset: Dataset, path: Path) -> tuple[Array, Array, Array, str, list[str]]:
+    """Poses (N, T, 24, 3), masks (N, T) and focal lengths (N,) in pixels, NaN where the file names none, of one path; the
+    method that made them, and notes."""
     outputs = find(path, dataset.names)
     clips = dataset.clips
     lengths = (np.asarray(clips.frame_mask) > 0).sum(-1)
     poses, masks, methods, notes, failed = [], [], [], [], []
+    focal = np.full(len(dataset.names), np.nan)
     for index, (name, length) in enumerate(zip(dataset.names, lengths, strict=True)):
         pose, mask = np.zeros((length, *clips.init_pose.shape[2:])), np.zeros(length)
         try:
@@ -69,6 +80,7 @@ def _lay_all(dataset: Dataset, path: Path) -> tuple[Array, Array, str, list[str]
             pose, mask, found = lay(tracks, keypoints, confidence, (float(width), float(height)), str(output))
             notes += found
             methods += [track.method for track in tracks]
+            focal[index] = next((track.camera[0] for track in tracks if track.camera), np.nan)
         except DatasetError as error:
             failed.append(str(error))
         poses.append(pose)
@@ -78,7 +90,7 @@ def _lay_all(dataset: Dataset, path: Path) -> tuple[Array, Array, str, list[str]
         raise DatasetError(f"--init={path} has no pose for any instance: {failed[0]}{more}")
     notes += [f"No pose from --init={path}: {why}." for why in failed]
     length = clips.init_pose.shape[1]
-    return pad(poses, length), pad(masks, length), methods[0], notes
+    return pad(poses, length), pad(masks, length), focal, methods[0], notes
 
 
 def _only(outputs: list[Path], path: Path, name: str) -> Path:

@@ -116,7 +116,15 @@ def test_the_output_among_a_methods_other_files(tmp_path, dataset):
             where = np.full((count, 3), [x, 0.223, 5])
             rotations = np.tile(pose_files.turn(0, 0.1 + person), (count, 24, 1, 1))
             pose_files.tram(hps / f"hps_track_{person}.npy", rotations, range(count), where)
-    found = poses.apply(dataset, [str(tmp_path / "gvhmr"), str(tmp_path / "tram")])
+    unknown = np.array([np.nan, 700.0], np.float32)[: len(dataset.names)]
+    clips = dataclasses.replace(dataset.clips, focal_length=unknown)
+    found = poses.apply(dataclasses.replace(dataset, clips=clips), [str(tmp_path / "gvhmr"), str(tmp_path / "tram")])
+    # The camera of the poses counts where the clips tell none.
+    np.testing.assert_array_equal(found.clips.focal_length, [1000.0, 700.0])
+    assert (
+        f"The focal length is that of GVHMR's poses in --init={tmp_path / 'gvhmr'}: {NAMES[0]} 1000 pixels."
+        in found.notes
+    )
     assert found.clips.init_mask.sum() == 10
     pose, mask = found.other_poses["tram"]
     assert mask.sum() == 10
