@@ -127,7 +127,7 @@ def tracks_of(contents: object, camera: tuple[float, float, float] | None = None
         return _phalp(contents)
     if any(key in value for value in inside for key in _PERSON_KEYS):
         _check_count(sum(_length(value) for value in inside))
-        return [_person(f"person {listed([key])}", value) for key, value in contents.items()]
+        return [_person(f"person {listed([_plain(key)])}", value) for key, value in contents.items()]
     raise ValueError(
         "it is no output of VIBE, PARE, 4D-Humans, WHAM, GVHMR or TRAM and has no poses of its own; found "
         f"{listed(contents)}; expected one of these, or an npz with poses (docs/data.md)"
@@ -301,6 +301,11 @@ def _gvhmr(contents: Mapping[str, Any]) -> PoseTrack:
         camera=camera,
         num_frames=count,
     )
+
+
+def _plain(key: Any) -> Any:
+    """A person's number as Python's own: WHAM's are NumPy's."""
+    return key.item() if isinstance(key, np.generic) else key
 
 
 def _intrinsics(matrices: Any) -> tuple[float, float, float]:

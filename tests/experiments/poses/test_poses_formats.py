@@ -106,9 +106,10 @@ def test_4d_humans(tmp_path):
 
 def test_wham_takes_the_pose_in_the_camera(tmp_path):
     pose, _ = some_pose(5, 4)
-    path = pose_files.wham(tmp_path / "wham_output.pkl", {0: (pose, [1, 2, 3, 6], np.full((4, 3), [0.1, 1.0, 5.0]))})
-    track = only(path)
-    assert track.method == "WHAM"
+    # WHAM's numbers of people are NumPy's.
+    person = {np.int64(0): (pose, [1, 2, 3, 6], np.full((4, 3), [0.1, 1.0, 5.0]))}
+    track = only(pose_files.wham(tmp_path / "wham_output.pkl", person))
+    assert (track.method, track.name) == ("WHAM", "person 0")
     np.testing.assert_array_equal(track.frames, [1, 2, 3, 6])
     np.testing.assert_allclose(track.pose, pose, atol=1e-6)
     np.testing.assert_allclose(track.pelvis, np.full((4, 3), [0.098, 0.777, 5.028]), atol=1e-6)
