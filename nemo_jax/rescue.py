@@ -3,8 +3,9 @@
 A clip can end in a wrong minimum: seen from behind instead of from the front, in another part of the action, with the other
 hand. Between two parts of the joint stage the shared field is held, and each instance is fitted to it again from several
 readings: as the action or as its mirror image, in the whole action or in a part of it, with a camera solved in closed form.
-All readings, the present one among them, get the same number of steps; an instance changes if another one explains its
-keypoints and initial poses clearly better.
+All readings, the present one among them, are judged by the shared motion, without a variation of their own, because by its code an
+instance can follow its keypoints in a wrong reading too. All get the same number of steps; an instance changes if another reading
+explains its keypoints and initial poses clearly better.
 """
 
 import dataclasses
@@ -31,7 +32,7 @@ _ADAM = optax.scale_by_adam(eps_root=optim.ROOT_FLOOR)
 SPANS = np.array([(0.0, 1.0), (0.0, 0.7), (0.3, 1.0), (0.2, 0.8)], np.float32)
 NUM_READINGS = 1 + 2 * len(SPANS)
 # Learning rates; those of other parameters are 0. A camera's translation moves in proportion to its depth.
-_RATES = {"phase": 3e-3, "codes": 0.02, "cameras": 0.01, "span": 5e-3}
+_RATES = {"phase": 3e-3, "cameras": 0.01, "span": 5e-3}
 
 
 @pytree
@@ -47,7 +48,7 @@ class Rescue:
 def begin(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Rescue:
     """The readings before they are fitted."""
     frames = camera_search.key_frames(clips, config.rescue_frames)
-    present = dataclasses.replace(params, field=None)
+    present = dataclasses.replace(params, field=None, codes=jnp.zeros_like(params.codes))
     n = clips.num_instances
     fresh = model.phase_module(config).init(jax.random.key(0), jnp.zeros(()))["params"]
     raw = jnp.take_along_axis(clips_lib.raw_phase(clips), frames, axis=1)
@@ -56,7 +57,6 @@ def begin(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Re
         own = dataclasses.replace(
             present,
             phase=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), fresh),
-            codes=jnp.zeros_like(params.codes),
             span=jnp.broadcast_to(span, (n, 2)),
             mirrored=jnp.broadcast_to(mirrored, (n,)),
         )
@@ -80,7 +80,7 @@ def begin(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Re
 def losses(
     rescue: Rescue, own: Params, params: Params, assets: Assets, config: FitConfig, clips: Clips, targets: Targets
 ) -> Array:
-    """Loss (S, N) of every reading: the keypoint term, the 3D term, and those of codes and spans."""
+    """Loss (S, N) of every reading: the keypoint term, the 3D term, and that of spans."""
     weights = objective.term_weights(config)
 
     def one(own: Params, instance: Array, frames: Array) -> Array:
@@ -89,7 +89,6 @@ def losses(
         batch = Batch(instance=jnp.broadcast_to(instance, frames.shape), frame=frames)
         value = jnp.mean(objective.keypoint_term(prediction, assets, config, clips, batch))
         value += weights["init_pose"] * objective.init_term(prediction.rotations, targets, config, batch)
-        value += weights["code"] * jnp.mean(own.codes**2)
         return value + weights["span"] * jnp.mean((own.span - jnp.array(model.WHOLE)) ** 2)
 
     over_instances = jax.vmap(one)
