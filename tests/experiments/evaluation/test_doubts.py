@@ -71,6 +71,18 @@ def test_a_body_that_is_elsewhere(tiny_dataset, perfect):
     assert found_in(tiny_dataset, perfect, {}) == []
 
 
+def test_a_body_that_stands_as_nobody_does(tiny_dataset, perfect):
+    joints = np.array(perfect.prediction.joints)
+    # Both legs of clip 0 point backwards and up.
+    for hip, below in ((1, (4, 7, 10)), (2, (5, 8, 11))):
+        for joint in below:
+            joints[0, :, joint] = joints[0, :, hip] - (joints[0, :, joint] - joints[0, :, hip])
+    crooked = dataclasses.replace(perfect, prediction=dataclasses.replace(perfect.prediction, joints=joints))
+    (reason,) = found_in(tiny_dataset, crooked)
+    assert reason.verdict == "probably wrong"
+    assert reason.why.startswith("the directions of its limbs are unlike those of recorded people (surprise ")
+
+
 def test_a_clip_far_behind_the_others(tiny_dataset, perfect):
     (reason,) = found_in(tiny_dataset, perfect, {"pck_0.05/fit": 0.74})
     assert reason.why == (
