@@ -3,9 +3,9 @@
 A clip can end in a wrong minimum: seen from behind instead of from the front, in another part of the action, with the other
 hand. Between two parts of the joint stage the shared field is held, and each instance is fitted to it again from several
 readings: as the action or as its mirror image, in the whole action or in a part of it, with a camera solved in closed form.
-All readings, the present one among them, are judged by the shared motion, without a variation of their own, because by its code an
-instance can follow its keypoints in a wrong reading too. All get the same number of steps; an instance changes if another reading
-explains its keypoints and initial poses clearly better.
+All readings, the present one among them, are judged by the shared motion, without a variation of their own, because by its
+code an instance can follow its keypoints in a wrong reading too. All get the same number of steps; an instance changes if
+another reading explains its keypoints and initial poses clearly better.
 """
 
 import dataclasses
