@@ -169,7 +169,7 @@ class FitConfig:
     weight_span: float = option(
         30.0, "weight of the mean squared distance of start and end phases from 0 and 1", least=0.0, most=MOST_WEIGHT
     )
-    weight_betas: float = option(10.0, "weight of the mean squared shape coefficient", least=0.0, most=MOST_WEIGHT)
+    weight_betas: float = option(3.0, "weight of the mean squared shape coefficient", least=0.0, most=MOST_WEIGHT)
     weight_limbs: float = option(
         0.05, "weight of the open learned prior over the directions of limbs", least=0.0, most=MOST_WEIGHT
     )
