@@ -14,7 +14,15 @@ from experiments.show import overview
 from experiments.show.style import CYCLE, NO_FORMULAS, RC
 
 _NAMED_CURVES = 8  # more instances than this get no legend
-_STAGES = {"lift": "lifting", "warmup": "warm-up", "camera": "cameras", "joint": "joint stage"}
+_STAGES = {
+    "lift": "lifting",
+    "warmup": "warm-up",
+    "camera": "cameras",
+    "early": "joint stage, first part",
+    "rescue": "rescue",
+    "anew": "second start",
+    "joint": "joint stage",
+}
 
 
 def write_all(run: Run, history: Mapping[str, Mapping[str, np.ndarray]], hidden: np.ndarray | None) -> None:
