@@ -141,8 +141,8 @@ def solve_camera(
 
     def again(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
         rotation, scale, offset = solve(*state)
-        # Depths in parts of that of the points' middle.
-        depth = jnp.maximum(1 + scale * ((points - middle) @ rotation[2]), 0.2)
+        # Depths in parts of that of the points' middle; bounded, since with pixels that no camera sees they would run away.
+        depth = jnp.clip(1 + scale * ((points - middle) @ rotation[2]), 0.2, 5.0)
         seen = (scale * (points @ rotation[:2].T) + offset) / depth[:, None]
         square = jnp.sum((seen - ray) ** 2, -1)
         return (depth, (near / (square + near)) ** 2), None
@@ -157,9 +157,12 @@ def solve_camera(
 
 def _nearest_orthographic(affine: Array) -> tuple[Array, Array]:
     """The rotation (3, 3) and the scale () of the scaled orthographic camera nearest to an affine one (2, 3)."""
+    # Points on a line, or in one place, leave a turn open: then it is nearly that of a level camera.
+    affine = affine + 1e-5 * jnp.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
     square = affine @ affine.T
-    # The square root of a positive 2 x 2 matrix in closed form, by the theorem of Cayley and Hamilton.
-    root_det = jnp.sqrt(jnp.maximum(square[0, 0] * square[1, 1] - square[0, 1] ** 2, 1e-20))
+    # The square root of a positive 2 x 2 matrix in closed form, by the theorem of Cayley and Hamilton. Its determinant is
+    # the squared length of a cross product, which rounding does not make negative.
+    root_det = jnp.sqrt(jnp.maximum(jnp.sum(jnp.cross(affine[0], affine[1]) ** 2), 1e-24))
     trace = jnp.sqrt(jnp.trace(square) + 2 * root_det)
     inverse = (jnp.trace(square) * jnp.eye(2) + root_det * jnp.eye(2) - square) / (trace * root_det)
     rows = inverse @ affine

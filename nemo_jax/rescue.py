@@ -131,10 +131,14 @@ def finish(
     rescue: Rescue, params: Params, assets: Assets, config: FitConfig, clips: Clips, targets: Targets
 ) -> tuple[Params, Array]:
     """The parameters in which lost instances have their best reading, and which (N,) these are."""
-    values = losses(rescue, rescue.own, params, assets, config, clips, targets)
+    arguments = (params, assets, config, clips, targets)
+    values = losses(rescue, rescue.own, *arguments)
+    # Steps can lead away from a reading that was good already.
+    unmoved = jax.tree.map(lambda leaf: leaf[None], dataclasses.replace(params, field=None))
+    present = jnp.minimum(values[0], losses(rescue, unmoved, *arguments)[0])
     best = jnp.argmin(values, axis=0)
     rows = jnp.arange(best.shape[0])
-    lost = values[best, rows] < (1 - config.rescue_margin) * values[0]
+    lost = values[best, rows] < (1 - config.rescue_margin) * present
     if clips.real is not None:
         lost = lost & (clips.real > 0)
 

@@ -154,7 +154,8 @@ def _batch(problem: Problem, step: Array, stage: int) -> Batch:
 
 def _update(problem: Problem, state: FitState, gradient: Params, rates: Mapping[str, Array | float]) -> FitState:
     # A known lens is not corrected, and clips of one lens are corrected together.
-    log_focal = lens.shared(gradient.log_focal * (1 - problem.assets.lens_known), problem.assets)
+    free = 1 - problem.assets.lens_known
+    log_focal = free * lens.shared(gradient.log_focal * free, problem.assets)
     gradient = dataclasses.replace(gradient, log_focal=log_focal)
     config = problem.config
     params, opt_state = optim.update(state.params, gradient, state.opt_state, config, rates)

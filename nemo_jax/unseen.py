@@ -38,8 +38,9 @@ def fit_unseen(
       Parameters of the N clips, with the learned field, bit for bit; and the keypoint loss (N,) of each over its frames.
     """
     clips = jax.tree.map(jnp.asarray, clips)
-    # A learning rate of 0 leaves the field as it is. Initial poses say nothing of the field and are not used.
-    config = dataclasses.replace(config, lift=False, warmup_steps=0, lr_field=0.0, weight_init=0.0)
+    # A learning rate of 0 leaves the field as it is, and no second start replaces it. Initial poses say nothing of the
+    # field and are not used.
+    config = dataclasses.replace(config, lift=False, warmup_steps=0, restart_steps=0, lr_field=0.0, weight_init=0.0)
     problem, state = stages.start(key, clips, body, priors, config)
     config, instances = problem.config, clips.num_instances
     mean = lambda leaf: jnp.broadcast_to(leaf.mean(0), (instances, *leaf.shape[1:]))
@@ -55,7 +56,7 @@ def fit_unseen(
         now = dataclasses.replace(state, params=own)
         for stage in stages.stages(config):
             carry = stage.begin(problem, now)
-            carry, _ = stages.run_steps(problem, stage, carry, jnp.arange(stage.steps))
+            carry, _ = stages.run_steps(problem, stage, carry, stages.numbers(stage))
             now = stage.end(problem, carry)
         seen = objective.predict_batch(now.params, problem.assets, config, clips, every)
         # Frames that do not exist have no weight.

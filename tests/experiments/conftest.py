@@ -34,6 +34,8 @@ TINY = {
     "joint_steps": 7,
     "camera_yaws": 2,
     "camera_frames": 4,
+    "rescue_steps": 0,
+    "restart_steps": 0,
 }
 
 

@@ -138,3 +138,84 @@ def test_solve_translation_with_next_to_nothing(seen):
 def test_wrong_sizes_are_refused():
     with pytest.raises(AssertionError):
         cam.split(jnp.zeros(8))
+
+
+# --- cameras from nothing ---
+
+solve_camera = jax.jit(cam.solve_camera)
+slopes = jax.jit(jax.jacobian(cam.solve_camera, argnums=(0, 1, 2, 3)))
+PRINCIPAL = np.array([640.0, 360.0])
+
+
+def seen_by_chance(rng, count=60):
+    """Points in the world, a rotation and a translation that look at them from 3 to 10 m, and their pixels, float64."""
+    points = rng.uniform(-1, 1, (count, 3)) * [0.6, 1.0, 0.6] + rng.uniform(-2, 2, 3)
+    rotation = helpers.rotation(rng.normal(size=3) * 2)
+    translation = np.append(rng.uniform(-1, 1, 2), rng.uniform(3, 10)) - rotation @ points.mean(0)
+    seen = points @ rotation.T + translation
+    return points, rotation, translation, 1500 * seen[:, :2] / seen[:, 2:] + PRINCIPAL
+
+
+def solved(points, pixels, weights):
+    rotation, translation = cam.split(solve_camera(f32(points), f32(pixels), f32(weights), 1500.0, f32(PRINCIPAL)))
+    return np.float64(rotation), np.float64(translation)
+
+
+def degrees_between(a, b):
+    return np.degrees(np.arccos(np.clip((np.trace(a @ b.T) - 1) / 2, -1, 1)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_solve_camera_is_exact_without_noise(seed):
+    rng = np.random.default_rng(seed)
+    points, rotation, translation, pixels = seen_by_chance(rng)
+    weights = rng.uniform(0.1, 1, len(points))
+    weights[:6], pixels[:6], points[:3] = 0, 1e5, 1e3  # left out, wherever they are
+    found = solved(points, pixels, weights)
+    assert degrees_between(found[0], rotation) < 0.2
+    np.testing.assert_allclose(found[1], translation, atol=0.02)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_solve_camera_passes_over_outliers(seed):
+    rng = np.random.default_rng(seed)
+    points, rotation, translation, pixels = seen_by_chance(rng, 100)
+    pixels[:15] = pixels.mean(0) + rng.uniform(-400, 400, (15, 2))
+    found = solved(points, pixels, np.ones(100))
+    assert degrees_between(found[0], rotation) < 6
+    np.testing.assert_allclose(found[1], translation, atol=0.1 * np.linalg.norm(translation))
+    # Outliers as heavy as all others would be worse.
+    heavy = cam.solve_camera(f32(points), f32(pixels), jnp.ones(100), 1500.0, f32(PRINCIPAL), robust=1e3)
+    assert degrees_between(found[0], rotation) < degrees_between(np.float64(cam.split(heavy)[0]), rotation)
+
+
+@pytest.mark.parametrize("case", ["in a plane", "on a line", "one point", "nothing", "far off"])
+def test_solve_camera_is_finite(case):
+    rng = np.random.default_rng(5)
+    points, _, _, pixels = seen_by_chance(rng, 12)
+    weights = np.ones(12)
+    if case == "in a plane":
+        points[:, 2] = 0.5
+    elif case == "on a line":
+        points[:, 1:] = 0.5
+    elif case == "one point":
+        points[:], pixels[:] = points[0], pixels[0]
+    elif case == "nothing":
+        weights[:], pixels[:] = 0, 0
+    else:
+        pixels += 1e6
+    arguments = (f32(points), f32(pixels), f32(weights), jnp.asarray(1500.0), f32(PRINCIPAL))
+    found = solve_camera(*arguments)
+    assert jnp.isfinite(found).all()
+    turn = np.float64(cam.split(found)[0])
+    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-5)
+    # Of pixels that no camera sees, rounding leaves no slopes.
+    assert case == "far off" or helpers.all_finite(slopes(*arguments))
+
+
+def test_solve_camera_keeps_its_least_depth():
+    points, _, _, pixels = seen_by_chance(np.random.default_rng(1))
+    wide = PRINCIPAL + 1000 * (pixels - PRINCIPAL)
+    camera = cam.solve_camera(f32(points), f32(wide), jnp.ones(len(points)), 1500.0, f32(PRINCIPAL), min_depth=2.0)
+    depth = np.float64(cam.to_camera(camera, f32(points))).mean(0)[2]
+    np.testing.assert_allclose(depth, 2.0, rtol=1e-3)

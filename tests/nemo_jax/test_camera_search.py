@@ -118,12 +118,13 @@ def stage(params, assets, config, clips, yaws):
 def test_the_search_finds_the_camera_from_any_azimuth(search):
     nowhere = np.tile([0, 0, 3.0, 1, 0, 0, 1, 0, 0], (len(AZIMUTHS), 1))
     lost = dataclasses.replace(search.params, cameras=jnp.asarray(nowhere, jnp.float32))
-    _, history, found, _ = stage(lost, search.assets, CONFIG, search.clips, jnp.zeros(len(AZIMUTHS)))
+    _, history, (found, log_focal), _ = stage(lost, search.assets, CONFIG, search.clips, jnp.zeros(len(AZIMUTHS)))
     turn, translation = cam.split(found)
     angle = Rotation.from_matrix(np.asarray(turn, np.float64) @ search.rotation.transpose(0, 2, 1)).magnitude()
     assert np.degrees(angle).max() < 3, np.degrees(angle)
     np.testing.assert_allclose(translation, search.translation, atol=0.25)
     assert history[-1] < 0.01 * history[0]
+    np.testing.assert_array_equal(log_focal, 0.0)
 
 
 def test_candidates_and_their_losses(search):
@@ -162,6 +163,6 @@ def test_unseen_joints_do_not_steer_the_search(search):
     for value in (0.0, np.nan):
         keypoints = jnp.where(unseen[..., None], value, clips.keypoints)
         changed = dataclasses.replace(clips, confidence=confidence, keypoints=keypoints)
-        found.append(stage(search.params, search.assets, CONFIG, changed, jnp.zeros(len(AZIMUTHS)))[2])
+        found.append(stage(search.params, search.assets, CONFIG, changed, jnp.zeros(len(AZIMUTHS)))[2][0])
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
     assert jnp.isfinite(found[0]).all()

@@ -32,11 +32,12 @@ def case():
 
 
 def oracle(params, assets, instance, raw, noise=0.0):
-    """One frame in float64 NumPy, from the formulas: phase, rotations, translation, keypoints, pixels."""
+    """One frame in float64 NumPy, from the formulas: phase, rotations, translation, joints, keypoints, pixels."""
     p = jax.tree.map(np.float64, params)
     shifts, scales = (np.maximum(p.phase[k][instance], 0) for k in ("shifts", "scales"))
     g = lambda x: np.mean(1 / (1 + np.exp(-scales * (x - shifts))))
-    phase = (g(raw) - g(0)) / (g(1) - g(0) + 1e-6)
+    start, end = np.clip(p.span[instance], 0, 1)
+    phase = start + (end - start) * (g(raw) - g(0)) / (g(1) - g(0) + 1e-6)
 
     def field(phase, code):
         d = (phase - np.linspace(0, 1, CONFIG.num_centres)) ** 2 / np.exp(p.field["features"]["log_scales"])
@@ -60,7 +61,7 @@ def oracle(params, assets, instance, raw, noise=0.0):
         rotations = helpers.MIRROR[:, None] * rotations[jn.MIRROR_JOINTS] * helpers.MIRROR
         translation = helpers.MIRROR * translation
     _, joints = numpy_smpl.smpl(helpers.body_arrays(), rotations, p.betas[instance], translation)
-    keypoints = joints[jn.BODY_25]
+    skeleton, keypoints = joints[: jn.NUM_JOINTS], joints[jn.BODY_25]
     camera = p.cameras[instance]
     seen = keypoints @ matrix(camera[3:]).T + camera[:3]
     focal = float(assets.focal[instance]) * np.exp(p.log_focal[instance])
@@ -68,6 +69,7 @@ def oracle(params, assets, instance, raw, noise=0.0):
         phase,
         rotations,
         translation,
+        skeleton,
         keypoints,
         focal * seen[:, :2] / seen[:, 2:] + np.float64(assets.principal[instance]),
     )
@@ -80,7 +82,7 @@ def test_a_prediction_is_the_paper_written_out(case, instance):
             params, case.assets, CONFIG, jnp.asarray(instance), jnp.asarray(0.37), jnp.asarray([0.1, -0.3])
         )
         expected = oracle(params, case.assets, instance, 0.37, np.array([0.1, -0.3]))
-        names = ("phase", "rotations", "translation", "keypoints", "keypoints_2d")
+        names = ("phase", "rotations", "translation", "joints", "keypoints", "keypoints_2d")
         for name, value in zip(names, expected, strict=True):
             np.testing.assert_allclose(
                 getattr(found, name), value, atol=1e-5 if name != "keypoints_2d" else 0.02, err_msg=name
@@ -115,6 +117,7 @@ def test_starting_parameters(case):
     assert 0 < np.abs(p.codes).max() < 1e-3
     assert np.abs(p.cameras[0] - p.cameras[1]).max() > 0
     np.testing.assert_array_equal(p.betas, np.zeros_like(p.betas))
+    np.testing.assert_array_equal(p.span, [[0, 1], [0, 1]])
     again = points.init(jax.random.key(0), 2, case.clips.image_size, helpers.NUM_BETAS, CONFIG)
     jax.tree.map(np.testing.assert_array_equal, p, again)
     # Uniform phases differ between instances.
@@ -129,6 +132,9 @@ def test_intrinsics(case):
     guess = 1.5 * np.hypot(1280, 720)
     np.testing.assert_allclose(given().focal, [900, guess], rtol=1e-6)
     np.testing.assert_allclose(given(focal_fixed=5000.0).focal, [5000, 5000])
+    np.testing.assert_array_equal(given().lens_known, [1, 0])
+    np.testing.assert_array_equal(given(focal_fixed=5000.0).lens_known, [1, 1])
+    np.testing.assert_allclose(given().diagonal, [np.hypot(1280, 720)] * 2, rtol=1e-6)
     np.testing.assert_allclose(given().principal, [[640, 360]] * 2)
     np.testing.assert_allclose(given(principal_swapped=True).principal, [[360, 640]] * 2)
     np.testing.assert_array_equal(given(person_size=0.0).pixel_scale, [1, 1])
@@ -147,3 +153,31 @@ def test_residuals_are_scaled_by_the_median_box(case):
     np.testing.assert_allclose(assets.pixel_scale[0], 800 / 200, rtol=1e-5)
     # Nobody seen at all: whatever it is, it is a number.
     assert jnp.isfinite(assets.pixel_scale).all()
+
+
+def test_a_span_is_the_part_of_the_action_that_a_clip_shows(case):
+    raw = jnp.linspace(0.0, 1.0, 11)
+    warp = jax.jit(lambda span: model.warp(dataclasses.replace(case.hot, span=span), CONFIG, jnp.asarray(1), raw))
+    of = lambda start, end: warp(jnp.asarray([[0.0, 1.0], [start, end]]))
+    whole = of(0.0, 1.0)
+    np.testing.assert_allclose(whole[jnp.array([0, -1])], [0, 1], atol=1e-5)
+    np.testing.assert_allclose(of(0.2, 0.8), 0.2 + 0.6 * np.float64(whole), atol=1e-6)
+    # What lies outside of the action is none of it.
+    np.testing.assert_array_equal(of(-0.3, 1.7), whole)
+    np.testing.assert_allclose(of(-0.3, 0.5), 0.5 * np.float64(whole), atol=1e-6)
+
+
+@pytest.mark.parametrize("span", [(0.0, 1.0), (0.2, 0.8), (-0.1, 1.1), (0.5, 0.5)])
+def test_slopes_of_a_span(case, span):
+    total = lambda own: model.warp(
+        dataclasses.replace(case.hot, span=case.hot.span.at[0].set(own)), CONFIG, jnp.asarray(0), jnp.linspace(0, 1, 5)
+    ).sum()
+    found = jax.jit(jax.grad(total))(jnp.asarray(span))
+    part = (np.float64(total(jnp.asarray([0.2, 0.8]))) - 5 * 0.2) / 0.6
+    inside = np.array([0 < each < 1 for each in span])
+    expected = np.where(inside, [5 - part, part], 0.0)
+    if span == (0.0, 1.0):
+        # At its bounds a span still feels where it should go.
+        assert (np.sign(found) == 1).all() and jnp.isfinite(found).all()
+    else:
+        np.testing.assert_allclose(found, expected, atol=1e-4)

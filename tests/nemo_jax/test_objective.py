@@ -9,12 +9,14 @@ from scipy.spatial.transform import Rotation
 
 from nemo_jax import camera_search, model, objective
 from nemo_jax.objective import Batch
-from nemo_jax.priors import Priors, joint_limit_loss, published_limits
-from tests.nemo_jax import helpers, points
+from nemo_jax.priors import joint_limit_loss, open_priors
+from tests.nemo_jax import helpers, points, test_lens, test_limbs
 
 CONFIG = helpers.tiny_config()
-KEYPOINTS_ALONE = {"weight_init": 0.0, "weight_limits": 0.0, "weight_code": 0.0, "weight_betas": 0.0}
-PRIORS = Priors(joint_limits=published_limits())
+KEYPOINTS_ALONE = {
+    f"weight_{term}": 0.0 for term in ("init", "limits", "limbs", "code", "betas", "lens", "span")
+}  # fmt: skip
+PRIORS = open_priors()
 prepare = jax.jit(model.prepare)
 sample = jax.jit(objective.sample_batch, static_argnums=2)
 
@@ -57,10 +59,13 @@ def test_samples_are_uniform_and_never_padding():
 
 
 def test_the_total_is_its_terms_written_out(case):
-    (total, terms), _ = case.found
+    # One lens is known and the other is not.
+    clips = dataclasses.replace(case.clips, focal_length=jnp.asarray([1500.0, jnp.nan]))
+    assets = prepare(clips, helpers.body(), PRIORS, CONFIG)
+    (total, terms), _ = loss(case.params, clips, case.batch)
     one = jax.jit(jax.vmap(model.predict, (None, None, None, 0, 0)))
     raw = np.asarray([1.0, 0.0, 1.0, 0.0, 0.0], np.float32)
-    prediction = one(case.params, case.assets, CONFIG, case.batch.instance, jnp.asarray(raw))
+    prediction = one(case.params, assets, CONFIG, case.batch.instance, jnp.asarray(raw))
     at = (np.asarray(case.batch.instance), np.asarray(case.batch.frame))
     pixels, confidence = np.float64(case.clips.keypoints)[at], np.float64(case.clips.confidence)[at]
     residual = (np.float64(prediction.keypoints_2d) - pixels) * np.float64(case.assets.pixel_scale)[at[0], None, None]
@@ -78,8 +83,14 @@ def test_the_total_is_its_terms_written_out(case):
     pose = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(5, 23, 3)
     limits = jax.jit(jax.vmap(joint_limit_loss, (None, 0)))(PRIORS.joint_limits, jnp.asarray(pose, jnp.float32))
     np.testing.assert_allclose(terms["limits"], np.mean(limits), rtol=1e-4)
-    weights = {"keypoints": 1.0} | {key: getattr(CONFIG, f"weight_{key}") for key in ("code", "betas", "limits")}
-    weights["init_pose"] = CONFIG.weight_init
+    np.testing.assert_allclose(terms["span"], np.mean((np.float64(case.params.span) - [0, 1]) ** 2), rtol=1e-5)
+    surprise = test_lens.surprise(np.log(CONFIG.focal_guess) + np.float64(case.params.log_focal[1]))
+    np.testing.assert_allclose(terms["lens"], surprise / 2, rtol=1e-4)
+    likely = [test_limbs.surprise(*each) for each in zip(prediction.joints, prediction.rotations[:, 0], strict=True)]
+    np.testing.assert_allclose(terms["limbs"], np.mean(likely), rtol=1e-4)
+    weights = {"keypoints": 1.0, "init_pose": CONFIG.weight_init}
+    weights |= {key: getattr(CONFIG, f"weight_{key}") for key in ("code", "betas", "limits", "limbs", "lens", "span")}
+    assert set(terms) == set(weights)
     np.testing.assert_allclose(total, sum(weights[k] * float(v) for k, v in terms.items()), rtol=1e-5)
 
 
@@ -173,6 +184,19 @@ def test_an_instance_absent_from_the_batch_has_no_gradient(case):
     np.testing.assert_allclose(gradient.codes[1], CONFIG.weight_code * case.params.codes[1] / 2, rtol=1e-5)
     np.testing.assert_array_equal(gradient.phase["shifts"][1], np.zeros(5))
     assert np.abs(gradient.cameras[0]).max() > 0
+
+
+def test_the_limb_prior_looks_at_a_part_of_a_large_batch(case):
+    batch = objective.full_batch(case.clips)
+    times = 2 * objective.PART // len(batch.frame) + 1
+    instance, frame = np.tile(batch.instance, times), np.tile(batch.frame, times)
+    assert objective.part_of(Batch(instance=instance, frame=frame)) == 2 and objective.part_of(case.batch) == 1
+    # What the frames between hold does not reach the term, but reaches the others.
+    other = np.where(np.arange(len(frame)) % 2 == 1, 0, frame)
+    run = lambda frame: loss(case.params, case.clips, Batch(instance=jnp.asarray(instance), frame=jnp.asarray(frame)))
+    (_, plain), (_, changed) = run(frame)[0], run(other)[0]
+    np.testing.assert_allclose(plain["limbs"], changed["limbs"], rtol=1e-6)
+    assert abs(plain["init_pose"] - changed["init_pose"]) > 1e-4
 
 
 def test_code_noise_enters_the_motion_alone(case):
