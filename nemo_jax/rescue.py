@@ -48,7 +48,7 @@ class Rescue:
 def begin(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Rescue:
     """The readings before they are fitted."""
     frames = camera_search.key_frames(clips, config.rescue_frames)
-    present = dataclasses.replace(params, field=None, codes=jnp.zeros_like(params.codes))
+    present = _present(params)
     n = clips.num_instances
     fresh = model.phase_module(config).init(jax.random.key(0), jnp.zeros(()))["params"]
     raw = jnp.take_along_axis(clips_lib.raw_phase(clips), frames, axis=1)
@@ -75,6 +75,11 @@ def begin(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Re
     others = jax.vmap(reading)(hands, jnp.tile(SPANS, (2, 1)))
     own = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), present, others)
     return Rescue(own=own, adam=_ADAM.init(_tree(own)), frames=frames)
+
+
+def _present(params: Params) -> Params:
+    """The present reading, without a variation."""
+    return dataclasses.replace(params, field=None, codes=jnp.zeros_like(params.codes))
 
 
 def losses(
@@ -134,7 +139,7 @@ def finish(
     arguments = (params, assets, config, clips, targets)
     values = losses(rescue, rescue.own, *arguments)
     # Steps can lead away from a reading that was good already.
-    unmoved = jax.tree.map(lambda leaf: leaf[None], dataclasses.replace(params, field=None))
+    unmoved = jax.tree.map(lambda leaf: leaf[None], _present(params))
     present = jnp.minimum(values[0], losses(rescue, unmoved, *arguments)[0])
     best = jnp.argmin(values, axis=0)
     rows = jnp.arange(best.shape[0])
