@@ -32,6 +32,16 @@ from nemo_jax.priors import Priors
 
 Array = np.ndarray
 PARAMS, CLIPS = "params.npz", "clips"
+# Fields of a configuration that older runs do not have, and the values by which a fit is what it was without them.
+_YOUNGER: dict[str, Any] = {
+    "lens_starts": 0,
+    "weight_lens": 0.0,
+    "weight_span": 0.0,
+    "weight_limbs": 0.0,
+    "lr_span": 0.0,
+    "rescue_steps": 0,
+    "restart_steps": 0,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +190,8 @@ def _read_params(path: Path, instances: int, num_betas: int, config: FitConfig) 
         arrays = safe_npz.read(path, {_name(place) for place, _ in leaves})
     except safe_npz.NpzError as error:
         raise UserError(f"{path} cannot be read ({error}); run the command of this folder again") from error
+    # In older runs every clip showed the whole action.
+    arrays.setdefault("span", np.tile(np.array(model.WHOLE, np.float32), (instances, 1)))
     for place, leaf in leaves:
         found = arrays.get(_name(place))
         if found is None or found.shape != leaf.shape or found.dtype.kind not in "biuf":
@@ -201,7 +213,7 @@ def _config(path: Path, settings: Mapping[str, Any]) -> FitConfig:
     """The configuration of the fit. Raises UserError: no fit could have it."""
     given = _entry(path, settings, "fit", dict)
     known = {field.name for field in dataclasses.fields(FitConfig)}
-    config = FitConfig(**{key: value for key, value in given.items() if key in known})
+    config = FitConfig(**_YOUNGER | {key: value for key, value in given.items() if key in known})
     for name, value, found in options.problems(config, "fit."):
         raise UserError(f"{path}: {name}={options.shown(value)} {found}, or run the command of this folder again")
     return config

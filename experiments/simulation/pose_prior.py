@@ -81,22 +81,44 @@ def read(folder: Path, sources: str | None, leave_out: str | None) -> list[Array
     """Directions (T, D) of the limbs of every recording that may be used.
 
     Raises:
-      UserError: no such folder, or no recordings in it. FileError: a file is not a motion.
+      UserError: no such folder, or no recordings in it, a file is not a motion, or a table does not say what is left out.
     """
     files = neutral_file.files(folder)
     if not files:
         raise UserError(f"--motion={folder} holds no .npz files; give a folder of recorded motion")
-    unwanted = {(row["subject"], row["trial"]) for row in _rows(leave_out)} - {("", "")}
-    left_out = {row["file"] for row in _rows(sources) if (row["subject"], row["trial"]) in unwanted}
+    if leave_out is not None and sources is None:
+        raise UserError(
+            f"--leave_out={leave_out} needs --sources, the table that tells the subject and trial of each file"
+        )
+    listed = _rows("sources", sources, ("file", "subject", "trial"))
+    unwanted = {(row["subject"], row["trial"]) for row in _rows("leave_out", leave_out, ("subject", "trial"))}
+    left_out = {row["file"] for row in listed if (row["subject"], row["trial"]) in unwanted - {("", "")}}
     body = loaders.load_body()
-    return [directions(body, amass.read(path, body)[0].pose) for path in files if path.name not in left_out]
+    found = []
+    for path in files:
+        if path.name not in left_out:
+            try:
+                found.append(directions(body, amass.read(path, body)[0].pose))
+            except neutral_file.FileError as error:
+                raise UserError(f"{path}: {error}; mend it or take it out of --motion") from error
+    if not found:
+        raise UserError(f"--leave_out={leave_out} leaves none of the {len(files)} files of --motion={folder}")
+    return found
 
 
-def _rows(path: str | None) -> list[dict[str, str]]:
+def _rows(flag: str, path: str | None, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a table, none without one. Raises UserError: it cannot be read, or has not these columns."""
     if path is None:
         return []
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows, found = list(reader), reader.fieldnames or ()
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"--{flag}={path} cannot be read ({error}); give a table with commas") from error
+    if not set(columns) <= set(found):
+        raise UserError(f"--{flag}={path} has the columns {', '.join(found) or 'none'}, expected {', '.join(columns)}")
+    return rows
 
 
 def directions(body: smpl.SMPL, poses: Array) -> Array:

@@ -23,7 +23,8 @@ def some_params(clips, num_betas, config, seed=0):
     rng = np.random.default_rng(seed)
     num = clips.num_instances
     params = jax.jit(model.init, static_argnums=(1, 3))(jax.random.key(0), num, clips.image_size, num_betas, config)
-    moved = jax.tree.map(lambda x: x + jnp.asarray(0.1 * rng.normal(size=x.shape), x.dtype), params)
+    bare = dataclasses.replace(params, span=None)
+    moved = jax.tree.map(lambda x: x + jnp.asarray(0.1 * rng.normal(size=x.shape), x.dtype), bare)
     cameras = np.tile([0.1, 0.8, 6.0, 1, 0, 0, -1, 0, 0], (num, 1)) + 0.03 * rng.normal(size=(num, 9))
     shifts = rng.uniform(0.05, 0.95, params.phase["shifts"].shape)
     return dataclasses.replace(
@@ -32,15 +33,17 @@ def some_params(clips, num_betas, config, seed=0):
         phase={**moved.phase, "shifts": jnp.asarray(shifts, jnp.float32)},
         mirrored=jnp.asarray(np.arange(num) % 2, jnp.float32),
         log_focal=jnp.zeros(num),
+        span=params.span,
     )
 
 
-def make(dataset, body, config, pixels=3.0):
+def make(dataset, body, config, pixels=3.0, priors=None):
     """A fit in float32 whose initial poses and detections, `pixels` off, are the model's own; clip 0 shows no left wrist."""
     clips = jax.tree.map(jnp.asarray, dataset.clips)
     rng = np.random.default_rng(1)
     params = some_params(clips, body.num_betas, config)
-    assets = jax.jit(model.prepare)(clips, body, Priors(joint_limits=published_limits()), config)
+    priors = Priors(joint_limits=published_limits()) if priors is None else priors
+    assets = jax.jit(model.prepare)(clips, body, priors, config)
     prediction = jax.jit(model.predict_clips)(params, assets, config, clips)
     seen = np.asarray(prediction.keypoints_2d)
     poses = np.asarray(jax.jit(rotations.matrix_to_axis_angle)(prediction.rotations))

@@ -1,5 +1,6 @@
 """The whole fit as one program for a TPU, without having one."""
 
+import dataclasses
 import re
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from nemo_jax.fit import fit
-from nemo_jax.priors import Priors, published_limits
+from nemo_jax.priors import open_priors
 from tests.nemo_jax import helpers
 
 
@@ -18,9 +19,10 @@ def module(request):
         "init_space": "axis_angle", "camera_search": False, "camera_frames": 1, "kernel": "quadratic", "near": 0.0,
         "principal_swapped": True, "warmup_root": False, "schedule": "constant", "person_size": 0.0, "code_noisy": True,
     }  # fmt: skip
-    config = helpers.tiny_config(**({"lift": True} if request.param == "default" else published))
-    clips = helpers.scene(lengths=(4, 5)).clips
-    arguments = (jax.random.key_data(jax.random.key(0)), clips, helpers.body(), Priors(joint_limits=published_limits()))
+    default = {"lift": True, "rescue_steps": 2, "rescue_frames": 3, "restart_steps": 2, "lens_starts": 3}
+    config = helpers.tiny_config(**(default if request.param == "default" else published))
+    clips = dataclasses.replace(helpers.scene(lengths=(4, 5)).clips, lens=jnp.zeros(2))
+    arguments = (jax.random.key_data(jax.random.key(0)), clips, helpers.body(), open_priors())
 
     def whole(key, clips, body, priors):
         return jax.tree.leaves(fit(jax.random.wrap_key_data(key), clips, body, priors, config))

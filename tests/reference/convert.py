@@ -47,6 +47,7 @@ def params(run, group):
         cameras=jnp.asarray(arrays["learned_cameras"]),
         betas=jnp.tile(jnp.asarray(arrays["learned_betas"]), (num, 1)),
         log_focal=jnp.zeros(num),
+        span=jnp.tile(jnp.array([0.0, 1.0]), (num, 1)),
         mirrored=jnp.zeros(num),
     )
 

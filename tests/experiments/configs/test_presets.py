@@ -4,8 +4,11 @@ import pytest
 
 from experiments import configs
 from experiments.base.errors import UserError
+from experiments.fitting import inputs
 from experiments.fitting.settings import Settings, check
+from nemo_jax import stages
 from nemo_jax.config import FitConfig
+from nemo_jax.priors import Priors
 
 PAPER = ["paper_v1", "paper_v2", "paper_v3", "paper_v4"]
 
@@ -31,6 +34,14 @@ def test_published_numbers(name):
     assert (config.lr_camera, config.lr_field, config.lr_code, config.weight_decay) == (0.1, 1e-4, 1e-3, 1e-3)
     assert (config.weight_vposer, config.weight_vposer_z, config.weight_gmm) == (10.0, 1.0, 1.0)
     assert (config.focal_fixed, config.hidden, config.num_centres, config.phase_nodes) == (5000.0, 1000, 100, 200)
+    # Nothing that came after the paper.
+    assert (config.lens_starts, config.lr_focal, config.lr_span, config.rescue_steps, config.restart_steps) == (0,) * 5
+    assert [stage.name for stage in stages.stages(dataclasses.replace(config, lift=False))] == [
+        "warmup",
+        "camera",
+        "joint",
+    ]
+    assert inputs.load_priors(Settings(action="a", preset=name, fit=config)) == Priors()
 
 
 @pytest.mark.parametrize("missing", ["body_model", "vposer", "gmm"])

@@ -12,7 +12,9 @@ from experiments.fitting.progress import FitProgress, losses_text
 from nemo_jax import stages
 from nemo_jax.config import FitConfig
 
-STAGES = stages.stages(FitConfig(lift=False, warmup_steps=4, camera_steps=2, joint_steps=6))
+STAGES = stages.stages(
+    FitConfig(lift=False, warmup_steps=4, camera_steps=2, joint_steps=6, rescue_steps=0, restart_steps=0)
+)
 
 
 def chunks():

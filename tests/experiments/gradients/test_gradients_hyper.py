@@ -92,7 +92,7 @@ def test_what_has_no_gradient_is_refused(tiny_config):
         with pytest.raises(UserError, match=f"--hyper={name} cannot be tuned"):
             hypergradients.check(tiny_config, (name,))
     with pytest.raises(UserError, match="lr_focal is 0"):
-        hypergradients.check(tiny_config, ("lr_focal",))
+        hypergradients.check(dataclasses.replace(tiny_config, lr_focal=0.0), ("lr_focal",))
 
 
 def test_no_steps_are_refused(start):

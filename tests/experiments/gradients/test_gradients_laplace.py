@@ -10,7 +10,7 @@ import tiny_gradients
 
 from experiments.gradients import inputs
 from nemo_jax import laplace, objective, residuals
-from nemo_jax.priors import Priors, gmm, published_limits
+from nemo_jax.priors import Priors, gmm, open_priors, published_limits
 
 NOISE, SPREAD = 0.05, 0.3
 
@@ -24,7 +24,13 @@ NOISE, SPREAD = 0.05, 0.3
     ids=["default", "others"],
 )
 def test_the_loss_is_the_sum_of_squares(tiny_dataset, tiny_body, tiny_config, changes):
-    given = tiny_gradients.make(tiny_dataset, tiny_body, dataclasses.replace(tiny_config, **changes), pixels=20.0)
+    config = dataclasses.replace(tiny_config, **changes)
+    # One lens is known, and one clip shows a part of the action.
+    clips = dataclasses.replace(tiny_dataset.clips, focal_length=np.array([1500, np.nan], np.float32))
+    dataset = dataclasses.replace(tiny_dataset, clips=clips)
+    given = tiny_gradients.make(dataset, tiny_body, config, pixels=20.0, priors=open_priors())
+    part = {"span": given.params.span.at[1].set(jnp.array([0.1, 0.7])), "log_focal": jnp.array([0.0, 0.3])}
+    given = dataclasses.replace(given, params=dataclasses.replace(given.params, **part))
     assert given.batch.instance.size == int(np.asarray(given.clips.frame_mask).sum())
     arguments = (given.assets, given.config, given.clips, given.targets, given.batch)
 
@@ -35,6 +41,7 @@ def test_the_loss_is_the_sum_of_squares(tiny_dataset, tiny_body, tiny_config, ch
         return jax.value_and_grad(squares)(params), jax.value_and_grad(total)(params)
 
     (value, gradient), (expected, slope) = both(given.params)
+    assert {"limbs", "span", "lens"} <= set(residuals.residuals(given.params, *arguments))
     assert float(value) == pytest.approx(float(expected), rel=1e-5)
     largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(slope))
     for (path, found), leaf in zip(jax.tree_util.tree_leaves_with_path(gradient), jax.tree.leaves(slope), strict=True):
@@ -85,7 +92,7 @@ def linearised(tiny_dataset, tiny_body, tiny_config):
 
 def test_frames_have_the_residuals_of_the_whole(linearised):
     given, *_, values, frame_values = linearised
-    own = given.params.codes.size + given.params.betas.size
+    own = sum(getattr(given.params, name).size for name in ("codes", "betas", "span", "log_focal"))
     np.testing.assert_allclose(np.sum(frame_values**2), np.sum(values[:-own] ** 2), rtol=1e-10)
 
 
