@@ -18,6 +18,15 @@ from nemo_jax.fit import fit
 
 
 @pytest.fixture(scope="module")
+def tiny_job(tiny_job):
+    """With all stages that a fit can have but lifting."""
+    config = dataclasses.replace(tiny_job.config, rescue_steps=3, rescue_frames=3, restart_steps=2)
+    job = dataclasses.replace(tiny_job, config=config)
+    assert [stage.name for stage in stages_of(job)] == ["warmup", "camera", "early", "rescue", "anew", "joint"]
+    return job
+
+
+@pytest.fixture(scope="module")
 def compiled(tiny_job):
     return CompiledFit(stacking.stack([tiny_job], 1, stacking.padding_of([tiny_job])), Position())
 

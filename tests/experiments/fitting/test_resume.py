@@ -62,12 +62,14 @@ def test_killed_and_run_again(run_py, serve_flags, tmp_path):
         fitting.run(settings, presentation.write_all, Console(file=said), checkpoint_seconds=0.0)
         return said.getvalue()
 
+    # With a second start, whose program is that of the joint stage; the rescue is cut in test_checkpoints.
+    serve_flags = [*(flag for flag in serve_flags if "restart_steps" not in flag), "--fit.restart_steps=4"]
     whole = [*serve_flags, f"--output_dir={tmp_path / 'whole'}"]
     run_here(whole)
 
     broken = [*serve_flags, f"--output_dir={tmp_path / 'broken'}"]
-    # In the first stage before anything is surely on disk, then within and at the end of stages.
-    for last in (0, 3, 5):
+    # In the first stage before anything is surely on disk, at the end of a stage, and within the second start.
+    for last in (0, 4, 11):
         process = run_py(last, *broken, script=("-c", SCRIPT))
         assert process.returncode == -signal.SIGKILL, process.stderr
         assert not (tmp_path / "broken" / "metrics.json").exists()
