@@ -136,11 +136,10 @@ def finish(
     rescue: Rescue, params: Params, assets: Assets, config: FitConfig, clips: Clips, targets: Targets
 ) -> tuple[Params, Array]:
     """The parameters in which lost instances have their best reading, and which (N,) these are."""
-    arguments = (params, assets, config, clips, targets)
-    values = losses(rescue, rescue.own, *arguments)
-    # Steps can lead away from a reading that was good already.
-    unmoved = jax.tree.map(lambda leaf: leaf[None], _present(params))
-    present = jnp.minimum(values[0], losses(rescue, unmoved, *arguments)[0])
+    # Steps can lead away from a reading that was good already: the present one is looked at before them too.
+    every = jax.tree.map(lambda moved, unmoved: jnp.concatenate([moved, unmoved[None]]), rescue.own, _present(params))
+    values = losses(rescue, every, params, assets, config, clips, targets)
+    values, present = values[:-1], jnp.minimum(values[0], values[-1])
     best = jnp.argmin(values, axis=0)
     rows = jnp.arange(best.shape[0])
     lost = values[best, rows] < (1 - config.rescue_margin) * present

@@ -305,7 +305,8 @@ def _begin_anew(problem: Problem, state: FitState) -> FitState:
 
 def _end_anew(problem: Problem, state: FitState) -> FitState:
     config = problem.config
-    before, after = (_total(problem, state, params) for params in (state.kept, state.params))
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), state.kept, state.params)
+    before, after = jax.lax.map(lambda params: _total(problem, state, params), both)
     better = after < (1 - config.restart_margin) * before
     params = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, state.kept)
     # Adam's averages belong to the second start; from the first one it goes on with fresh ones.
