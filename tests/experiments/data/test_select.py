@@ -36,6 +36,7 @@ def whole() -> Dataset:
         "image_size": np.arange(2 * n).reshape(n, 2),
         "focal_length": np.arange(n),
         "fps": np.arange(n) + 30.0,
+        "lens": np.arange(n) + 7.0,
         "real": np.ones(n),
     }
     truth: dict[str, Any] = {
