@@ -140,6 +140,9 @@ def finish(
     every = jax.tree.map(lambda moved, unmoved: jnp.concatenate([moved, unmoved[None]]), rescue.own, _present(params))
     values = losses(rescue, every, params, assets, config, clips, targets)
     values, present = values[:-1], jnp.minimum(values[0], values[-1])
+    if not config.find_handedness:
+        same_hand = jnp.abs(rescue.own.mirrored - params.mirrored) < 0.5
+        values = jnp.where(same_hand, values, jnp.inf)
     best = jnp.argmin(values, axis=0)
     rows = jnp.arange(best.shape[0])
     lost = values[best, rows] < (1 - config.rescue_margin) * present

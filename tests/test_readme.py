@@ -4,7 +4,10 @@ from pathlib import Path
 import numpy as np
 
 README = Path(__file__).parents[1] / "README.md"
-TINY = "nemo_jax.FitConfig(hidden=16, warmup_steps=2, camera_steps=2, joint_steps=2, batch_size=16, lift_steps=2)"
+TINY = (
+    "nemo_jax.FitConfig(hidden=16, warmup_steps=2, camera_steps=2, joint_steps=2, batch_size=16, lift_steps=2, "
+    "rescue_steps=0, restart_steps=0)"
+)
 
 
 def test_the_python_of_the_readme_runs(tiny_dataset):

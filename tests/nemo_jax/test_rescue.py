@@ -178,3 +178,13 @@ def test_codes_do_not_decide(truth):
     np.testing.assert_array_equal(a[2], b[2])
     # Instances that stay keep their variation.
     np.testing.assert_array_equal(b[0].codes[np.asarray(b[1]) == 0], other.codes[np.asarray(b[1]) == 0])
+
+
+def test_nobody_is_mirrored_where_hands_are_not_looked_for(truth):
+    clips, params = truth
+    wrong, which = broken(params, "mirrored")
+    found, lost, *_ = rescued(wrong, clips)
+    assert lost[which] == 1
+    assert found.mirrored[which] != wrong.mirrored[which]
+    found, *_ = rescued(wrong, clips, find_handedness=False)
+    np.testing.assert_array_equal(found.mirrored, wrong.mirrored)

@@ -16,6 +16,7 @@ from experiments.benchmarks.suites.rows import Cell, Row, Rows
 from experiments.commands import benchmark
 from experiments.fitting.settings import DECIDED
 from experiments.simulation import amass
+from nemo_jax.config import FitConfig
 from nemo_jax.stacking import Padding
 from tests.experiments.commands.test_simulate_command import write_motion
 from tests.experiments.conftest import TINY
@@ -72,7 +73,7 @@ def test_bad_variants_are_a_sentence(arguments, sentence):
 
 
 def test_variants_stand_on_their_presets_and_on_what_all_share():
-    given = "--variants=lens:focal_guess=0.7,lr_focal=0.003; mix:preset=paper_v3,priors=true,hidden=4;with:priors=true"
+    given = "--variants=lens:focal_guess=2.5,lr_focal=0.01; mix:preset=paper_v3,priors=true,hidden=4;with:priors=true"
     settings = parse(
         *MOCAP, "--presets=default,paper_v3", given, "--gmm=mixture", "--fit.joint_steps=9", "--fit.hidden=6"
     )
@@ -80,7 +81,8 @@ def test_variants_stand_on_their_presets_and_on_what_all_share():
     assert [plain.name, paper.name, lens.name, mix.name] == ["default", "paper_v3", "lens", "mix"]
     assert {variant.config.joint_steps for variant in (plain, paper, lens, mix)} == {9}
     assert (plain.config.hidden, paper.config.hidden, mix.config.hidden) == (6, 6, 4)
-    assert (lens.config.focal_guess, lens.config.lr_focal, plain.config.focal_guess) == (0.7, 0.003, 1.5)
+    assert (lens.config.focal_guess, lens.config.lr_focal) == (2.5, 0.01)
+    assert (plain.config.focal_guess, plain.config.lr_focal) == (FitConfig().focal_guess, FitConfig().lr_focal)
     assert paper.config.weight_init == mix.config.weight_init == 1000
     assert [v.gmm for v in (plain, paper, lens, mix, with_prior)] == [None, "mixture", None, "mixture", "mixture"]
 
