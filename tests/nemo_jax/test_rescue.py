@@ -182,7 +182,7 @@ def test_codes_do_not_decide(truth):
 
 def test_nobody_is_mirrored_where_hands_are_not_looked_for(truth):
     clips, params = truth
-    wrong, which = broken(params, "mirrored")
+    wrong, which = broken(params, "the other hand")
     found, lost, *_ = rescued(wrong, clips)
     assert lost[which] == 1
     assert found.mirrored[which] != wrong.mirrored[which]
