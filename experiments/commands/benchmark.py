@@ -15,7 +15,7 @@ An interrupted suite goes on from its finished fits.
 
   python run.py benchmark --suite=mocap --motion=mocap
   python run.py benchmark --suite=mocap --motion=mocap --presets=default,paper_v3 --gmm=gmm_08.pkl
-  python run.py benchmark --suite=mocap --motion=mocap --variants='lens:focal_guess=0.7,lr_focal=0.003'
+  python run.py benchmark --suite=mocap --motion=mocap --variants='held:focal_guess=1.5,lr_focal=0'
 """
 
 

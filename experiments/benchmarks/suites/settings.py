@@ -67,7 +67,7 @@ class SuiteSettings:
     presets: tuple[str, ...] = option(("default",), "Presets side by side, separated by commas.", separated=True)
     variants: str = option(
         "",
-        "More fits side by side, such as 'guess:focal_guess=0.7;lens:focal_guess=0.7,lr_focal=0.003': a name, and fields of "
+        "More fits side by side, such as 'guess:focal_guess=1.5;held:focal_guess=1.5,lr_focal=0': a name, and fields of "
         "the fit on top of the default preset; preset=<name> takes another, priors=true gives --gmm and --vposer to it.",
     )
     body_model: str | None = shared_options.body_model()
