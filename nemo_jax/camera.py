@@ -28,6 +28,13 @@ def join(camera_from_world: Array, translation: Array) -> Array:
     return jnp.concatenate([translation, rotations.matrix_to_rotation_6d(camera_from_world)], -1)
 
 
+def step_sizes(cameras: Array) -> Array:
+    """Sizes (..., 9) of a step of cameras (..., 9), relative to that of a rotation: a translation moves in proportion to
+    the depth, so that far cameras get as far as near ones."""
+    depth = jnp.maximum(jnp.abs(cameras[..., 2:3]), 1.0)
+    return jnp.where(jnp.arange(CAMERA_SIZE) < 3, depth, 1.0)
+
+
 def to_camera(camera: Array, points: Array) -> Array:
     """World points (P, 3) seen by one camera (9,), (P, 3) metres."""
     rotation, translation = split(camera)

@@ -187,8 +187,7 @@ def search_step(
     updates, state = _ADAM.update(gradient, search.adam)
     updates = cast(Array, updates)
     if config.camera_search:
-        depth = jnp.maximum(jnp.abs(search.cameras[..., 2:3]), 1.0)
-        updates = updates * jnp.where(jnp.arange(cam.CAMERA_SIZE) < 3, depth, 1.0)
+        updates = updates * cam.step_sizes(search.cameras)
     cameras = search.cameras - rate * updates
     replaced = dataclasses.replace(search, cameras=cameras, adam=state)
     return replaced, {"keypoints": values.min(0).mean(where=real)}

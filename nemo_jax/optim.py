@@ -51,14 +51,14 @@ def adam(config: FitConfig, active: Collection[str]) -> optax.GradientTransforma
 
 def initial(params: Params, config: FitConfig) -> optax.OptState:
     """Adam state of all groups before the first step."""
-    return adam(config, ()).init(_tree(params))
+    return adam(config, ()).init(as_tree(params))
 
 
 def update(
     params: Params, gradient: Params, opt_state: optax.OptState, config: FitConfig, rates: Mapping[str, Array | float]
 ) -> tuple[Params, optax.OptState]:
     """One Adam step of the groups that `rates` names, each by its own learning rate; returns parameters and state."""
-    direction, opt_state = adam(config, tuple(rates)).update(_tree(gradient), opt_state, _tree(params))
+    direction, opt_state = adam(config, tuple(rates)).update(as_tree(gradient), opt_state, as_tree(params))
 
     def move(path: KeyPath, leaf: Array, step: Array) -> Array:
         group = group_of(path)
@@ -100,8 +100,8 @@ def reduced(rates: Mapping[str, Array | float], plateau: Plateau) -> dict[str, A
     return {name: jnp.maximum(rate * plateau.factor, jnp.minimum(rate, _LEAST_RATE)) for name, rate in rates.items()}
 
 
-def _tree(params: Params) -> optax.Params:
-    # optax's annotations know no dataclasses.
+def as_tree(params: Params) -> optax.Params:
+    """The same parameters, for optax, whose annotations know no dataclasses."""
     return cast(optax.Params, params)
 
 

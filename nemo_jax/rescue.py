@@ -74,7 +74,7 @@ def begin(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Re
     hands = jnp.repeat(jnp.array([0.0, 1.0]), len(SPANS))
     others = jax.vmap(reading)(hands, jnp.tile(SPANS, (2, 1)))
     own = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), present, others)
-    return Rescue(own=own, adam=_ADAM.init(_tree(own)), frames=frames)
+    return Rescue(own=own, adam=_ADAM.init(optim.as_tree(own)), frames=frames)
 
 
 def _present(params: Params) -> Params:
@@ -94,7 +94,7 @@ def losses(
         batch = Batch(instance=jnp.broadcast_to(instance, frames.shape), frame=frames)
         value = jnp.mean(objective.keypoint_term(prediction, assets, config, clips, batch))
         value += weights["init_pose"] * objective.init_term(prediction.rotations, targets, config, batch)
-        return value + weights["span"] * jnp.mean((own.span - jnp.array(model.WHOLE)) ** 2)
+        return value + weights["span"] * jnp.mean(objective.span_change(own) ** 2)
 
     over_instances = jax.vmap(one)
     each = jax.vmap(over_instances, (0, None, None))
@@ -117,9 +117,8 @@ def step(
         return values.sum(), values
 
     (_, values), gradient = jax.value_and_grad(total, has_aux=True)(rescue.own)
-    updates, adam = _ADAM.update(_tree(gradient), rescue.adam)
-    depth = jnp.maximum(jnp.abs(rescue.own.cameras[..., 2:3]), 1.0)
-    scale = jnp.where(jnp.arange(cam.CAMERA_SIZE) < 3, depth, 1.0)
+    updates, adam = _ADAM.update(optim.as_tree(gradient), rescue.adam)
+    scale = cam.step_sizes(rescue.own.cameras)
 
     def move(path: jax.tree_util.KeyPath, leaf: Array, update: Array) -> Array:
         group = optim.group_of(path)
@@ -162,8 +161,3 @@ def _predict(
     """Predictions, leaves (P, ...), of ONE reading of ONE instance at raw phases (P,)."""
     over_frames = jax.vmap(model.evaluate_own, (None, None, None, None, None, 0))
     return over_frames(own, params, assets, config, instance, raw)[0]
-
-
-def _tree(params: Params) -> optax.Params:
-    # optax's annotations know no dataclasses.
-    return cast(optax.Params, params)

@@ -42,9 +42,8 @@ def with_lenses(dataset: Dataset) -> Dataset:
             found[dataset.names[n]] = equivalent
     if not found:
         return dataset
-    said = ", ".join(f"{name} {value:g} mm" for name, value in list(found.items())[:_MOST_NAMED])
-    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-    note = f"The focal length is read from the files (35 mm equivalent): {said}{more}."
+    said = listed([f"{name} {value:g} mm" for name, value in found.items()], _MOST_NAMED)
+    note = f"The focal length is read from the files (35 mm equivalent): {said}."
     clips = dataclasses.replace(dataset.clips, focal_length=focal)
     return dataclasses.replace(dataset, clips=clips, notes=(*dataset.notes, note))
 

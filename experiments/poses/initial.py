@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.base.text import listed
 from experiments.data.dataset import Dataset, DatasetError, pad
 from experiments.poses import formats
 from experiments.poses.match import lay
@@ -54,9 +55,8 @@ def apply(dataset: Dataset, paths: Sequence[str]) -> Dataset:
     known = np.asarray(clips.focal_length, np.float32)
     taken = np.isnan(known) & ~np.isnan(focal)
     if taken.any():
-        said = ", ".join(f"{dataset.names[n]} {focal[n]:.0f} pixels" for n in np.flatnonzero(taken)[:_MOST_NAMED])
-        more = f" and {taken.sum() - _MOST_NAMED} more" if taken.sum() > _MOST_NAMED else ""
-        notes.append(f"The focal length is that of {method}'s poses in --init={path}: {said}{more}.")
+        said = listed([f"{dataset.names[n]} {focal[n]:.0f} pixels" for n in np.flatnonzero(taken)], _MOST_NAMED)
+        notes.append(f"The focal length is that of {method}'s poses in --init={path}: {said}.")
     focal = np.where(taken, focal, known).astype(np.float32)
     clips = dataclasses.replace(clips, init_pose=pose, init_mask=mask, focal_length=focal)
     return dataclasses.replace(dataset, clips=clips, other_poses=others, notes=tuple(notes))

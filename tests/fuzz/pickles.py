@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.fuzz import hostile_archives, hostile_pickles, hostile_torch, odd_entries, readers
+from tests.fuzz.campaign import SURVIVES, show
 from tests.fuzz.cases import Case
 from tests.fuzz.measure import Outcome, measured
 
@@ -49,30 +50,12 @@ def run(count: int, seed: int, max_seconds: float, max_bytes: int, kind: str = "
             for reader in case.readers:
                 outcome = measured(lambda r=reader, f=file: readers.answer(r, f), max_seconds, max_bytes)
                 rows[case.kind].append(outcome)
-                if not _survives(outcome):
+                if outcome.answer not in SURVIVES:
                     where = f" ({case.detail})" if case.detail else ""
                     failed.append(f"{number} {case.kind}{where}, read as {reader}: {outcome.answer}")
             file.unlink()
-    _print(rows)
+    show(rows)
     return failed
-
-
-def _survives(outcome: Outcome) -> bool:
-    return outcome.answer in ("refused", "loaded")
-
-
-def _print(rows: dict[str, list[Outcome]]) -> None:
-    print(f"{'kind':<28}{'tried':>6}{'refused':>9}{'loaded':>8}{'failed':>8}{'slowest s':>11}{'most MB':>9}")
-    total = [outcome for outcomes in rows.values() for outcome in outcomes]
-    for kind, outcomes in [*rows.items(), ("all", total)]:
-        answers = collections.Counter(outcome.answer for outcome in outcomes)
-        failures = sum(not _survives(outcome) for outcome in outcomes)
-        slowest = max((outcome.seconds for outcome in outcomes), default=0.0)
-        most = max((outcome.bytes for outcome in outcomes), default=0) / 2**20
-        print(
-            f"{kind:<28}{len(outcomes):>6}{answers['refused']:>9}{answers['loaded']:>8}{failures:>8}{slowest:>11.2f}"
-            f"{most:>9.0f}"
-        )
 
 
 def main() -> int:
