@@ -63,7 +63,9 @@ def together(jobs):
 def test_chunks_overwrite_their_stacked_carry(together):
     programs = together[0]
     chunks = [
-        program for key, program in programs._programs.items() if isinstance(key, tuple) and isinstance(key[1], int)
+        program.result()
+        for key, program in programs._programs.items()
+        if isinstance(key, tuple) and isinstance(key[1], int)
     ]
     assert len(chunks) >= len(stages_of(programs.job))
     assert all(program.memory_analysis().alias_size_in_bytes > 0 for program in chunks)
