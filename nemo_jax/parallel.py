@@ -69,6 +69,8 @@ def functions(devices: tuple[Any, ...]) -> Functions:
             call = jax.shard_map(call, mesh=mesh, in_specs=specs, out_specs=out_specs, check_vma=False)
         return jax.jit(call, donate_argnums=donate)
 
+    # Each function is made once, so that it is traced once for the shapes and for the program.
+    @functools.cache
     def steps(stage: Stage) -> Any:
         def chunk(problem: Problem, carry: Tree, numbers: Array) -> tuple[Any, Losses]:
             return stages.run_steps(problem, stage, carry, numbers)
@@ -78,9 +80,9 @@ def functions(devices: tuple[Any, ...]) -> Functions:
     arguments = (each, each, shared, shared, each)
     return Functions(
         start=spread(stages.start, (0, 0, None, None, 0), arguments, (PROBLEM_AXES, 0), (_PROBLEM_SPECS, each)),
-        begin=lambda stage: spread(stage.begin, (PROBLEM_AXES, 0), (_PROBLEM_SPECS, each)),
+        begin=functools.cache(lambda stage: spread(stage.begin, (PROBLEM_AXES, 0), (_PROBLEM_SPECS, each))),
         steps=steps,
-        end=lambda stage: spread(stage.end, (PROBLEM_AXES, 0), (_PROBLEM_SPECS, each)),
+        end=functools.cache(lambda stage: spread(stage.end, (PROBLEM_AXES, 0), (_PROBLEM_SPECS, each))),
     )
 
 

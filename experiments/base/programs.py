@@ -1,12 +1,26 @@
-"""A function as a compiled program of the device, which can be compiled ahead, beside others."""
+"""Functions as compiled programs of the device, which are compiled ahead, in other threads."""
 
+import functools
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
 
 from experiments.base import devices
+
+_MOST_THREADS = 8
+
+
+def beside(function: Callable[..., Any], *args: Any) -> Future[Any]:
+    """Runs a function in one of a few threads, which take functions in the order of calls; for what compiles."""
+    return _threads().submit(function, *args)
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(_MOST_THREADS, devices.num_cores()), "compile")
 
 
 class Program:

@@ -1,4 +1,4 @@
-"""A fit's programs, compiled ahead of time and run in chunks, so that a caller can report progress and save
+"""A fit's programs, compiled beside its first stages and run in chunks, so that a caller can report progress and save
 checkpoints.
 
 All programs run M fits at once (`nemo_jax.parallel`); a single fit has M = 1. A chunk is one compiled scan over a fixed
@@ -10,10 +10,9 @@ import copy
 import dataclasses
 import functools
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models.pytree import Tree
-from experiments.base import devices
+from experiments.base import devices, programs
 from nemo_jax import parallel, stacking, stages
 from nemo_jax.stacking import Job, Padding
 from nemo_jax.stages import Stage
@@ -57,13 +56,15 @@ class Shapes(NamedTuple):
 
 class Chunk(NamedTuple):
     """The result of a chunk of `stage`: the losses (M, length) of each term from step number `first` on, the position
-    of the fits after the chunk, and their carry there, which the next chunk overwrites."""
+    of the fits after the chunk, and their carry there, which the next chunk overwrites; waited: seconds until the
+    chunk's programs were compiled."""
 
     stage: Stage
     first: int
     losses: dict[str, np.ndarray]
     position: Position
     carry: Tree
+    waited: float = 0.0
 
     @property
     def length(self) -> int:
@@ -129,13 +130,18 @@ def _between(known: dict[int, Shapes], frames: int) -> Shapes:
 
 
 def _shapes(job: Job, start: Any, begin: Callable[[Stage], Any], end: Callable[[Stage], Any]) -> Shapes:
+    problems, states, carries = zip(*_walk(job, start, begin, end), strict=True)
+    return Shapes(problems[0], states[:-1], carries[:-1], states[-1])
+
+
+def _walk(job: Job, start: Any, begin: Callable[[Stage], Any], end: Callable[[Stage], Any]) -> Iterator[tuple]:
+    """Traces a job: abstract values (problem, state, carry) of each stage in turn, then the last state without a carry."""
     problem, state = jax.eval_shape(start, *job.arguments)
-    states, carries = [], []
     for stage in stages_of(job):
-        states.append(state)
-        carries.append(jax.eval_shape(begin(stage), problem, state))
-        state = jax.eval_shape(end(stage), problem, carries[-1])
-    return Shapes(problem, tuple(states), tuple(carries), state)
+        carry = jax.eval_shape(begin(stage), problem, state)
+        yield problem, state, carry
+        state = jax.eval_shape(end(stage), problem, carry)
+    yield problem, state, None
 
 
 def chunk_length(steps: int, parts: int = _CHUNKS_PER_STAGE) -> int:
@@ -146,7 +152,9 @@ def chunk_length(steps: int, parts: int = _CHUNKS_PER_STAGE) -> int:
 
 
 class CompiledFit:
-    """The compiled programs of a stacked job from a position on; `seconds` is the time that compiling took.
+    """The programs of a stacked job from a position on, which compile in other threads in the order of their use.
+
+    seconds: the time until the first of them was there; each chunk says how long it waited for its own.
 
     Args:
       job: M stacked fits. position: the position of all of them.
@@ -162,28 +170,36 @@ class CompiledFit:
         begun = time.perf_counter()
         self.job = job
         functions = parallel.functions(tuple(jax.local_devices()[:1] if used is None else used))
-        self.shapes = _shapes(job, functions.start, functions.begin, functions.end)
-        shared: dict[Any, Any] = {}
-        lowered: dict[Any, Any] = {"start": functions.start.lower(*job.arguments)}
-        each = zip(stages_of(job), self.shapes.states, self.shapes.carries, strict=True)
-        for number, (stage, state, carry) in enumerate(each):
-            if number >= position.stage:
-                lowered[number, "begin"] = functions.begin(stage).lower(self.shapes.problem, state)
-                lowered[number, "end"] = functions.end(stage).lower(self.shapes.problem, carry)
-                for length in _lengths(stage, stages_of(job)):
-                    same = _same_program(stages_of(job), number, length)
-                    if same == number or same < position.stage:
-                        steps = functions.steps(stage)
-                        lowered[number, length] = steps.lower(self.shapes.problem, carry, _index(length))
-                    else:
-                        shared[number, length] = same, length
-        options = devices.compiler_options()
-        # Compiling releases Python's global lock, so that threads can compile in parallel.
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            programs = pool.map(lambda low: low.compile(compiler_options=options), lowered.values())
-            self._programs = dict(zip(lowered, programs, strict=True))
-        self._programs |= {key: self._programs[same] for key, same in shared.items()}
+        listed = stages_of(job)
+        self._programs: dict[Any, Future[Any]] = {}
+        self._compile("start", functions.start, *job.arguments)
+        walked = []
+        for number, (problem, state, carry) in enumerate(_walk(job, functions.start, functions.begin, functions.end)):
+            walked.append((state, carry))
+            if number == len(listed) or number < position.stage:
+                continue
+            stage = listed[number]
+            self._compile((number, "begin"), functions.begin(stage), problem, state)
+            for length in _lengths(stage, listed):
+                same = _same_program(listed, number, length)
+                if same == number or same < position.stage:
+                    self._compile((number, length), functions.steps(stage), problem, carry, _index(length))
+                else:
+                    self._programs[number, length] = self._programs[same, length]
+            self._compile((number, "end"), functions.end(stage), problem, carry)
+        states, carries = zip(*walked, strict=True)
+        self.shapes = Shapes(problem, states[:-1], carries[:-1], states[-1])
+        self._programs["start"].result()
         self.seconds = time.perf_counter() - begun
+
+    def _compile(self, key: Any, function: Any, *args: Any) -> None:
+        # Compiling releases Python's global lock, so that it goes on while this thread traces and then fits.
+        self._programs[key] = programs.beside(function.lower(*args).compile, devices.compiler_options())
+
+    def cancel(self) -> None:
+        """Compiles nothing more, so that the process can end."""
+        for program in self._programs.values():
+            program.cancel()
 
     def of(self, job: Job) -> "CompiledFit":
         """The same programs for another job of the same shapes."""
@@ -194,7 +210,7 @@ class CompiledFit:
     @functools.cached_property
     def memory(self) -> int:
         """The largest memory, in bytes, that a program needs on one device; 0 if the device does not report it."""
-        analyses = [program.memory_analysis() for program in self._programs.values()]
+        analyses = [program.result().memory_analysis() for program in self._programs.values()]
         parts = ("temp_size_in_bytes", "argument_size_in_bytes", "output_size_in_bytes")
 
         def needed(analysis: Any) -> int:
@@ -205,7 +221,7 @@ class CompiledFit:
 
     def start(self) -> tuple[stages.Problem, stages.FitState]:
         """The problems and the initial states, with a leading axis M."""
-        return self._programs["start"](*self.job.arguments)
+        return self._programs["start"].result()(*self.job.arguments)
 
     def run(self, problem: stages.Problem, position: Position, carry: Tree) -> Iterator[Chunk]:
         """Runs from a position to the end and yields one chunk at a time; the last one has the final position and
@@ -216,22 +232,32 @@ class CompiledFit:
         """
         listed = stages_of(self.job)
         number, step = position.stage, position.step
+        waited = 0.0
+
+        def program(part: Any) -> Any:
+            nonlocal waited
+            begun = time.perf_counter()
+            found = self._programs[number, part].result()
+            waited += time.perf_counter() - begun
+            return found
+
         while number < len(listed):
             stage = listed[number]
             if step == 0:
-                carry = self._programs[number, "begin"](problem, carry)
+                carry = program("begin")(problem, carry)
             while step < stage.steps:
                 length = min(_lengths(stage, listed)[0], stage.steps - step)
-                index = stage.first + jnp.arange(step, step + length, dtype=jnp.int32)
-                carry, losses = self._programs[number, length](problem, carry, index)
+                index = stage.first + np.arange(step, step + length, dtype=np.int32)
+                carry, losses = program(length)(problem, carry, index)
                 losses = {term: np.asarray(values) for term, values in losses.items()}
                 first, step = step, step + length
                 here = Position(number, step)
                 if here == Position(len(listed) - 1, listed[-1].steps):
-                    carry, here = self._programs[number, "end"](problem, carry), Position(len(listed))
-                yield Chunk(stage, first, losses, here, carry)
+                    carry, here = program("end")(problem, carry), Position(len(listed))
+                yield Chunk(stage, first, losses, here, carry, waited)
+                waited = 0.0
             if number < len(listed) - 1:
-                carry = self._programs[number, "end"](problem, carry)
+                carry = program("end")(problem, carry)
             number, step = number + 1, 0
 
 
@@ -249,9 +275,10 @@ def compile_together(jobs: Sequence[Job], position: Position, most: int | None) 
     used, padding = jax.local_devices()[: len(jobs)], stacking.padding_of(jobs)
     size = size_of_a_turn(len(jobs), most)
     while True:
-        programs = CompiledFit(stacking.stack(jobs[:size], size, padding), position, used)
-        if most is not None or size <= len(used) or programs.memory <= _memory():
-            return programs, size, padding
+        compiled = CompiledFit(stacking.stack(jobs[:size], size, padding), position, used)
+        # What is limited is known only when all is compiled.
+        if most is not None or size <= len(used) or _memory() == math.inf or compiled.memory <= _memory():
+            return compiled, size, padding
         size = fits_of_a_turn(len(jobs), size // 2, len(used))
 
 

@@ -35,11 +35,11 @@ class Lane:
         start = Snapshot(Position(), None, inputs.job.key, {}, _NOTHING_SPENT)
         self.at = _later(found or start, spent)
 
-    def after(self, chunk: Chunk, number: int, seconds: float) -> None:
+    def after(self, chunk: Chunk, number: int, seconds: float, waited: float) -> None:
         """Updates the state after a chunk, in which this is fit `number`. Raises UserError if a loss is not finite."""
         history = with_losses(self.at, chunk, number)
         at = dataclasses.replace(self.at, position=chunk.position, carry=None, history=history)
-        self.at = _later(at, {"before": seconds, "fit": seconds})
+        self.at = _later(at, {"before": seconds, "compile": waited, "fit": seconds - waited})
 
     def take(self, carry: Tree, number: int) -> None:
         """Stores this fit's part of the stacked carry, which is on the host."""
@@ -77,9 +77,10 @@ def run(
         for chunk in programs.run(problem, position, carry):
             now = time.perf_counter()
             seconds, before = (now - before) / len(lanes), now
+            waited = chunk.waited / len(lanes)
             for number in list(lanes):
                 try:
-                    lanes[number].after(chunk, number, seconds)
+                    lanes[number].after(chunk, number, seconds, waited)
                 except UserError as error:
                     del lanes[number]
                     failed(number, error)

@@ -43,6 +43,8 @@ class FitProgress:
     def chunk(self, chunk: Chunk) -> None:
         """Shows the state after a chunk; if the chunk ends a stage, prints the line of the stage."""
         now = time.perf_counter()
+        # Waiting for the compiler is no part of a stage.
+        self._begun, self._stage_begun = self._begun + chunk.waited, self._stage_begun + chunk.waited
         losses = {term: float(np.mean(values)) for term, values in chunk.losses.items()}
         self._first = self._first or {term: float(values[0]) for term, values in chunk.losses.items()}
         done = chunk.first + len(next(iter(chunk.losses.values())))

@@ -10,14 +10,14 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from experiments.base import devices
+from experiments.base import devices, programs
 from experiments.base.errors import UserError
 from experiments.base.files import replacing
 from experiments.base.text import duration
@@ -171,28 +171,31 @@ class Session:
         waiting = "compiling, about a minute the first time" if not many else "compiling"
         with self.console.status(waiting) if self.console.is_terminal else contextlib.nullcontext():
             jobs = [each.inputs.job for each in group]
+            compiled, size, widths = compile_together(jobs, position, self.settings.fits_per_batch)
+        try:
+            # The fits run while the rest of their programs compile, and then those that score them.
             scoring = _Scoring(group, self.settings.fits_per_batch)
-            # The programs that score the fits are compiled in parallel with those that run them.
-            with ThreadPoolExecutor(1) as beside:
-                ahead = beside.submit(finishing.compile_ahead, scoring.example, scoring.frames)
-                programs, size, widths = compile_together(jobs, position, self.settings.fits_per_batch)
-                ahead.result()
-        together = f" for {size} fits at once in" if many else " in"
-        self.say(f"compiled{together} {duration(programs.seconds)}")
-        # For a single fit all time since the start of the command is counted.
-        before = programs.seconds / len(group) if many else time.perf_counter() - self.begun
-        spent = {"compile": programs.seconds / len(group), "before": before}
-        for first in range(0, len(group), size):
-            part = group[first : first + size]
-            turn = programs.of(stacking.stack(jobs[first : first + size], size, widths))
+            ahead = programs.beside(finishing.compile_ahead, scoring.example, scoring.frames)
             if many:
-                self.say("Fitting " + "; ".join(each.planned.name for each in part))
-            self._write_all(self._turn(part, position, turn, spent), scoring, workers)
-            # Results that wait to be written are kept in memory, so their number is limited.
-            self._collect(2 * size)
+                self.say(f"compiled for {size} fits at once in {duration(compiled.seconds)}")
+            # For a single fit all time since the start of the command is counted.
+            before = compiled.seconds / len(group) if many else time.perf_counter() - self.begun
+            spent = {"compile": compiled.seconds / len(group), "before": before}
+            for first in range(0, len(group), size):
+                part = group[first : first + size]
+                turn = compiled.of(stacking.stack(jobs[first : first + size], size, widths))
+                if many:
+                    self.say("Fitting " + "; ".join(each.planned.name for each in part))
+                ends = self._turn(part, position, turn, spent)
+                ahead.result()
+                self._write_all(ends, scoring, workers)
+                # Results that wait to be written are kept in memory, so their number is limited.
+                self._collect(2 * size)
+        finally:
+            compiled.cancel()
 
     def _turn(
-        self, part: Sequence[Ready], position: Position, programs: CompiledFit, spent: dict[str, float]
+        self, part: Sequence[Ready], position: Position, compiled: CompiledFit, spent: dict[str, float]
     ) -> list[tuple[Ready, contextlib.ExitStack]]:
         """Runs the fits of one turn and returns those that reached their ends, each with the lock on its folder."""
         lanes: dict[int, Lane] = {}
@@ -207,7 +210,7 @@ class Session:
                 except UserError as error:
                     self.fail(each.planned, error)
             failed = lambda number, error: self.fail(part[number].planned, error)
-            machine.run(lanes, position, programs, self.console, self.checkpoint_seconds, failed)
+            machine.run(lanes, position, compiled, self.console, self.checkpoint_seconds, failed)
             ends = {
                 number: dataclasses.replace(part[number], found=lane.at, saved=False) for number, lane in lanes.items()
             }
@@ -254,7 +257,7 @@ class Session:
             future = workers.submit(finishing.write, fit, self.present)
         else:
             console = None if self.settings.many else self.console
-            future = workers.submit(finishing.write, fit, self.present, console, each.inputs.nose_body)
+            future = workers.submit(finishing.write, fit, self.present, console, each.inputs.nose_body, workers.draw)
         self._writing.append((each, future, lock))
 
     def _collect(self, most: int) -> None:
@@ -340,7 +343,8 @@ def run(
     if checkpoint_seconds is None:
         checkpoint_seconds = _CHECKPOINT_SECONDS_OF_MANY if settings.many else _CHECKPOINT_SECONDS
     # Before the devices, which take as long to start as the workers.
-    with Workers(len(mine)) as workers:
+    drawing = not settings.many and (settings.overlay or settings.figures)
+    with Workers(len(mine), drawing) as workers:
         device = devices.choose(settings.accelerator)
         devices.keep_compiled()
         session = Session(settings, console, present, checkpoint_seconds, begun, device)
