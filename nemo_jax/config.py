@@ -47,6 +47,9 @@ class FitConfig:
     log_scale: float = option(
         -5.5, "where the learned logarithms of the features' scales start", least=-30.0, most=30.0
     )
+    activation: Literal["relu", "silu", "gelu", "tanh"] = option(
+        "relu", "function between the field's layers; relu = published, and bent where its pieces meet"
+    )
     hidden: int = option(256, "width of the field's layers", least=1, most=16384)
     code_size: int = option(5, "numbers in the code of an instance", least=1, most=1024)
     code_std: float = option(1e-4, "standard deviation of the initial codes", least=0.0, most=10.0)

@@ -28,6 +28,9 @@ KERNELS: dict[str, Callable[[Array], Array]] = {
     "matern52": lambda d: (1 + 5**0.5 * d + 5 / 3 * d**2) * jnp.exp(-(5**0.5) * d),
 }
 
+# Between the layers. A field of relu is piecewise linear: its motion is bent where pieces meet.
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": nn.relu, "silu": nn.silu, "gelu": nn.gelu, "tanh": jnp.tanh}
+
 
 class RadialBasis(nn.Module):
     """Features of ONE phase: kernel((x - c_k)^2 / exp(l_k)), centres c fixed on [0, 1], log-scales l learned.
@@ -60,6 +63,7 @@ class MotionField(nn.Module):
       hidden: width H of the layers.
       features: names the phase features: `rbf`, or `none` for the bare phase (the first published version).
       num_centres, kernel, log_scale: passed to `RadialBasis`.
+      activation: a key of `ACTIVATIONS`.
     """
 
     hidden: int = 1000
@@ -67,6 +71,7 @@ class MotionField(nn.Module):
     num_centres: int = 100
     kernel: str = "quadratic"
     log_scale: float = 0.0
+    activation: str = "relu"
 
     @nn.compact
     def __call__(self, phase: Array, code: Array) -> tuple[Array, Array]:
@@ -80,7 +85,7 @@ class MotionField(nn.Module):
             raise ValueError(f"features is {self.features!r}, expected 'rbf' or 'none'")
         x = jnp.concatenate([x, code])
         for layer in range(3):
-            x = nn.relu(_dense(self.hidden, x.shape[-1], name=f"hidden_{layer}")(x))
+            x = ACTIVATIONS[self.activation](_dense(self.hidden, x.shape[-1], name=f"hidden_{layer}")(x))
         rotation = nn.Dense(
             jn.NUM_JOINTS * 6,
             # Tiny but nonzero initial weights, as published, so that all initial rotations differ.

@@ -89,6 +89,7 @@ def field_module(config: FitConfig) -> MotionField:
         kernel=config.kernel,
         # An initial value, which is not trained: it is used only when parameters are initialised.
         log_scale=config.log_scale,
+        activation=config.activation,
     )
 
 

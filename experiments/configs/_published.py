@@ -8,6 +8,7 @@ PUBLISHED = FitConfig(
     kernel="quadratic",
     num_centres=100,
     log_scale=0.0,
+    activation="relu",
     hidden=1000,
     code_size=5,
     code_std=1e-4,
