@@ -79,11 +79,17 @@ def write_history(path: Path, history: Mapping[str, Mapping[str, np.ndarray]]) -
         np.savez(file, **arrays)
 
 
-def write_motions(folder: Path, dataset: Dataset, fitted: FittedMotion, body_name: str) -> None:
-    """Writes one file per instance; files of instances that no longer exist are deleted."""
+def write_motions(
+    folder: Path, dataset: Dataset, fitted: FittedMotion, body_name: str, spread: np.ndarray | None = None
+) -> None:
+    """Writes one file per instance; files of instances that no longer exist are deleted. spread (N, T): how far several
+    starts of the fit are apart, in mm."""
     for instance, name in enumerate(dataset.names):
         with replacing(folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **motion_arrays(dataset, fitted, instance, body_name))
+            arrays = motion_arrays(dataset, fitted, instance, body_name)
+            if spread is not None:
+                arrays["starts_spread_mm"] = spread[instance, : len(arrays["poses"])].astype(np.float32)
+            np.savez_compressed(file, **arrays)
     for stale in {path.name for path in folder.glob("*.npz")} - {f"{name}.npz" for name in dataset.names}:
         (folder / stale).unlink()
 
