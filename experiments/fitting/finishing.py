@@ -20,6 +20,7 @@ from experiments.fitting.checkpoints import Packed, Snapshot, write_packed
 from experiments.fitting.compiled_programs import History
 from experiments.fitting.inputs import Inputs
 from experiments.fitting.settings import Settings
+from experiments.fitting.workers import Later, Submit
 from experiments.results import fitted_motion, reading, writing
 from experiments.results.fitted_motion import FittedMotion, predict_many
 from experiments.results.reading import Run
@@ -27,9 +28,9 @@ from nemo_jax.config import FitConfig
 
 _MOST_NAMED = 6
 
-# Draws what the settings ask for: (run, settings, numbers of each clip, notes, hidden joints, losses, console).
+# Draws what the settings ask for: (run, settings, numbers of each clip, notes, hidden joints, losses, console, submit).
 Present = Callable[
-    [Run, Settings, Mapping[str, Mapping[str, float]], Sequence[str], np.ndarray | None, History, Console], None
+    [Run, Settings, Mapping[str, Mapping[str, float]], Sequence[str], np.ndarray | None, History, Console, Submit], None
 ]
 
 
@@ -140,13 +141,18 @@ def compile_ahead(inputs: Sequence[Inputs], frames: int | None = None) -> None:
 
 
 def write(
-    fit: Finished, present: Present, console: Console | None = None, body: smpl.SMPL | None = None
+    fit: Finished,
+    present: Present,
+    console: Console | None = None,
+    body: smpl.SMPL | None = None,
+    submit: Submit = Later,
 ) -> dict[str, Any]:
     """Writes all results of a fit; `metrics.json` comes last.
 
     Args:
       fit: the fit. present: draws pictures and pages. console: where to report; None = no output.
       body: the body with the nose as keypoint 0; None = it is read again, for a process that does not have it.
+      submit: takes the pieces of drawing, see `workers`.
 
     Returns:
       The metrics, as written to `metrics.json`.
@@ -155,7 +161,7 @@ def write(
       UserError: the folder has vanished, or cannot be written to.
     """
     try:
-        return _write(fit, present, console, body)
+        return _write(fit, present, console, body, submit)
     except OSError as error:
         output = fit.settings.output
         writing.check_there(output)
@@ -166,7 +172,9 @@ def write(
         ) from error
 
 
-def _write(fit: Finished, present: Present, console: Console | None, body: smpl.SMPL | None) -> dict[str, Any]:
+def _write(
+    fit: Finished, present: Present, console: Console | None, body: smpl.SMPL | None, submit: Submit
+) -> dict[str, Any]:
     begun = time.perf_counter()
     writing.check_there(fit.settings.output)
     # The checkpoint is written first: once it exists the fit need not be repeated.
@@ -214,7 +222,7 @@ def _write(fit: Finished, present: Present, console: Console | None, body: smpl.
         metrics=metrics(),
         answer=fit.fitted,
     )
-    present(run, fit.settings, fit.each, fit.notes, fit.hidden, fit.history, console)
+    present(run, fit.settings, fit.each, fit.notes, fit.hidden, fit.history, console, submit)
     # A folder that has been deleted meanwhile must not come back with this file alone.
     writing.check_there(output)
     final = metrics()

@@ -255,7 +255,7 @@ class Session:
             future = workers.submit(finishing.write, fit, self.present)
         else:
             console = None if self.settings.many else self.console
-            future = workers.submit(finishing.write, fit, self.present, console, each.inputs.nose_body)
+            future = workers.submit(finishing.write, fit, self.present, console, each.inputs.nose_body, workers.draw)
         self._writing.append((each, future))
 
     def _collect(self, most: int) -> None:
@@ -341,7 +341,8 @@ def run(
     if checkpoint_seconds is None:
         checkpoint_seconds = _CHECKPOINT_SECONDS_OF_MANY if settings.many else _CHECKPOINT_SECONDS
     # Before the devices, which take as long to start as the workers.
-    with Workers(len(mine)) as workers:
+    drawing = not settings.many and (settings.overlay or settings.figures)
+    with Workers(len(mine), drawing) as workers:
         device = devices.choose(settings.accelerator)
         devices.keep_compiled()
         session = Session(settings, console, present, checkpoint_seconds, begun, device)

@@ -1,6 +1,7 @@
-"""A pool of processes for the work of many fits that needs no accelerator: simulating clips, writing results."""
+"""A pool of processes for work that needs no accelerator: simulating clips, writing many results, drawing pictures."""
 
 import contextlib
+import functools
 import importlib
 import multiprocessing
 import os
@@ -15,16 +16,40 @@ from experiments.base import devices, stopping
 # Starting a process takes seconds, so fewer fits than this are faster without a pool.
 _LEAST_FITS = 8
 _MOST_WORKERS = 32
+# Films and figures of one fit are about so many pieces of work.
+_MOST_DRAWING = 12
+
+# Takes a function and its arguments and returns a future of its result.
+Submit = Callable[..., Future[Any]]
+
+
+class Later(Future[Any]):
+    """A future without another process: its function runs when its result is first asked for; its errors pass."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any):
+        super().__init__()
+        self._call = functools.partial(function, *args)
+
+    def result(self, timeout: float | None = None) -> Any:
+        if not self.done():
+            self.set_result(self._call())
+        return super().result(timeout)
 
 
 class Workers:
     """Runs functions in other processes if there are many fits, otherwise immediately in this one; a context manager.
 
     Functions, arguments and results are pickled. Workers compute on the CPU and leave the accelerators to this process.
+
+    Args:
+      num_fits: how many fits there are. drawing: whether an only fit has much to draw, for which there are processes too.
     """
 
-    def __init__(self, num_fits: int):
-        count = min(devices.num_cores(), num_fits, _MOST_WORKERS) if num_fits >= _LEAST_FITS else 0
+    def __init__(self, num_fits: int, drawing: bool = False):
+        self._many = num_fits >= _LEAST_FITS
+        count = min(devices.num_cores(), num_fits if self._many else _MOST_DRAWING, _MOST_WORKERS)
+        if not self._many and not drawing:
+            count = 0
         self._pool = None
         if count > 1:
             # Processes are spawned, because a forked process would inherit JAX's threads and locks.
@@ -36,12 +61,17 @@ class Workers:
 
     @property
     def apart(self) -> bool:
-        """Whether functions run in other processes."""
-        return self._pool is not None
+        """Whether functions given to `submit` run in other processes."""
+        return self._many and self._pool is not None
+
+    @property
+    def draw(self) -> Submit:
+        """Takes what an only fit has to draw: for other processes where there are some, otherwise for later."""
+        return Later if self._pool is None else self._pool.submit
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
         """A future of the function's result; an error of the function is raised by its `result` method."""
-        if self._pool is not None:
+        if self._many and self._pool is not None:
             return self._pool.submit(function, *args)
         done: Future[Any] = Future()
         try:

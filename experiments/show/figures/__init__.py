@@ -12,17 +12,24 @@ FOLDER = "figures"
 NAMES = ("rollout", "comparison", "phase_curves", "trajectories", "joint_errors")
 
 
+_DRAW = {
+    "rollout": rollout.draw,
+    "comparison": comparison.draw,
+    "phase_curves": curves.draw_phases,
+    "trajectories": curves.draw_trajectories,
+    "joint_errors": joint_errors.draw,
+}
+
+
 def write_all(run: Run) -> list[Path]:
     """Writes `figures/<name>.png` and `.pdf` for each of `NAMES` into the run's folder, and returns their paths."""
-    drawn = {
-        "rollout": rollout.draw,
-        "comparison": comparison.draw,
-        "phase_curves": curves.draw_phases,
-        "trajectories": curves.draw_trajectories,
-        "joint_errors": joint_errors.draw,
-    }
+    return [path for name in NAMES for path in write(run, name)]
+
+
+def write(run: Run, name: str) -> list[Path]:
+    """Writes one of them; returns its paths."""
     with matplotlib.rc_context(sheet.RC):
-        return [path for name in NAMES for path in sheet.save(drawn[name](run), run.folder / FOLDER, name)]
+        return sheet.save(_DRAW[name](run), run.folder / FOLDER, name)
 
 
 def remove(output: Path) -> None:

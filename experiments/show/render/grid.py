@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from experiments.data.dataset import Dataset
+from experiments.fitting.workers import Later, Submit
 from experiments.results.fitted_motion import FittedMotion
 from experiments.results.reading import Run
 from experiments.show.overview import spread
@@ -145,22 +146,39 @@ def _columns(count: int, aspect: float) -> int:
     return max(range(1, count + 1), key=height)
 
 
-def write(folder: Path, run: Run, plan: Plan, cells: Cells, legend: list[tuple[str, str]]) -> list[Path]:
-    """Writes both films and returns their paths. `cells`: results of `Plan.cell` for all needed frames."""
+def write(
+    folder: Path, run: Run, plan: Plan, cells: Cells, legend: list[tuple[str, str]], submit: Submit = Later
+) -> list[Path]:
+    """Writes both films and returns their paths. `cells`: results of `Plan.cell` for all needed frames; `submit` takes the
+    work on each film."""
     speed = "" if math.isclose(plan.rate, 1, rel_tol=0.05) else f", at {plan.rate:.2g} times the speed"
     seconds = np.arange(len(plan.plain)) / _FPS * plan.rate
     films = [
         (SYNCHRONISED, "synchronised by the learned phase", plan.in_step, [f"phase {p:.2f}" for p in plan.phases]),
         (UNSYNCHRONISED, f"as filmed, started together{speed}", plan.plain, [f"{t:.2f} s" for t in seconds]),
     ]
-    written = []
-    for name, what, frames, states in films:
-        page = _Page(run, plan, f"{run.dataset.action}: {what}", legend)
-        written.append(folder / f"{name}.mp4")
-        with mp4.writing(written[-1], page.size, _FPS) as add:
-            for row, state in zip(frames, states, strict=True):
-                add(page.draw(row, state, cells))
-    return written
+    work = [
+        submit(_write_film, folder / f"{name}.mp4", run, plan, what, frames, states, cells, legend)
+        for name, what, frames, states in films
+    ]
+    return [film.result() for film in work]
+
+
+def _write_film(
+    path: Path,
+    run: Run,
+    plan: Plan,
+    what: str,
+    frames: Array,
+    states: Sequence[str],
+    cells: Cells,
+    legend: list[tuple[str, str]],
+) -> Path:
+    page = _Page(run, plan, f"{run.dataset.action}: {what}", legend)
+    with mp4.writing(path, page.size, _FPS) as add:
+        for row, state in zip(frames, states, strict=True):
+            add(page.draw(row, state, cells))
+    return path
 
 
 class _Page:

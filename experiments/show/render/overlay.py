@@ -14,6 +14,7 @@ from rich.text import Text
 from experiments.base.text import duration
 from experiments.data import pictures
 from experiments.data.dataset import Dataset
+from experiments.fitting.workers import Later, Submit
 from experiments.results.reading import Run
 from experiments.show.render import bodies, grid, marks, mp4, views
 from experiments.show.render.shading import Mesh, draw
@@ -68,55 +69,90 @@ def write_all(run: Run, console: Console, compare: bool = False) -> None:
       console: where to report.
       compare: whether the initial estimate is drawn too.
     """
-    begun = time.perf_counter()
-    dataset, folder = run.dataset, run.folder / "overlay"
-    written = []
-    missing = _Missing(dataset)
-    legend = _LEGEND if compare and bool(np.asarray(dataset.clips.init_mask).any()) else []
-    plan = grid.make_plan(run)
-    cells: grid.Cells = {}
-    status = console.status("overlay") if console.is_terminal else contextlib.nullcontext()
-    with status as line:
-        for instance, name in enumerate(dataset.names):
-            if line:
-                line.update(Text(f"overlay  {name}, {instance + 1} of {len(dataset.names)}"))
-            written.append(folder / grid.film_name(name))
-            _write_film(written[-1], run, instance, compare, plan, cells, missing)
-        if plan:
-            if line:
+    Films(run, compare).finish(console)
+
+
+class Films:
+    """The films of `write_all`, begun here, each a piece of work by itself; `finish` waits for them and reports."""
+
+    def __init__(self, run: Run, compare: bool, submit: Submit = Later):
+        self._begun = time.perf_counter()
+        self._run, self._compare, self._submit = run, compare, submit
+        self._plan = grid.make_plan(run)
+        folder = run.folder / "overlay"
+        self._paths = [folder / grid.film_name(name) for name in run.dataset.names]
+        self._films = [
+            submit(_write_film, path, run, instance, compare, self._plan) for instance, path in enumerate(self._paths)
+        ]
+
+    def finish(self, console: Console) -> None:
+        """Waits for the films of single instances, then for those of all of them."""
+        dataset, folder, plan = self._run.dataset, self._run.folder / "overlay", self._plan
+        legend = _LEGEND if self._compare and bool(np.asarray(dataset.clips.init_mask).any()) else []
+        cells: grid.Cells = {}
+        missing: list[str] = []
+        status = console.status("overlay") if console.is_terminal else contextlib.nullcontext()
+        with status as line:
+            for number, (name, film) in enumerate(zip(dataset.names, self._films, strict=True), start=1):
+                if line:
+                    line.update(Text(f"overlay  {name}, {number} of {len(dataset.names)}"))
+                own, lost = film.result()
+                cells |= own
+                missing += [f"frame {frame} of {name}" for frame in lost]
+            if line and plan:
                 line.update("overlay  all together")
-            written += grid.write(folder, run, plan, cells, legend)
-    for stale in set(folder.glob("*.mp4")) - set(written):
-        stale.unlink()
-    notes = [*missing.notes(), *(plan.notes(len(dataset.names)) if plan else [])]
-    if compare and not legend:
-        notes.append("The clips have no initial estimate to compare with, so that the overlay shows the fit alone.")
-    for note in notes:
-        console.print(f"Note: {note}", markup=False)
-    console.print(f"overlay {len(written)} films in {duration(time.perf_counter() - begun)}")
+            together = grid.write(folder, self._run, plan, cells, legend, self._submit) if plan else []
+        for stale in set(folder.glob("*.mp4")) - {*self._paths, *together}:
+            stale.unlink()
+        notes = plan.notes(len(dataset.names)) if plan else []
+        if missing:
+            notes.insert(
+                0,
+                f"{len(missing)} pictures could not be read, the first is {missing[0]}; the overlay is grey there. Put "
+                "them back and run the same command again.",
+            )
+        if self._compare and not legend:
+            notes.append("The clips have no initial estimate to compare with, so that the overlay shows the fit alone.")
+        for note in notes:
+            console.print(f"Note: {note}", markup=False)
+        count = len(self._paths) + len(together)
+        console.print(f"overlay {count} films in {duration(time.perf_counter() - self._begun)}")
 
 
 def _write_film(
-    path: Path,
-    run: Run,
-    instance: int,
-    compare: bool,
-    plan: grid.Plan | None,
-    cells: grid.Cells,
-    missing: "_Missing",
-) -> None:
-    """Writes the film of one instance; the frames that the grids need are stored in `cells`."""
+    path: Path, run: Run, instance: int, compare: bool, plan: grid.Plan | None
+) -> tuple[grid.Cells, list[int]]:
+    """Writes the film of one instance; returns its frames that the grids need, and the numbers of those whose pictures
+    should be on disk and cannot be read."""
     dataset = run.dataset
     image_size = np.asarray(dataset.clips.image_size[instance])
     view = _whole(dataset, instance)
     frames = range(run.num_frames(instance))
     show = Show(initial=compare and bool(np.asarray(dataset.clips.init_mask[instance]).any()))
-    seen = missing.watch(instance, pictures.frames(dataset, instance))
+    cells: grid.Cells = {}
+    lost: list[int] = []
+    seen = _watched(dataset, instance, lost)
     with mp4.writing(path, view.size, float(dataset.clips.fps[instance])) as add:
         for frame, picture in zip(frames, _draw(run, instance, frames, seen, view, show), strict=True):
             if plan and plan.needs(instance, frame):
                 cells[instance, frame] = plan.cell(instance, picture, image_size, view)
             add(marks.draw_legend(picture, _LEGEND) if show.initial else picture)
+    return cells, lost
+
+
+def _watched(dataset: Dataset, instance: int, lost: list[int]) -> Iterator[Array | None]:
+    """Yields the pictures of an instance, and puts the numbers of missing ones into `lost`."""
+    for frame, picture in enumerate(pictures.frames(dataset, instance)):
+        if picture is None and _expected(dataset, instance, frame):
+            lost.append(frame)
+        yield picture
+
+
+def _expected(dataset: Dataset, instance: int, frame: int) -> bool:
+    videos, paths = dataset.videos, dataset.frame_paths
+    if videos and (video := videos[instance]) is not None:
+        return bool(video.frames[frame] >= 0)
+    return bool(paths and (own := paths[instance]) and own[frame])
 
 
 def _whole(dataset: Dataset, instance: int) -> View:
@@ -145,34 +181,3 @@ def _draw(
         if show.joints:
             marks.draw_joints(out, view.place(pixels[frame]), confidence[frame] > 0, max(1.5, view.size[1] / 240))
         yield out
-
-
-class _Missing:
-    """Counts the pictures that should be on disk and cannot be read."""
-
-    def __init__(self, dataset: Dataset):
-        self._dataset = dataset
-        self._count = 0
-        self._first = ""
-
-    def watch(self, instance: int, seen: Iterator[Array | None]) -> Iterator[Array | None]:
-        """Yields the pictures unchanged and counts the missing ones."""
-        for frame, picture in enumerate(seen):
-            if picture is None and self._expected(instance, frame):
-                self._count += 1
-                self._first = self._first or f"frame {frame} of {self._dataset.names[instance]}"
-            yield picture
-
-    def _expected(self, instance: int, frame: int) -> bool:
-        videos, paths = self._dataset.videos, self._dataset.frame_paths
-        if videos and (video := videos[instance]) is not None:
-            return bool(video.frames[frame] >= 0)
-        return bool(paths and (own := paths[instance]) and own[frame])
-
-    def notes(self) -> list[str]:
-        if not self._count:
-            return []
-        return [
-            f"{self._count} pictures could not be read, the first is {self._first}; the overlay is grey there. Put them "
-            "back and run the same command again."
-        ]

@@ -1,6 +1,7 @@
 """Fits that share a program are the fits that they are alone, whatever happens to the others."""
 
 import dataclasses
+from concurrent.futures import Future
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +70,19 @@ def test_chunks_overwrite_their_stacked_carry(together):
     ]
     assert len(chunks) >= len(stages_of(programs.job))
     assert all(program.memory_analysis().alias_size_in_bytes > 0 for program in chunks)
+
+
+def test_an_error_of_the_compiler_is_not_lost(tiny_job, monkeypatch):
+    """It is raised where the program is needed, though another thread met it."""
+
+    def fails(function, *args):
+        program = Future()
+        program.set_exception(RuntimeError("out of memory while compiling"))
+        return program
+
+    monkeypatch.setattr("experiments.base.programs.beside", fails)
+    with pytest.raises(RuntimeError, match="while compiling"):
+        CompiledFit(stacking.stack([tiny_job], 1, stacking.padding_of([tiny_job])), Position())
 
 
 def test_batches_do_not_see_the_padding(jobs):
