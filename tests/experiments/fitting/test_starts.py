@@ -174,7 +174,6 @@ def test_stopped_and_run_again(serve_flags, tmp_path, monkeypatch):
     # The starts one after another, so that the program is that of a single fit.
     flags = [*serve_flags, "--starts=2", "--fits_per_batch=1"]
     run_here([*flags, f"--output_dir={tmp_path / 'whole'}"])
-    run_here([*serve_flags, f"--output_dir={tmp_path / 'alone'}"])
     broken = [*flags, f"--output_dir={tmp_path / 'broken'}"]
     chunks = 17  # of one step each, of the 17 steps of a start
     with monkeypatch.context() as patch:
@@ -185,13 +184,10 @@ def test_stopped_and_run_again(serve_flags, tmp_path, monkeypatch):
     said = run_here(broken)
     assert "finished starts: start 0." in said and "stage: start 1." in said
 
-    metrics, again, alone = (
-        json.loads((tmp_path / run / "metrics.json").read_text()) for run in ("whole", "broken", "alone")
-    )
+    metrics, again = (json.loads((tmp_path / run / "metrics.json").read_text()) for run in ("whole", "broken"))
     assert metrics["starts"] == again["starts"] and metrics["kept_start"] == again["kept_start"]
     assert metrics["kept_start"] == int(np.argmin(metrics["starts"]))
     assert metrics["starts"][0] != metrics["starts"][1]
-    assert "starts" not in alone and "kept_start" not in alone
     for name in ("history.npz", "motion/pitch_0.npz", "motion/pitch_1.npz"):
         one, other = (arrays_of(tmp_path / run / name) for run in ("whole", "broken"))
         assert one.keys() == other.keys()
@@ -199,14 +195,15 @@ def test_stopped_and_run_again(serve_flags, tmp_path, monkeypatch):
             assert np.array_equal(one[key], other[key]), f"{name}: {key}"
     motion = arrays_of(tmp_path / "whole" / "motion" / "pitch_0.npz")
     assert motion["starts_spread_mm"].shape == motion["phases"].shape and motion["starts_spread_mm"].min() > 0
-    assert "starts_spread_mm" not in arrays_of(tmp_path / "alone" / "motion" / "pitch_0.npz")
-    # The first start is the fit of the seed alone, bit for bit.
-    own = arrays_of(tmp_path / "alone" / "history.npz")
-    assert starts.loss_of({"joint": {"total": own["joint/total"]}}) == metrics["starts"][0]
-    assert not (tmp_path / "alone" / "starts").exists()
-    # Two are there already; a command with fewer or as many fits none.
-    assert "Fitting" not in run_here([*serve_flags, f"--output_dir={tmp_path / 'whole'}"])
-    assert "starts" not in json.loads((tmp_path / "whole" / "metrics.json").read_text())
+
+    # The same folder with one start: the first, which is there, without a trace of the other.
+    said = run_here([*serve_flags, f"--output_dir={tmp_path / 'whole'}"])
+    assert "This fit is finished" in said and "Fitting" not in said
+    alone = json.loads((tmp_path / "whole" / "metrics.json").read_text())
+    assert "starts" not in alone and "kept_start" not in alone
+    history = arrays_of(tmp_path / "whole" / "history.npz")
+    assert starts.loss_of({"joint": {"total": history["joint/total"]}}) == metrics["starts"][0]
+    assert "starts_spread_mm" not in arrays_of(tmp_path / "whole" / "motion" / "pitch_0.npz")
 
 
 @pytest.mark.slow
