@@ -14,7 +14,7 @@ from body_models import loaders, smpl
 from experiments.base.errors import UserError
 from experiments.base.text import listed
 from experiments.data.dataset import Dataset
-from experiments.evaluation import doubts, scores, table
+from experiments.evaluation import doubts, expected_error, scores, table
 from experiments.evaluation.scores import ToScore
 from experiments.fitting.checkpoints import Packed, Snapshot, write_packed
 from experiments.fitting.compiled_programs import History
@@ -183,20 +183,23 @@ def _write(
     console = console or Console(quiet=True)
     output, dataset = fit.settings.output, fit.dataset
     settings = dataclasses.replace(fit.settings, fit=fit.config)
-    writing.write_motions(output / "motion", dataset, fit.fitted, settings.body_model or "open_body", fit.spread)
+    threshold = float(fit.config.confidence_threshold)
+    expected = expected_error.of_frames(dataset, fit.fitted, threshold)
+    body_name = settings.body_model or "open_body"
+    writing.write_motions(output / "motion", dataset, fit.fitted, body_name, expected, fit.spread)
     reading.write(output, dataset, fit.fitted.params)
     writing.write_history(output / "history.npz", fit.history)
     writing.write_json(output / "instances.json", fit.each)
     table.write_csv(output / "evaluation.csv", dataset, fit.each)
     writing.write_config(output / "config.json", settings, versions())
 
-    threshold = float(fit.config.confidence_threshold)
     doubted = doubts.as_metrics(doubts.find(dataset, fit.fitted, fit.each, threshold))
 
     def metrics() -> dict[str, Any]:
         return {
             **fit.numbers,
             doubts.KEY: doubted,
+            expected_error.KEY: expected_error.as_metrics(dataset.names, expected),
             "num_instances": len(dataset.names),
             "num_frames": int(np.asarray(dataset.clips.frame_mask).sum()),
             "num_mirrored": len(fit.mirrored),

@@ -24,6 +24,7 @@ def of_motions(
     seed: int,
     *,
     most: int | None = None,
+    more: Sequence[Path] = (),
     views: int = 1,
     fps: float | None = None,
 ) -> tuple[Dataset, list[str]]:
@@ -33,14 +34,15 @@ def of_motions(
 
     Args:
       motion: folder of files, or one file, see `amass.find`. action: what they show. body: who moves.
-      model, seed: how they are seen. most: motions that are used at most. views: clips of each motion.
+      model, seed: how they are seen. most: motions that are used at most. more: files of other motions
+        that are added. views: clips of each motion.
       fps: of the clips; None = the motion's own up to `MODELLED_FPS`, and that for faster ones.
 
     Raises:
       UserError: no motion of the action. DatasetError: none that can be used.
     """
     seen, names, left_out, notes = [], [], [], []
-    for path in amass.find(motion, action)[:most]:
+    for path in [*amass.find(motion, action)[:most], *more]:
         try:
             recorded, own_notes = amass.read(path, body)
         except FileError as error:

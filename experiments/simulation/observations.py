@@ -42,6 +42,9 @@ class ObservationModel:
     )
     focal_range: tuple[float, float] = _range((1300.0, 1700.0), "pixels", above=0, most=1e6)
     focal_known: bool = option(True, "whether the clip says its focal length; off = NaN")
+    focal_told: float = option(
+        1.0, "factor by which the focal length that the clip says differs from the true one", above=0, most=1e6
+    )
     distance_range: tuple[float, float] = _range(
         (4.5, 7.0), "metres, on the ground, from the middle of the motion", above=0, most=1e6
     )
@@ -53,6 +56,8 @@ class ObservationModel:
     )
     aim_sd: float = option(0.08, "metres, how far the optical axis misses the middle of the motion", least=0, most=1e6)
     roll_sd: float = option(1.0, "degrees", least=0, most=1e6)
+
+    cut_share: float = option(0.0, "of the motion that the clip misses, at its start or at its end", least=0, most=0.9)
 
     noise_px: float = option(
         5.0, "sd per coordinate of a joint at rest, pixels", least=0, most=1e6, group="the keypoint detector"
@@ -127,6 +132,8 @@ _CHUNK = 128  # frames posed at once
 
 def observe(rng: np.random.Generator, body: smpl.SMPL, motion: Motion, model: ObservationModel) -> Observation:
     """Films one motion with a camera drawn from the model. Equal generators give equal observations."""
+    if model.cut_share > 0:
+        motion = cut(rng, motion, model.cut_share)
     joints = body_keypoints(body, motion.pose, motion.betas) + motion.translation[:, None]
     camera = draw_camera(rng, joints, model)
     clean = camera.project(joints)
@@ -138,10 +145,19 @@ def observe(rng: np.random.Generator, body: smpl.SMPL, motion: Motion, model: Ob
         init_pose=init_pose,
         init_mask=init_mask,
         image_size=model.image_size,
-        focal_length=camera.focal if model.focal_known else float("nan"),
+        focal_length=camera.focal * model.focal_told if model.focal_known else float("nan"),
         fps=motion.fps,
     )
     return Observation(instance=instance, motion=motion, camera=camera, joints=joints, clean=clean)
+
+
+def cut(rng: np.random.Generator, motion: Motion, share: float) -> Motion:
+    """The motion without a share of its frames, at its start or at its end; two frames are left at least."""
+    frames = len(motion.pose)
+    kept = max(frames - round(share * frames), min(frames, 2))
+    first = frames - kept if rng.random() < 0.5 else 0
+    rows = slice(first, first + kept)
+    return dataclasses.replace(motion, pose=motion.pose[rows], translation=motion.translation[rows])
 
 
 def body_keypoints(body: smpl.SMPL, pose: Array, betas: Array) -> Array:

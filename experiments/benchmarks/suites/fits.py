@@ -15,6 +15,7 @@ from experiments.benchmarks.suites.rows import Cell, Row, Rows, identity_of
 from experiments.benchmarks.suites.settings import SuiteSettings
 from experiments.benchmarks.suites.variants import Variant
 from experiments.data.dataset import Dataset
+from experiments.evaluation import expected_error
 from experiments.fitting import checkpoints, finishing, inputs, machine
 from experiments.fitting.checkpoints import Checkpoints
 from experiments.fitting.compiled_programs import Position, compile_together
@@ -28,6 +29,7 @@ Numbers = dict[str, float]
 # The scores of a finished fit: of the whole, and of each clip.
 Score = Callable[[Finished], tuple[Numbers, dict[str, Numbers]]]
 _SCORED_TOGETHER = 32
+_KEPT = 24  # frames of a clip that a calibration looks at
 _LAST_STEPS = 50  # the loss of a step is that of a random batch
 
 
@@ -134,7 +136,7 @@ def _fit(
         for number, reason in failed.items():
             console.print(f"{part[number].cell.name} failed: {reason}", markup=False)
             yield part[number], Row(part[number].cell, {}, {}, reason)
-        yield from _scored([(part[number], lane) for number, lane in lanes.items()], size, device)
+        yield from _scored([(part[number], lane) for number, lane in lanes.items()], size, device, rows)
 
 
 def _nowhere(each: Case, rows: Rows) -> Checkpoints:
@@ -143,7 +145,7 @@ def _nowhere(each: Case, rows: Rows) -> Checkpoints:
     return Checkpoints(rows.path(each.cell).with_suffix(".checkpoints"), own.job, own.identity, own.shapes_of)
 
 
-def _scored(ends: Sequence[tuple[Case, Lane]], size: int, device: str) -> Iterable[tuple[Case, Row]]:
+def _scored(ends: Sequence[tuple[Case, Lane]], size: int, device: str, rows: Rows) -> Iterable[tuple[Case, Row]]:
     together = min(size, _SCORED_TOGETHER)
     for first in range(0, len(ends), together):
         part = ends[first : first + together]
@@ -152,17 +154,39 @@ def _scored(ends: Sequence[tuple[Case, Lane]], size: int, device: str) -> Iterab
         given = [each.settings for each, _ in filled], [each.inputs for each, _ in filled]
         finished = finishing.score(*given, [lane.at for _, lane in filled], device)
         for (each, _), fit in zip(part, finished[: len(part)], strict=True):
-            yield each, _row(each, fit)
+            yield each, _row(each, fit, rows)
 
 
-def _row(each: Case, fit: Finished) -> Row:
+def _row(each: Case, fit: Finished, rows: Rows) -> Row:
     numbers, clips = each.score(fit)
+    if fit.dataset.truth is not None:
+        rows.write_frames(each.cell, **_of_frames(fit))
     return Row(each.cell, _finite(numbers), {name: _finite(values) for name, values in clips.items()})
+
+
+def _of_frames(fit: Finished) -> dict[str, np.ndarray]:
+    """Features, true errors and clips of some frames of every clip, evenly spread."""
+    threshold = float(fit.config.confidence_threshold)
+    features, errors = (
+        expected_error.features(fit.dataset, fit.fitted, threshold),
+        expected_error.errors_mm(fit.dataset, fit.fitted),
+    )
+    counts = (np.asarray(fit.dataset.clips.frame_mask) > 0).sum(1)
+    which = [(n, np.unique(np.linspace(0, count - 1, _KEPT).astype(int))) for n, count in enumerate(counts) if count]
+    return {
+        "features": np.concatenate([features[n, rows] for n, rows in which]).astype(np.float32),
+        "errors_mm": np.concatenate([errors[n, rows] for n, rows in which]).astype(np.float32),
+        "clips": np.concatenate([np.full(len(rows), n) for n, rows in which]),
+    }
 
 
 def scores_of(fit: Finished) -> tuple[Numbers, dict[str, Numbers]]:
     """The scores of `metrics.json`, the last loss, and the error of the lens of clips whose lens is known."""
     each = {name: {**fit.each.get(name, {}), **_lens(fit, n)} for n, name in enumerate(fit.dataset.names)}
+    threshold = float(fit.config.confidence_threshold)
+    expected = expected_error.of_frames(fit.dataset, fit.fitted, threshold)
+    for name, value in expected_error.as_metrics(fit.dataset.names, expected).items():
+        each[name]["expected_mm"] = value
     loss = float(np.mean(fit.history["joint"]["total"][-_LAST_STEPS:]))
     more = {"loss": loss, "num_mirrored": float(len(fit.mirrored)), "seconds/fit": fit.seconds["fit"]}
     return {**fit.numbers, **more}, each

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import nemo_jax
 from experiments.base.errors import UserError
 from experiments.base.files import replacing
@@ -98,6 +100,15 @@ class Rows:
         values = {"format": FORMAT, "identity": identity, **dataclasses.asdict(row)}
         with replacing(self.path(row.cell)) as temporary:
             temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
+
+    def frames_path(self, cell: Cell) -> Path:
+        """The file of what a fit expected of its frames, for `experiments.benchmarks.calibration`."""
+        return self._folder.parent / "frames" / f"{self.path(cell).stem}.npz"
+
+    def write_frames(self, cell: Cell, **arrays: np.ndarray) -> None:
+        """Writes arrays of a fit's frames; they are complete or not there."""
+        with replacing(self.frames_path(cell)) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, action=cell.action, variant=cell.variant, **arrays)
 
 
 def identity_of(parts: Mapping[str, Any]) -> str:

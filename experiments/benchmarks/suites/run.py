@@ -7,13 +7,13 @@ from typing import Any
 from rich.console import Console
 
 from experiments.base import devices
-from experiments.benchmarks.suites import figure, film, fits, mocap, penn, table, variants
+from experiments.benchmarks.suites import figure, film, fits, mocap, penn, robustness, table, variants
 from experiments.benchmarks.suites.rows import Rows
 from experiments.benchmarks.suites.settings import OBSERVED, SuiteSettings
 from experiments.fitting import finishing
 from experiments.results import writing
 
-_SUITES = {"mocap": mocap.cases, "penn": penn.cases, "film": film.cases}
+_SUITES = {"mocap": mocap.cases, "penn": penn.cases, "film": film.cases, "robustness": robustness.cases}
 # What the figure shows: key, label, factor.
 _DRAWN = {
     "mocap": ("mpjpe_mm/fit", "MPJPE, mm", 1.0),
@@ -41,14 +41,19 @@ def run(settings: SuiteSettings, console: Console | None = None) -> list[table.S
         # Real films are shown one by one, whether they were fitted together or not.
         rows = [part for row in rows for part in (row.by_clip() if row.cell.poses == film.REAL else [row])]
         title = f"Suite {settings.suite}"
+        of_curves = rows if settings.suite == "robustness" else None
+        rows = rows if of_curves is None else robustness.by_level(rows)
         about = _about(settings, device)
         said = [_conditions(settings), f"{about['date']}, {device}."]
         said += [f"{note}." for note in notes]
-        lines = table.write(settings.output, title, rows, about, said)
+        lines = table.write(settings.output, title, rows, about, said, means=of_curves is None)
         rendered = settings.suite == "film" and settings.films is None
-        key, label, factor = _DRAWN["rendered" if rendered else settings.suite]
-        heading = f"{title}: bars are means, dots seeds"
-        drawn = figure.write(settings.output / "figure.png", heading, rows, key, label, factor)
+        if of_curves is not None:
+            drawn = robustness.draw(settings.output / "figure.png", title, of_curves)
+        else:
+            key, label, factor = _DRAWN["rendered" if rendered else settings.suite]
+            heading = f"{title}: bars are means, dots seeds"
+            drawn = figure.write(settings.output / "figure.png", heading, rows, key, label, factor)
     console.print(table.markdown(title, lines, said[:1]), markup=False)
     names = "table.md, table.csv, table.json" + (", figure.png" if drawn else "")
     console.print(f"Written to {settings.output}: {names}; each fit is in rows/", markup=False)

@@ -14,7 +14,7 @@ from nemo_jax.config import FitConfig
 from nemo_jax.options import REQUIRED, option
 
 # The flags that name the data of a suite, one at least.
-DATA = {"mocap": ("motion",), "penn": ("data_dir",), "film": ("films", "motion")}
+DATA = {"mocap": ("motion",), "robustness": ("motion",), "penn": ("data_dir",), "film": ("films", "motion")}
 OBSERVED = ObservationModel(focal_known=False)
 
 
@@ -28,13 +28,15 @@ class SuiteSettings:
     suite: str = option(
         REQUIRED,
         "mocap: recorded motion, of which cameras, detections and initial poses are simulated. penn: annotated clips, some "
-        "keypoints and some clips of which are left out of the fit. film: films through the detector. Required.",
+        "keypoints and some clips of which are left out of the fit. film: films through the detector. robustness: mocap's "
+        "clips, as one thing after another gets worse. Required.",
         choices=tuple(DATA),
         required=("name a suite", "mocap"),
         group="Clips",
     )
     motion: str | None = path(
-        None, "mocap: folder of motions in AMASS's form, <action>.<number>.npz. film: the same, rendered as films."
+        None,
+        "mocap and robustness: folder of motions in AMASS's form, <action>.<number>.npz. film: the same, rendered as films.",
     )
     data_dir: str | None = path(None, "penn: folder of clips with annotated 2D keypoints, such as Penn Action's.")
     films: str | None = path(
@@ -69,6 +71,9 @@ class SuiteSettings:
         "",
         "More fits side by side, such as 'guess:focal_guess=1.5;held:focal_guess=1.5,lr_focal=0': a name, and fields of "
         "the fit on top of the default preset; preset=<name> takes another, priors=true gives --gmm and --vposer to it.",
+    )
+    ablation: bool = option(
+        False, "More fits side by side: the default preset with each of its choices taken back by itself."
     )
     body_model: str | None = shared_options.body_model()
     gmm: str | None = path(None, "SMPLify's pose mixture, for the paper's presets.")

@@ -30,6 +30,7 @@ COLUMNS = (
     Column("seeds", "seeds", 0),
     Column("mpjpe_mm/init", "initial MPJPE"),
     Column("mpjpe_mm/fit", "MPJPE"),
+    Column("expected_mm", "expected MPJPE"),
     Column("pa_mpjpe_mm/fit", "PA"),
     Column("g_mpjpe_mm/fit", "G-MPJPE"),
     Column("w_mpjpe_mm/fit", "W-MPJPE"),
@@ -157,10 +158,13 @@ def _cell(column: Column, values: Mapping[str, float]) -> str:
 
 
 def write(
-    folder: Path, title: str, rows: Sequence[Row], about: Mapping[str, Any], notes: Sequence[str]
+    folder: Path, title: str, rows: Sequence[Row], about: Mapping[str, Any], notes: Sequence[str], means: bool = True
 ) -> list[Summary]:
-    """Writes `table.md`, `table.csv` and `table.json`, which has every fit and clip too; returns the lines."""
-    lines = summaries(rows)
+    """Writes `table.md`, `table.csv` and `table.json`, which has every fit and clip too; returns the lines.
+
+    means: whether there are lines for the means of the variants.
+    """
+    lines = [line for line in summaries(rows) if means or line.action != MEAN]
     with replacing(folder / "table.md") as temporary:
         temporary.write_text(markdown(title, lines, notes), encoding="utf-8")
     keys = [column.key for column in COLUMNS if any(column.key in line.values for line in lines)]

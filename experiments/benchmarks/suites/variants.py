@@ -6,6 +6,7 @@ from typing import Any
 from experiments import configs
 from experiments.base import flags, shared_options
 from experiments.base.errors import UserError
+from experiments.benchmarks.suites.ablation import ABLATION
 from experiments.benchmarks.suites.settings import SuiteSettings
 from experiments.fitting import plan
 from experiments.fitting.settings import DECIDED
@@ -32,6 +33,8 @@ def of(settings: SuiteSettings) -> list[Variant]:
       UserError: one is not understood, has the name of another, or lacks its priors.
     """
     found = [_variant(settings, name, name, {}, False) for name in settings.presets]
+    if settings.ablation:
+        found += [_variant(settings, name, "default", fields, False) for name, fields in ABLATION]
     found += [_read(settings, text) for text in settings.variants.split(";") if text.strip()]
     if not found:
         raise UserError("--presets= and --variants= name nothing to fit; give one such as --presets=default")

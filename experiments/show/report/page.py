@@ -11,7 +11,7 @@ from PIL import Image
 
 from experiments.base.text import duration
 from experiments.data.dataset import Dataset
-from experiments.evaluation import doubts
+from experiments.evaluation import doubts, expected_error
 from experiments.fitting.settings import Settings
 from experiments.results.fitted_motion import FittedMotion
 from experiments.results.reading import Run
@@ -131,6 +131,7 @@ def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray
     """A table with one row per clip; columns without any value are omitted."""
     dataset, fitted, clips = run.dataset, run.fitted, run.dataset.clips
     shares = checks.seen_shares(dataset, run.threshold)
+    expected = expected_error.of_clips(expected_error.of_frames(dataset, fitted, run.threshold))
     columns: dict[str, list[str]] = {}
 
     def add(name: str, value: str) -> None:
@@ -147,6 +148,7 @@ def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray
         add("joints seen", f"{shares[n]:.0%}")
         add("reprojection, median (px)", _number(scores, "reprojection_px/median"))
         add("worst frame (% of box)", f"{100 * judged.max():.1f}" if judged.size else "–")
+        add("expected error (mm)", f"{expected[n]:.0f}" if np.isfinite(expected[n]) else "–")
         add("MPJPE, initial (mm)", _number(scores, "mpjpe_mm/init"))
         add("MPJPE, fit (mm)", _number(scores, "mpjpe_mm/fit"))
         add("G-MPJPE (mm)", _number(scores, "g_mpjpe_mm/fit"))

@@ -12,6 +12,7 @@ from body_models import joints as jn
 from body_models import smpl
 from body_models.posing import pose_in_chunks
 from experiments.data.visible import visible
+from experiments.evaluation import expected_error
 from experiments.results.reading import Run
 from experiments.show.overview import widest_direction
 from experiments.show.style import CENTRE, CYCLE, INITIAL, TRUTH
@@ -46,6 +47,9 @@ def describe(saved: Run) -> dict[str, Any]:
         "frames": exists.sum(1).tolist(),
         "phases": pack(np.asarray(seen.phase)),
         "across": across.tolist(),
+        "expected_mm": pack(
+            np.nan_to_num(expected_error.of_frames(dataset, fitted, saved.threshold)).astype(np.float32)
+        ),
         "ground": [ground(saved, n) for n in range(len(dataset.names))],
         "field": _field(saved),
         "codes": pack(fitted.params.codes),

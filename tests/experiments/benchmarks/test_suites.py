@@ -39,7 +39,7 @@ def parse(*arguments):
         (("--suite=mocap",), "--suite=mocap needs --motion="),
         (("--suite=penn", "--seeds=1"), "--suite=penn needs --data_dir="),
         ((*MOCAP, "--data_dir=a"), "--data_dir is for --suite=penn, not for --suite=mocap"),
-        (("--suite=penn", "--data_dir=a", "--motion=b"), "--motion is for --suite=mocap or --suite=film, not"),
+        (("--suite=penn", "--data_dir=a", "--motion=b"), "--motion is for --suite=mocap or --suite=robustness or"),
         ((*MOCAP, "--seeds=0"), "--seeds=0 is out of range"),
         ((*MOCAP, "--seed=4294967295"), "--seeds=3 from --seed=4294967295 on goes beyond"),
         ((*MOCAP, "--actions=a/b"), "--actions=a/b is not a name"),
@@ -252,7 +252,13 @@ def test_a_suite_goes_on_from_its_finished_fits(suite, monkeypatch):
     assert lines[0].values["mpjpe_mm/fit"] == 1 and 5 < lines[1].values["mpjpe_mm/fit"] < 500
     for key in ("w_mpjpe_mm/fit", "focal_error", "worse_than_init", "spread", "worst", "loss"):
         assert np.isfinite(lines[-1].values[key]), key
-    assert sorted(path.name for path in folder.glob("[tf]*")) == ["figure.png", "table.csv", "table.json", "table.md"]
+    assert sorted(path.name for path in folder.glob("[tf]*")) == [
+        "figure.png",
+        "frames",
+        "table.csv",
+        "table.json",
+        "table.md",
+    ]
 
     monkeypatch.setattr(fits, "_fit", None)
     said, again, _ = suite("--seeds=2")

@@ -219,7 +219,8 @@ class Page {
       const [person] = group;
       const { raw, over } = this.moment(person);
       const number = person.instance === null ? "" : String(person.instance + 1);
-      const note = over ? "ended" : `${(raw * person.duration).toFixed(2)} s`;
+      const error = person.instance === null ? "" : `, ± ${this.clips.expectedAt(person.instance, raw).toFixed(0)} mm`;
+      const note = over ? "ended" : `${(raw * person.duration).toFixed(2)} s${error}`;
       if (cell.own) drawJoints(context, cell.box, this.jointsOf(person, raw, cell), this.data.limbs);
       cellLabel(context, cell.box, { name: person.name, number, colour: this.colour(person), note });
     }

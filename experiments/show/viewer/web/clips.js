@@ -12,6 +12,7 @@ class Clips {
     this.codes = rows(unpack(data.codes), this.count);
     this.betas = rows(unpack(data.betas), this.count);
     this.phases = rows(unpack(data.phases), this.count);
+    this.expected = rows(unpack(data.expected_mm), this.count);
     this.plane = principalPlane(this.codes);
   }
 
@@ -21,6 +22,11 @@ class Clips {
     const frame = Math.min(Math.floor(at), Math.max(this.frames[n] - 2, 0));
     const next = Math.min(frame + 1, this.frames[n] - 1);
     return mix(this.phases[n][frame], this.phases[n][next], at - frame);
+  }
+
+  /** The error in millimetres that is expected of an instance at a raw phase. */
+  expectedAt(n, raw) {
+    return this.expected[n][Math.round(clamp(raw, 0, 1) * (this.frames[n] - 1))];
   }
 
   /** The raw phase at which an instance reaches a learned phase. */

@@ -1,0 +1,173 @@
+"""Fits and checks the expected errors of `experiments.evaluation.expected_error` on finished suites.
+
+    python run.py benchmark --suite=mocap --motion=cmu --output_dir=results/a
+    python -m experiments.benchmarks.calibration --suites=results/a,results/b --output_dir=results/calibration
+
+Each action is predicted by weights that were fitted to the other actions; the table, the figure and the spread are of these
+predictions. `--write` puts the weights of all actions where fits take them from.
+"""
+
+import dataclasses
+import datetime
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from absl import app, flags
+from matplotlib.figure import Figure
+
+from experiments.base.errors import UserError
+from experiments.base.files import replacing
+from experiments.evaluation import expected_error
+from experiments.evaluation.expected_error import FEATURES, Calibration
+from experiments.show.style import CYCLE, NO_FORMULAS, RC
+
+Array = np.ndarray
+_RIDGE = 1e-2  # of a feature's variance: features that never vary get no weight
+_BINS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Frames:
+    """features (R, len(FEATURES)), errors (R,) in millimetres, and of each frame its action, a word, and clip, a number."""
+
+    features: Array
+    errors: Array
+    actions: Array
+    clips: Array
+
+
+def read(suites: list[str]) -> Frames:
+    """The frames of finished suites. Raises UserError: a suite has none."""
+    found, clips = [], 0
+    for suite in suites:
+        paths = sorted((Path(suite) / "frames").glob("*.npz"))
+        if not paths:
+            raise UserError(
+                f"--suites={suite} has no frames/*.npz; expected the folder of a finished suite with a truth, such as "
+                "that of python run.py benchmark --suite=mocap"
+            )
+        for path in paths:
+            with np.load(path) as file:
+                rows = len(file["errors_mm"])
+                found.append((file["features"], file["errors_mm"], [str(file["action"])] * rows, clips + file["clips"]))
+                clips += int(file["clips"].max()) + 1
+    return Frames(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def weights_of(frames: Frames) -> Array:
+    """The weights that fit the logarithms of the errors best; every action counts the same."""
+    names, which, counts = np.unique(frames.actions, return_inverse=True, return_counts=True)
+    weight = 1.0 / (len(names) * counts[which])
+    x, y = frames.features.astype(float), np.log(np.maximum(frames.errors, 1.0))
+    mean = weight @ x
+    scale = np.sqrt(weight @ (x - mean) ** 2)
+    # The constant, and what never varied, is in the mean alone.
+    z = np.where(scale > 1e-6, (x - mean) / np.maximum(scale, 1e-6), 0.0)
+    centre = weight @ y
+    slopes = np.linalg.solve(z.T @ (weight[:, None] * z) + _RIDGE * np.eye(z.shape[1]), z.T @ (weight * (y - centre)))
+    slopes = np.where(scale > 1e-6, slopes / np.maximum(scale, 1e-6), 0.0)
+    slopes[FEATURES.index("constant")] = centre - slopes @ np.where(scale > 1e-6, mean, 0.0)
+    return slopes
+
+
+def left_out(frames: Frames) -> Array:
+    """Expected logarithms (R,) of each action by the weights of all others."""
+    out = np.empty(len(frames.errors))
+    for action in np.unique(frames.actions):
+        own = frames.actions == action
+        out[own] = frames.features[own] @ weights_of(taken(frames, ~own))
+    return out
+
+
+def taken(frames: Frames, where: Array) -> Frames:
+    return Frames(*(getattr(frames, field.name)[where] for field in dataclasses.fields(frames)))
+
+
+def per_clip(values: Array, clips: Array) -> Array:
+    """Means (C,) of values (R,) over the frames of each clip."""
+    _, which, counts = np.unique(clips, return_inverse=True, return_counts=True)
+    return np.bincount(which, values) / counts
+
+
+def calibrated(frames: Frames) -> tuple[Calibration, Array, Array]:
+    """The calibration of all frames, and errors that are expected of frames (R,) and clips (C,) of actions left out."""
+    logs = left_out(frames)
+    spread = float(np.std(np.log(np.maximum(frames.errors, 1.0)) - logs))
+    expected = np.exp(logs + spread**2 / 2)
+    of_clips = per_clip(expected, frames.clips)
+    ratio = np.log(np.maximum(per_clip(frames.errors, frames.clips), 1.0)) - np.log(of_clips)
+    return Calibration(weights_of(frames), spread, float(np.std(ratio))), expected, of_clips
+
+
+def bins(expected: Array, errors: Array) -> list[tuple[float, float, int]]:
+    """Mean expected and mean true error of equally many frames, in the order of what was expected."""
+    order = np.array_split(np.argsort(expected), _BINS)
+    return [(float(expected[rows].mean()), float(errors[rows].mean()), len(rows)) for rows in order if len(rows)]
+
+
+def draw(path: Path, frames: Frames, expected: Array, of_clips: Array) -> None:
+    """The reliability figure: bins of frames, and every clip."""
+    true_clips = per_clip(frames.errors, frames.clips)
+    with matplotlib.rc_context({**RC, **NO_FORMULAS}):
+        figure = Figure(figsize=(9, 4.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        means = np.array([row[:2] for row in bins(expected, frames.errors)])
+        left.plot(*means.T, "o-", color=CYCLE[0])
+        left.set_title("tenths of all frames", loc="left")
+        right.plot(of_clips, true_clips, ".", color=CYCLE[0], ms=4, alpha=0.5)
+        right.set_title("clips", loc="left")
+        for axes, most in ((left, means.max()), (right, max(of_clips.max(), np.percentile(true_clips, 99)))):
+            axes.plot([0, most], [0, most], color="0.6", lw=1, zorder=0)
+            axes.set(xlabel="expected error, mm", ylabel="true error, mm", xlim=(0, 1.05 * most), ylim=(0, 1.05 * most))
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=150)
+
+
+def markdown(frames: Frames, calibration: Calibration, expected: Array, of_clips: Array) -> str:
+    """The table of bins, and what it says, in Markdown."""
+    true_clips = per_clip(frames.errors, frames.clips)
+    lines = ["| expected, mm | true, mm | frames |", "| ---: | ---: | ---: |"]
+    lines += [f"| {mean:.1f} | {true:.1f} | {count} |" for mean, true, count in bins(expected, frames.errors)]
+    within = lambda factor: np.mean(np.abs(np.log(true_clips / of_clips)) < factor * calibration.clip_spread)
+    ranks = lambda values: np.argsort(np.argsort(values))
+    lines += [
+        "",
+        f"{len(frames.errors)} frames of {len(of_clips)} fitted clips and {len(np.unique(frames.actions))} actions, each "
+        f"action expected by the weights of the others. Of the clips {within(1):.0%} lie within a factor of "
+        f"{np.exp(calibration.clip_spread):.2f}, and {within(2):.0%} within {np.exp(2 * calibration.clip_spread):.2f}. Rank "
+        f"correlation of expected and true error: {np.corrcoef(ranks(of_clips), ranks(true_clips))[0, 1]:.2f} of clips, "
+        f"{np.corrcoef(ranks(expected), ranks(frames.errors))[0, 1]:.2f} of frames.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(_: list[str]) -> None:
+    values = flags.FLAGS
+    try:
+        frames = read(values.suites)
+    except UserError as error:
+        raise app.UsageError(str(error)) from error
+    calibration, expected, of_clips = calibrated(frames)
+    folder = Path(values.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = markdown(frames, calibration, expected, of_clips)
+    with replacing(folder / "reliability.md") as temporary:
+        temporary.write_text(text)
+    draw(folder / "reliability.png", frames, expected, of_clips)
+    about = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "frames": len(frames.errors),
+        "actions": sorted(map(str, np.unique(frames.actions))),
+    }
+    document = expected_error.document(calibration.weights, calibration.spread, calibration.clip_spread, about)
+    with replacing(expected_error.WEIGHTS if values.write else folder / expected_error.WEIGHTS.name) as temporary:
+        temporary.write_text(document)
+    print(text)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_list("suites", None, "Folders of finished suites.", required=True)
+    flags.DEFINE_string("output_dir", "results/calibration", "Folder of table and figure.")
+    flags.DEFINE_bool("write", False, "Put the weights where fits take them from.")
+    app.run(main)

@@ -1,0 +1,27 @@
+"""The choices of the default preset, each taken back by itself: what a fit is without it."""
+
+from typing import Any
+
+# Name, and the fields that take the choice back, to what the published method does where it has the choice too.
+ABLATION: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("lens of 1.5 diagonals", {"focal_guess": 1.5}),
+    ("one lens to start from", {"lens_starts": 0, "weight_lens": 0.0}),
+    ("lens held", {"lr_focal": 0.0}),
+    ("no limb prior", {"weight_limbs": 0.0}),
+    ("no joint limits", {"weight_limits": 0.0}),
+    ("initial poses only to start from", {"weight_init": 0.0}),
+    ("free codes", {"weight_code": 0.0}),
+    ("mean shapes", {"lr_betas": 0.0}),
+    ("whole spans", {"lr_span": 0.0}),
+    ("distances in pixels", {"person_size": 0.0}),
+    ("broad robust loss", {"robust_scale": 100.0}),
+    ("no rescue", {"rescue_steps": 0}),
+    ("no second start", {"restart_steps": 0}),
+    ("constant rates", {"schedule": "constant"}),
+    ("warm-up without roots", {"warmup_root": False}),
+    ("cameras not searched", {"camera_search": False, "lens_starts": 0, "weight_lens": 0.0}),
+    ("nobody mirrored", {"find_handedness": False}),
+    ("quadratic kernel, 100 centres", {"kernel": "quadratic", "num_centres": 100, "log_scale": 0.0}),
+    ("no radial features", {"features": "none"}),
+    ("init in axis-angle", {"init_space": "axis_angle"}),
+)

@@ -1,0 +1,121 @@
+"""Errors that are expected without a truth: what they are made of, and how their weights are found."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from experiments.base.errors import UserError
+from experiments.benchmarks import calibration
+from experiments.benchmarks.calibration import Frames
+from experiments.evaluation import expected_error
+from experiments.evaluation.expected_error import FEATURES, Calibration
+
+INDEX = {name.split(",")[0]: number for number, name in enumerate(FEATURES)}
+
+
+def test_a_perfect_fit_has_no_error_and_features_that_say_so(tiny_dataset, perfect):
+    exists = np.asarray(tiny_dataset.clips.frame_mask) > 0
+    assert expected_error.errors_mm(tiny_dataset, perfect)[exists].max() < 0.01
+    found = expected_error.features(tiny_dataset, perfect, 0.5)
+    assert found.shape == (*exists.shape, len(FEATURES)) and np.isfinite(found).all()
+    assert (found[..., 0] == 1).all() and np.allclose(found[..., -1], np.log(len(tiny_dataset.names)))
+    pixels = found[..., INDEX["log reprojection error of the clip"]]
+    moved = dataclasses.replace(
+        perfect,
+        prediction=dataclasses.replace(perfect.prediction, keypoints_2d=perfect.prediction.keypoints_2d + 100),
+        head_2d=perfect.head_2d + 100,
+    )
+    assert (
+        expected_error.features(tiny_dataset, moved, 0.5)[..., INDEX["log reprojection error of the clip"]] > pixels
+    ).all()
+
+
+def test_errors_are_in_the_axes_of_the_pelvis(tiny_dataset, perfect):
+    """A body that stands elsewhere and is turned as a whole has no error; one whose hand is 15 cm off has 1 cm."""
+    seen = perfect.prediction
+    turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    rotations = np.array(seen.rotations)
+    rotations[:, :, 0] = turn @ rotations[:, :, 0]
+    elsewhere = dataclasses.replace(seen, keypoints=np.asarray(seen.keypoints) @ turn.T + 3.0, rotations=rotations)
+    exists = np.asarray(tiny_dataset.clips.frame_mask) > 0
+    fitted = dataclasses.replace(perfect, prediction=elsewhere)
+    assert expected_error.errors_mm(tiny_dataset, fitted)[exists].max() < 0.01
+    reached = np.array(seen.keypoints)
+    reached[:, :, 4, 1] += 0.15
+    fitted = dataclasses.replace(perfect, prediction=dataclasses.replace(seen, keypoints=reached))
+    np.testing.assert_allclose(expected_error.errors_mm(tiny_dataset, fitted)[exists], 10.0, rtol=1e-3)
+
+
+def test_without_poses_or_keypoints_there_are_features_too(tiny_dataset, perfect):
+    clips = tiny_dataset.clips
+    bare = dataclasses.replace(
+        clips, init_mask=np.zeros_like(clips.init_mask), confidence=np.zeros_like(clips.confidence)
+    )
+    found = expected_error.features(dataclasses.replace(tiny_dataset, clips=bare), perfect, 0.5)
+    assert np.isfinite(found).all() and (found[..., INDEX["no initial pose"]] == 1).all()
+    assert (found[..., INDEX["share of joints that are not seen in the frame"]] == 1).all()
+
+
+def test_mirrored_joints():
+    joints = np.random.default_rng(0).normal(size=(4, 15, 3))
+    there = expected_error.mirrored(joints)
+    np.testing.assert_array_equal(there[:, 2], joints[:, 5] * (-1, 1, 1))
+    np.testing.assert_array_equal(expected_error.mirrored(there), joints)
+
+
+def test_the_shipped_weights_are_complete(tiny_dataset, perfect):
+    shipped = expected_error.shipped()
+    assert shipped.weights.shape == (len(FEATURES),) and 0 < shipped.clip_spread <= shipped.spread < 1.5
+    frames = expected_error.of_frames(tiny_dataset, perfect, 0.5)
+    exists = np.asarray(tiny_dataset.clips.frame_mask) > 0
+    assert (frames[exists] > 1).all() and np.isnan(frames[~exists]).all()
+    said = expected_error.as_metrics(tiny_dataset.names, frames)
+    assert list(said) == list(tiny_dataset.names)
+    assert f"{np.mean(list(said.values())):.0f} mm" in expected_error.described(said, shipped)
+
+
+def drawn(rows=4000, seed=0):
+    """Frames whose errors follow known weights."""
+    rng = np.random.default_rng(seed)
+    features = np.concatenate([np.ones((rows, 1)), rng.normal(size=(rows, len(FEATURES) - 1))], 1)
+    weights = np.linspace(0.3, -0.2, len(FEATURES))
+    weights[0] = 4.0
+    errors = np.exp(features @ weights + 0.2 * rng.normal(size=rows))
+    actions = np.array(["bow", "kick", "run", "sit"])[np.arange(rows) % 4]
+    return Frames(features, errors, actions, np.arange(rows) // 20), weights
+
+
+def test_known_weights_are_found_again():
+    frames, weights = drawn()
+    found, expected, of_clips = calibration.calibrated(frames)
+    np.testing.assert_allclose(found.weights, weights, atol=0.03)
+    assert 0.18 < found.spread < 0.23 and found.clip_spread < found.spread
+    for mean, true, count in calibration.bins(expected, frames.errors):
+        assert abs(mean / true - 1) < 0.1 and count == 400
+    assert len(of_clips) == 200
+
+
+def test_actions_are_expected_by_the_others_alone():
+    frames, _ = drawn()
+    changed = dataclasses.replace(frames, errors=np.where(frames.actions == "bow", 5000.0, frames.errors))
+    own = frames.actions == "bow"
+    np.testing.assert_array_equal(calibration.left_out(changed)[own], calibration.left_out(frames)[own])
+
+
+def test_files_of_suites(tmp_path):
+    with pytest.raises(UserError, match=r"has no frames/.*expected the folder of a finished suite"):
+        calibration.read([str(tmp_path)])
+    (tmp_path / "frames").mkdir()
+    for number, action in enumerate(("bow", "kick")):
+        arrays = {"features": np.ones((3, len(FEATURES))), "errors_mm": np.full(3, 20.0), "clips": [0, 0, 1]}
+        np.savez(tmp_path / "frames" / f"{number}.npz", action=action, variant="default", **arrays)
+    frames = calibration.read([str(tmp_path)])
+    assert frames.clips.tolist() == [0, 0, 1, 2, 2, 3] and frames.actions.tolist() == ["bow"] * 3 + ["kick"] * 3
+    known = Calibration(np.arange(len(FEATURES), dtype=float), 0.5, 0.4)
+    document = json.loads(expected_error.document(known.weights, known.spread, known.clip_spread, {"frames": 6}))
+    assert document["weights"]["constant"] == 0 and document["spread"] == 0.5 and document["frames"] == 6
+    frames, _ = drawn(400)
+    calibration.draw(tmp_path / "figure.png", frames, frames.errors, calibration.per_clip(frames.errors, frames.clips))
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
