@@ -90,7 +90,7 @@ def test_the_loss_is_that_of_the_last_steps():
 
 
 def test_the_spread_is_over_joints_in_the_camera(tiny_fitted):
-    turn = np.asarray(rotations.axis_angle_to_matrix(np.array([0.0, 0.7, 0.0], np.float32)))
+    turn = np.asarray(rotations.axis_angle_to_matrix(jax.numpy.array([0.0, 0.7, 0.0])))
     moved = tiny_fitted.prediction.keypoints @ turn.T + np.array([0.3, 0.0, -1.0], np.float32)
     # The same fit in another world, seen by the same camera.
     other = dataclasses.replace(
@@ -144,6 +144,7 @@ def test_the_best_of_those_that_ended_is_kept(ready, tiny_fitted, tiny_dataset, 
     kept = starts.best(ended, [finished(loss) for loss in (3.0, 1.0, 1.0)])
     assert (kept.kept_start, kept.starts, kept.seconds) == (2, (3.0, None, 1.0, 1.0), {"fit": 6.0})
     assert "start 2 is kept" in kept.notes[1] and "3, diverged, 1, 1" in kept.notes[1]
+    assert kept.spread is not None
     assert kept.spread.shape == tiny_fitted.raw_phases.shape and kept.spread.max() < 1e-3
     (only,) = ready(1)
     alone = starts.best([only], [finished(1.0)])
@@ -152,7 +153,7 @@ def test_the_best_of_those_that_ended_is_kept(ready, tiny_fitted, tiny_dataset, 
 
 def test_what_is_said_about_where_starts_go_on(ready):
     def at(each, position):
-        return dataclasses.replace(each, found=Snapshot(position, None, None, {}, {}))
+        return dataclasses.replace(each, found=Snapshot(position, None, each.inputs.job.key, {}, {}))
 
     first, second, third = ready(3)
     assert starts.said_of([first, second, third]) == []
