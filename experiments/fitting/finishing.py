@@ -40,7 +40,9 @@ class Finished:
 
     numbers, each: the results of `scores.evaluate`. seconds: time spent so far, by name. checkpoint: the final
     checkpoint, if it is still to be written. rescued: names of the clips that the fit read anew (`nemo_jax.rescue`).
-    restarted: whether the second start went on. The other attributes are those of `inputs.Inputs`.
+    restarted: whether the second start went on. starts, kept_start, spread (N, T): the losses of all starts, which of them
+    this is, and how far they are apart (`starts.spread_mm`), if there are several. The other attributes are those of
+    `inputs.Inputs`.
     """
 
     settings: Settings
@@ -57,6 +59,9 @@ class Finished:
     rescued: tuple[str, ...] = ()
     restarted: bool = False
     checkpoint: Packed | None = None
+    starts: tuple[float | None, ...] = ()
+    kept_start: int = 0
+    spread: np.ndarray | None = None
 
     @property
     def mirrored(self) -> list[str]:
@@ -180,7 +185,8 @@ def _write(
     settings = dataclasses.replace(fit.settings, fit=fit.config)
     threshold = float(fit.config.confidence_threshold)
     expected = expected_error.of_frames(dataset, fit.fitted, threshold)
-    writing.write_motions(output / "motion", dataset, fit.fitted, settings.body_model or "open_body", expected)
+    body_name = settings.body_model or "open_body"
+    writing.write_motions(output / "motion", dataset, fit.fitted, body_name, expected, fit.spread)
     reading.write(output, dataset, fit.fitted.params)
     writing.write_history(output / "history.npz", fit.history)
     writing.write_json(output / "instances.json", fit.each)
@@ -199,6 +205,7 @@ def _write(
             "num_mirrored": len(fit.mirrored),
             "rescued": list(fit.rescued),
             "restarted": fit.restarted,
+            **({"starts": list(fit.starts), "kept_start": fit.kept_start} if fit.starts else {}),
             "synthetic": dataset.synthetic,
             # If the fit was interrupted, this is the sum over all its runs.
             "seconds/total": fit.seconds["before"] + time.perf_counter() - begun,

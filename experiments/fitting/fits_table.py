@@ -73,6 +73,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return made
 
 
+def num_starts(folder: Path) -> int:
+    """Of how many starts the results in a folder are the best; 0 if there are no results."""
+    metrics = folder / METRICS
+    return len(json.loads(metrics.read_text()).get("starts", [None])) if metrics.exists() else 0
+
+
 def _row(planned: Planned, failed: str | None) -> dict[str, Any]:
     metrics, error = planned.folder / METRICS, planned.folder / ERROR
     reason = failed or (error.read_text().strip() if error.exists() else "")

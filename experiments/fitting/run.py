@@ -2,8 +2,8 @@
 possible, and writes the results of each.
 
 Every fit has its own folder with results, checkpoints and, if it is one of many and failed, `error.txt`; a failure does
-not affect other fits. An interrupted run is resumed from the last checkpoint of each fit; of many fits, finished ones
-are skipped.
+not affect other fits. A fit may have several starts (`starts.py`), of which the best is written. An interrupted run is
+resumed from the last checkpoint of each fit; of many fits, finished ones are skipped.
 """
 
 import contextlib
@@ -24,22 +24,20 @@ from experiments.base.text import duration
 from experiments.data import padding
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.evaluation import doubts, summary
-from experiments.fitting import finishing, fits_table, inputs, machine, plan, processes
-from experiments.fitting.checkpoints import Checkpoints, Snapshot
+from experiments.fitting import finishing, fits_table, inputs, machine, plan, processes, starts
 from experiments.fitting.clips import read_apart
 from experiments.fitting.compiled_programs import (
     CompiledFit,
     Position,
     compile_together,
-    end_of,
     size_of_a_turn,
-    stages_of,
 )
 from experiments.fitting.finishing import Finished, Present
 from experiments.fitting.inputs import Cache, Inputs
 from experiments.fitting.machine import Lane
 from experiments.fitting.plan import Planned
 from experiments.fitting.settings import Settings
+from experiments.fitting.starts import Gathered, Ready
 from experiments.fitting.workers import Workers
 from experiments.results import writing
 from nemo_jax import stacking
@@ -48,32 +46,13 @@ _CHECKPOINT_SECONDS, _CHECKPOINT_SECONDS_OF_MANY = 2.0, 10.0
 _ERRORS = (UserError, DatasetError)
 
 
-@dataclasses.dataclass(frozen=True)
-class Ready:
-    """A fit whose clips are read. found: its last state, or None. saved: whether this state is a checkpoint on disk."""
-
-    planned: Planned
-    inputs: Inputs
-    found: Snapshot | None
-    saved: bool = True
-
-    @property
-    def position(self) -> Position:
-        return self.found.position if self.found else Position()
-
-    def checkpoints(self) -> Checkpoints:
-        """The checkpoints of this fit, not opened yet."""
-        folder = self.planned.folder / "checkpoints"
-        return Checkpoints(folder, self.inputs.job, self.inputs.identity, self.inputs.shapes_of)
-
-
 class Session:
     """The running fits of one command line.
 
     Args:
       settings: those of the command line. console: where to report. present: draws a finished fit.
       checkpoint_seconds: a fit is saved if its last checkpoint is at least this many seconds old, and at its end.
-      begun: start of the command, as a time of `time.perf_counter`.
+      begun: since when time is not counted yet, at first the start of the command, as a time of `time.perf_counter`.
     """
 
     def __init__(
@@ -89,7 +68,8 @@ class Session:
         self.checkpoint_seconds, self.begun, self.device = checkpoint_seconds, begun, device
         self.failed: dict[Path, str] = {}
         self.metrics: dict[Path, dict[str, Any]] = {}
-        self._writing: list[tuple[Ready, Future[Any], contextlib.ExitStack]] = []
+        self._writing: list[tuple[Ready, Future[Any]]] = []
+        self._gathered = Gathered()
 
     def say(self, text: str) -> None:
         """Prints a line for the user."""
@@ -107,11 +87,17 @@ class Session:
 
     def run(self, fits: Sequence[Planned], workers: Workers) -> None:
         """Runs all fits, except finished ones if there are many."""
+        try:
+            self._run(fits, workers)
+        finally:
+            self._gathered.release()
+
+    def _run(self, fits: Sequence[Planned], workers: Workers) -> None:
         ready = self._ready(fits, workers)
         if self.settings.many and len(self.failed) == len(fits) and len(set(self.failed.values())) == 1:
             raise UserError(next(iter(self.failed.values())))
         for group in _groups(ready):
-            if group[0].position == end_of(group[0].inputs.job):
+            if group[0].ended:
                 self._write_again(group, workers)
             else:
                 self._fit(group, workers)
@@ -127,36 +113,39 @@ class Session:
                 own = inputs.load(planned.settings, self.console, cache)
                 if not self.settings.many:
                     self._introduce(own)
-                each = self._found(Ready(planned, own, None))
-                done = each.position == end_of(own.job)
-                if done and self.settings.many and (planned.folder / fits_table.METRICS).exists():
+                each = self._found(planned, own)
+                done = all(start.ended for start in each)
+                if done and self.settings.many and fits_table.num_starts(planned.folder) == len(each):
                     # An earlier command with other settings may have left an error file for this finished fit.
                     (planned.folder / fits_table.ERROR).unlink(missing_ok=True)
                     continue
-                ready.append(each)
+                ready += each
             except _ERRORS as error:
                 self.fail(planned, error)
         return ready
 
-    def _found(self, each: Ready) -> Ready:
-        """The fit with its last checkpoint, if it is to be resumed."""
-        settings, folder = each.planned.settings, each.planned.folder
-        with writing.held(folder), each.checkpoints() as checkpoints:
-            if not settings.resume:
-                checkpoints.clear()
+    def _found(self, planned: Planned, own: Inputs) -> list[Ready]:
+        """The starts of a fit, each with its last checkpoint, if it is to be resumed."""
+        folder, found = planned.folder, []
+        with writing.held(folder):
+            if not planned.settings.resume:
+                starts.clear(folder)
                 if self.settings.many:
                     (folder / fits_table.METRICS).unlink(missing_ok=True)
-            found = checkpoints.latest()
-        own = dataclasses.replace(each, found=found)
-        for number in checkpoints.damaged:
-            self.say(f"Note: the checkpoint {number} of {folder} is damaged; the one before it is taken.")
-        if found and not self.settings.many:
-            if own.position == end_of(own.inputs.job):
-                self.say("This fit is finished: its results are written again (--resume=false fits anew).")
-            else:
-                stage = stages_of(own.inputs.job)[own.position.stage].name
-                self.say(f"Continuing an interrupted fit at step {own.position.step} of the {stage} stage.")
-        return own
+            for each in starts.of(planned, own):
+                with each.checkpoints() as checkpoints:
+                    if not planned.settings.resume:
+                        checkpoints.clear()
+                    found.append(dataclasses.replace(each, found=checkpoints.latest()))
+                for number in checkpoints.damaged:
+                    which = f" of start {each.number}" if each.number else ""
+                    self.say(
+                        f"Note: the checkpoint {number}{which} of {folder} is damaged; the one before it is taken."
+                    )
+        if not self.settings.many:
+            for sentence in starts.said_of(found):
+                self.say(sentence)
+        return found
 
     def _introduce(self, own: Inputs) -> None:
         self.say(f"{own.dataset.action}: {len(own.dataset.names)} clips, {own.num_frames} frames; {self.device}")
@@ -166,8 +155,8 @@ class Session:
     # --- fitting ---
 
     def _fit(self, group: Sequence[Ready], workers: Workers) -> None:
-        """Runs fits of one kind and position, as many at a time as one program can run."""
-        position, many = group[0].position, self.settings.many
+        """Runs starts of fits of one kind and position, as many at a time as one program can run."""
+        position, many = group[0].position, self.settings.many or group[0].several
         waiting = "compiling, about a minute the first time" if not many else "compiling"
         with self.console.status(waiting) if self.console.is_terminal else contextlib.nullcontext():
             jobs = [each.inputs.job for each in group]
@@ -179,42 +168,49 @@ class Session:
             if many:
                 self.say(f"compiled for {size} fits at once in {duration(compiled.seconds)}")
             # For a single fit all time since the start of the command is counted.
-            before = compiled.seconds / len(group) if many else time.perf_counter() - self.begun
-            spent = {"compile": compiled.seconds / len(group), "before": before}
+            before = compiled.seconds if self.settings.many else time.perf_counter() - self.begun
+            spent = {"compile": compiled.seconds / len(group), "before": before / len(group)}
             for first in range(0, len(group), size):
                 part = group[first : first + size]
                 turn = compiled.of(stacking.stack(jobs[first : first + size], size, widths))
                 if many:
-                    self.say("Fitting " + "; ".join(each.planned.name for each in part))
-                ends = self._turn(part, position, turn, spent)
+                    self.say("Fitting " + "; ".join(each.name for each in part))
+                self._turn(part, position, turn, spent)
                 ahead.result()
-                self._write_all(ends, scoring, workers)
+                self._write_all(scoring, workers)
                 # Results that wait to be written are kept in memory, so their number is limited.
                 self._collect(2 * size)
         finally:
             compiled.cancel()
+        self.begun = time.perf_counter()
 
-    def _turn(
-        self, part: Sequence[Ready], position: Position, compiled: CompiledFit, spent: dict[str, float]
-    ) -> list[tuple[Ready, contextlib.ExitStack]]:
-        """Runs the fits of one turn and returns those that reached their ends, each with the lock on its folder."""
+    def _turn(self, part: Sequence[Ready], position: Position, compiled: CompiledFit, spent: dict[str, float]) -> None:
+        """Runs the starts of one turn and gathers those that reached their ends."""
         lanes: dict[int, Lane] = {}
-        locks: dict[int, contextlib.ExitStack] = {}
         with contextlib.ExitStack() as opened:
             for number, each in enumerate(part):
                 try:
-                    locks[number] = opened.enter_context(contextlib.ExitStack())
-                    locks[number].enter_context(writing.held(each.planned.folder))
+                    self._gathered.hold(each.planned.folder)
                     own = opened.enter_context(each.checkpoints())
                     lanes[number] = Lane(each.inputs, own, each.found, spent)
                 except UserError as error:
-                    self.fail(each.planned, error)
-            failed = lambda number, error: self.fail(part[number].planned, error)
+                    self._lose(each, error)
+            failed = lambda number, error: self._lose(part[number], error)
             machine.run(lanes, position, compiled, self.console, self.checkpoint_seconds, failed)
-            ends = {
-                number: dataclasses.replace(part[number], found=lane.at, saved=False) for number, lane in lanes.items()
-            }
-            return [(end, locks[number].pop_all()) for number, end in ends.items()]
+            for number, lane in lanes.items():
+                # A fit of one start is written, with its checkpoint, at once; others may wait for their other starts.
+                if several := part[number].several:
+                    lane.checkpoints.save(lane.at)
+                self._gathered.end(dataclasses.replace(part[number], found=lane.at, saved=several))
+        for folder in {each.planned.folder for each in part if each.planned.folder in self.failed}:
+            self._gathered.lock_of(folder).close()
+
+    def _lose(self, each: Ready, error: UserError) -> None:
+        """Reports that a start failed, and with the last one its fit."""
+        if found := self._gathered.lose(each, error):
+            self.fail(each.planned, found)
+        elif each.several:
+            self.say(f"{each.name} is left out: {error}")
 
     # --- writing ---
 
@@ -222,34 +218,36 @@ class Session:
         """Writes the results of finished fits whose results are missing or are to be written again."""
         scoring = _Scoring(group, None)
         for first in range(0, len(group), scoring.size):
-            part = []
             for each in group[first : first + scoring.size]:
-                lock = contextlib.ExitStack()
                 try:
-                    lock.enter_context(writing.held(each.planned.folder))
+                    self._gathered.hold(each.planned.folder)
                 except UserError as error:
-                    self.fail(each.planned, error)
-                    continue
-                part.append((each, lock))
-            self._write_all(part, scoring, workers)
+                    self._lose(each, error)
+                else:
+                    self._gathered.end(each)
+            self._write_all(scoring, workers)
             self._collect(0)
 
-    def _write_all(
-        self, ends: Sequence[tuple[Ready, contextlib.ExitStack]], scoring: "_Scoring", workers: Workers
-    ) -> None:
-        """Scores finished fits together, then writes the results of each."""
+    def _write_all(self, scoring: "_Scoring", workers: Workers) -> None:
+        """Scores the finished fits together, then writes the results of each."""
+        whole = self._gathered.whole()
+        ends = [each for fit in whole for each in fit]
+        scored: list[Finished] = []
         for first in range(0, len(ends), scoring.size):
             part = ends[first : first + scoring.size]
             # Missing fits are replaced by the last one, so that the compiled program can be reused.
-            filled = [each for each, _ in [*part, *[part[-1]] * (scoring.size - len(part))]]
+            filled = [*part, *[part[-1]] * (scoring.size - len(part))]
             settings, own = [each.planned.settings for each in filled], [each.inputs for each in filled]
             snapshots = [each.found for each in filled if each.found]
-            finished = finishing.score(settings, own, snapshots, self.device, scoring.frames)
-            for (each, lock), fit in zip(part, finished[: len(part)], strict=True):
-                packed = each.checkpoints().packed(each.found) if each.found and not each.saved else None
-                self._write(each, dataclasses.replace(fit, checkpoint=packed), lock, workers)
+            scored += finishing.score(settings, own, snapshots, self.device, scoring.frames)[: len(part)]
+            while whole and len(scored) >= len(whole[0]):
+                fit = whole.pop(0)
+                self._write(fit[0], starts.best(fit, scored[: len(fit)]), workers)
+                scored = scored[len(fit) :]
 
-    def _write(self, each: Ready, fit: Finished, lock: contextlib.ExitStack, workers: Workers) -> None:
+    def _write(self, each: Ready, fit: Finished, workers: Workers) -> None:
+        if fit.starts:
+            self.say(f"{each.planned.name}: {starts.sentence(fit.starts, fit.kept_start)}")
         if not self.settings.many and fit.mirrored:
             names = ", ".join(fit.mirrored)
             self.say(f"Note: taken for the other hand, so that the motion is mirrored for them: {names}.")
@@ -258,14 +256,14 @@ class Session:
         else:
             console = None if self.settings.many else self.console
             future = workers.submit(finishing.write, fit, self.present, console, each.inputs.nose_body, workers.draw)
-        self._writing.append((each, future, lock))
+        self._writing.append((each, future))
 
     def _collect(self, most: int) -> None:
         """Waits until at most `most` fits are still being written, and reports the results of the others."""
         while len(self._writing) > most:
-            each, future, lock = self._writing.pop(0)
+            each, future = self._writing.pop(0)
             planned = each.planned
-            with lock:
+            with self._gathered.lock_of(planned.folder):
                 try:
                     self.metrics[planned.folder] = metrics = future.result()
                 except _ERRORS as error:

@@ -80,17 +80,25 @@ def write_history(path: Path, history: Mapping[str, Mapping[str, np.ndarray]]) -
 
 
 def write_motions(
-    folder: Path, dataset: Dataset, fitted: FittedMotion, body_name: str, expected_mm: np.ndarray | None = None
+    folder: Path,
+    dataset: Dataset,
+    fitted: FittedMotion,
+    body_name: str,
+    expected_mm: np.ndarray | None = None,
+    spread_mm: np.ndarray | None = None,
 ) -> None:
     """Writes one file per instance; files of instances that no longer exist are deleted.
 
-    expected_mm (N, T): the error that is expected of each frame, if it is known.
+    expected_mm (N, T): the error that is expected of each frame, if it is known. spread_mm (N, T): how far several starts of
+    the fit are apart, if there are.
     """
     for instance, name in enumerate(dataset.names):
         with replacing(folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
             arrays = motion_arrays(dataset, fitted, instance, body_name)
             if expected_mm is not None:
                 arrays["expected_error_mm"] = expected_mm[instance, : len(arrays["phases"])].astype(np.float32)
+            if spread_mm is not None:
+                arrays["starts_spread_mm"] = spread_mm[instance, : len(arrays["phases"])].astype(np.float32)
             np.savez_compressed(file, **arrays)
     for stale in {path.name for path in folder.glob("*.npz")} - {f"{name}.npz" for name in dataset.names}:
         (folder / stale).unlink()

@@ -58,6 +58,12 @@ def test_each_is_planned_as_if_alone():
         assert planned.settings == alone
 
 
+def test_each_fit_has_all_the_starts_in_one_folder():
+    assert [planned.settings.starts for planned in plan("--action=a,b", "--starts=3", "--num_seeds=2")] == [3] * 4
+    assert plan("--action=a")[0].settings.starts == 1
+    assert folders("--action=a", "--starts=3") == ["results/a"]
+
+
 def test_films_are_drawn_of_several_fits_only_when_asked_for():
     assert not plan("--action=a,b")[0].settings.overlay
     assert plan("--action=a,b", "--overlay")[0].settings.overlay
@@ -99,6 +105,10 @@ ODD = ("１", "1_000", "0x10", "nan", "inf", "٣")
         (["--sweep=lr_field=1", "--sweep=fit.lr_field=2"], ["swept twice"]),
         (["--action=a,a"], ["names a twice"]),
         (["--action=a,"], ["is not a name"]),
+        (["--starts=0"], ["--starts=0", "from 1 to 1000"]),
+        (["--starts=1001"], ["--starts=1001", "from 1 to 1000"]),
+        (["--starts=two"], ["--starts=two", "a whole number"]),
+        (["--starts=1000", "--num_seeds=101"], ["101 fits", "--starts=1000", "100000"]),
         (["--num_seeds=0"], ["--num_seeds=0", "from 1 to 100000"]),
         (["--num_seeds=2", f"--seed={2**32 - 1}"], ["goes beyond"]),
         (["--action=all", "--videos=x"], ["--action=all needs --data_dir"]),
