@@ -151,7 +151,8 @@ def frame_residuals(given: Given, z: Array) -> Array:
         )
 
     prediction = jax.vmap(one)(z, given.batch.instance)
-    found = residuals.of_frames(prediction, assets, config, given.clips, given.targets, given.batch)
+    cameras = z[:, _HEADS : _HEADS + cam.CAMERA_SIZE]
+    found = residuals.of_frames(prediction, cameras, assets, config, given.clips, given.targets, given.batch)
     return jnp.concatenate([value.reshape(z.shape[0], -1) for value in found.values()], 1)
 
 

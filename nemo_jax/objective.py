@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from body_models import smpl
 from body_models.pytree import pytree
+from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
 from nemo_jax import lens, losses, mirror, model
 from nemo_jax.clips import Clips
@@ -168,6 +169,7 @@ def term_weights(config: FitConfig) -> dict[str, Array | float]:
         "betas": config.weight_betas,
         "lens": config.weight_lens,
         "span": config.weight_span,
+        "level": config.weight_level,
         "limits": config.weight_limits,
         "limbs": config.weight_limbs,
         "gmm": config.weight_gmm,
@@ -199,6 +201,7 @@ def joint_loss(
         "code": jnp.mean(params.codes**2, where=rows),
         "betas": jnp.mean(params.betas**2, where=rows),
         "span": jnp.mean(span_change(params) ** 2, where=rows),
+        "level": jnp.mean(cam.unlevel(params.cameras), where=real),
         **lens_terms(params, assets, config, clips),
         **prior_terms(prediction, pose, skeletons, assets, stride),
     }

@@ -58,6 +58,7 @@ PUBLISHED = FitConfig(
     lr_focal=0.0,
     lr_span=0.0,
     weight_span=0.0,
+    weight_level=0.0,
     restart_steps=0,
     rescue_steps=0,
     weight_decay=1e-3,
