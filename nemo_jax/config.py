@@ -173,6 +173,12 @@ class FitConfig:
     weight_init: float = option(
         100.0, "weight of the 3D term, the distance to the initial poses", least=0.0, most=MOST_WEIGHT
     )
+    weight_depth: float = option(
+        10.0,
+        "weight of the distance to given initial poses along the viewing axis, where no other clip looks across it",
+        least=0.0,
+        most=MOST_WEIGHT,
+    )
     weight_code: float = option(10.0, "weight of the mean squared code", least=0.0, most=MOST_WEIGHT)
     weight_limits: float = option(300.0, "weight of the joint limits", least=0.0, most=MOST_WEIGHT)
     weight_lens: float = option(30.0, "weight of the prior over unknown focal lengths", least=0.0, most=MOST_WEIGHT)

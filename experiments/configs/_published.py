@@ -32,6 +32,7 @@ PUBLISHED = FitConfig(
     init_space="axis_angle",
     weight_init=0.0,
     weight_code=0.0,
+    weight_depth=0.0,
     weight_limits=0.0,
     lens_starts=0,
     weight_lens=0.0,

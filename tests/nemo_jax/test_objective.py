@@ -15,7 +15,7 @@ from tests.nemo_jax import helpers, points, test_lens, test_limbs
 
 CONFIG = helpers.tiny_config()
 KEYPOINTS_ALONE = {
-    f"weight_{term}": 0.0 for term in ("init", "limits", "limbs", "code", "betas", "lens", "span", "level")
+    f"weight_{term}": 0.0 for term in ("init", "limits", "limbs", "code", "betas", "lens", "span", "level", "depth")
 }  # fmt: skip
 PRIORS = open_priors()
 prepare = jax.jit(model.prepare)
@@ -94,7 +94,8 @@ def test_the_total_is_its_terms_written_out(case):
     np.testing.assert_allclose(terms["limbs"], np.mean(likely), rtol=1e-4)
     weights = {"keypoints": 1.0, "init_pose": CONFIG.weight_init}
     weights |= {
-        key: getattr(CONFIG, f"weight_{key}") for key in ("code", "betas", "limits", "limbs", "lens", "span", "level")
+        key: getattr(CONFIG, f"weight_{key}")
+        for key in ("code", "betas", "limits", "limbs", "lens", "span", "level", "depth")
     }
     assert set(terms) == set(weights)
     np.testing.assert_allclose(total, sum(weights[k] * float(v) for k, v in terms.items()), rtol=1e-5)
