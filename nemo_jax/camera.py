@@ -79,6 +79,19 @@ def level_camera(yaw: Array) -> Array:
     return jnp.stack([jnp.stack(row, -1) for row in rows], -2)
 
 
+def level_residuals(camera: Array) -> Array:
+    """Numbers (..., 2) whose squares sum to 2 - 2 cos of the roll, where the camera looks ahead, and to less where it looks
+    up or down: there the roll says little. 0 for a level camera, whatever its pitch; greatest for one upside down."""
+    up = split(camera)[0][..., :2, 1]
+    length = jnp.sqrt(jnp.sum(up**2, -1) + 1e-12)
+    return jnp.stack([up[..., 0], up[..., 1] + length], -1)
+
+
+def unlevel(camera: Array) -> Array:
+    """1 - cos of the roll (...,) of cameras (..., 9), see `level_residuals`."""
+    return 0.5 * jnp.sum(level_residuals(camera) ** 2, -1)
+
+
 def solve_translation(
     rotated: Array, keypoints: Array, weights: Array, focal: Array, principal: Array, min_depth: float = 0.5
 ) -> Array:

@@ -1,4 +1,4 @@
-"""Initial cameras: aligned by the initial root orientations, or the best of many level cameras."""
+"""Initial cameras: aligned by the initial root orientations, or the best of level ones and one of any pitch and roll."""
 
 import dataclasses
 from typing import cast
@@ -115,9 +115,10 @@ class Search:
 
 
 def begin_search(params: Params, assets: Assets, config: FitConfig, clips: Clips, yaws: Array) -> Search:
-    """Initial candidates: each instance's aligned yaw (N,) first, then level cameras at evenly spaced yaws, with
-    closed-form translations. Without `camera_search` the current camera parameters are the only candidate. The field is
-    frozen in this stage, so the body is posed only once."""
+    """Initial candidates, for each lens: each instance's aligned yaw (N,) first, then level cameras at evenly spaced yaws,
+    with closed-form translations, and last the camera of any pitch and roll that `camera.solve_camera` finds. Without
+    `camera_search` the current camera parameters are the only candidate. The field is frozen in this stage, so the body is
+    posed only once."""
     frames = key_frames(clips, config.camera_frames)
     rows = jnp.arange(clips.num_instances)
     raw = jnp.take_along_axis(clips_lib.raw_phase(clips), frames, axis=1)
@@ -137,7 +138,6 @@ def begin_search(params: Params, assets: Assets, config: FitConfig, clips: Clips
     candidates = jnp.concatenate([yaws[None], jnp.broadcast_to(turns[:, None], (config.camera_yaws, yaws.shape[0]))])
     # Every direction is tried with every lens; an instance whose lens is known has the same candidate several times.
     log_focal = lens.starts(config.lens_starts)[:, None] * (1 - assets.lens_known)
-    candidates, log_focal = jnp.tile(candidates, (len(log_focal), 1)), jnp.repeat(log_focal, len(candidates), 0)
     focal = assets.focal * jnp.exp(log_focal)
 
     def start(yaw: Array, points: Array, pixels: Array, weight: Array, focal: Array, principal: Array) -> Array:
@@ -148,10 +148,17 @@ def begin_search(params: Params, assets: Assets, config: FitConfig, clips: Clips
         )
         return cam.join(rotation, translation)
 
-    over_instances = jax.vmap(start)
-    cameras = jax.vmap(over_instances, (0, None, None, None, 0, None))(
-        candidates, points, pixels, weight, focal, assets.principal
-    )
+    def free(points: Array, pixels: Array, weight: Array, focal: Array, principal: Array) -> Array:
+        flat = (points.reshape(-1, 3), pixels.reshape(-1, 2), weight.reshape(-1))
+        return cam.solve_camera(*flat, focal, principal)
+
+    seen_by = (points, pixels, weight)
+    over_yaws = jax.vmap(jax.vmap(start), (0, None, None, None, None, None))
+    level = jax.vmap(over_yaws, (None, None, None, None, 0, None))(candidates, *seen_by, focal, assets.principal)
+    tilted = jax.vmap(jax.vmap(free), (None, None, None, 0, None))(*seen_by, focal, assets.principal)
+    cameras = jnp.concatenate([level, tilted[:, None]], 1)
+    log_focal = jnp.repeat(log_focal, cameras.shape[1], 0)
+    cameras = cameras.reshape(-1, *cameras.shape[2:])
     return Search(cameras=cameras, adam=_ADAM.init(cameras), log_focal=log_focal, **seen)
 
 
@@ -181,7 +188,8 @@ def search_step(
 
     def total(cameras: Array) -> tuple[Array, Array]:
         values = search_losses(search, cameras, assets, config)
-        return values.mean(1, where=real).sum(), values
+        judged = values + config.weight_level * cam.unlevel(cameras)
+        return judged.mean(1, where=real).sum(), values
 
     (_, values), gradient = jax.value_and_grad(total, has_aux=True)(search.cameras)
     updates, state = _ADAM.update(gradient, search.adam)
@@ -196,9 +204,10 @@ def search_step(
 def best(search: Search, assets: Assets, config: FitConfig) -> tuple[Array, Array]:
     """For each instance, the candidate camera (N, 9) with the smallest reprojection loss, and its log_focal (N,).
 
-    The prior over lenses counts too, and instances of one lens choose it together.
+    The priors over rolls and lenses count too, and instances of one lens choose it together.
     """
     values = search_losses(search, search.cameras, assets, config)
+    values = values + config.weight_level * cam.unlevel(search.cameras)
     if config.lens_starts and config.camera_search:
         values = values + config.weight_lens * lens.loss(search.log_focal, assets)
         by_lens = values.reshape(config.lens_starts, -1, values.shape[-1])

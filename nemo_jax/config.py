@@ -119,6 +119,16 @@ class FitConfig:
         24, "frames of each instance that are lifted; the poses between are interpolated", least=2, most=100_000
     )
     lift_yaws: int = option(8, "directions from which each instance is lifted; the best is kept", least=1, most=360)
+    lift_turned: int = option(
+        4,
+        "further directions in which a lying, leaning or overturned body starts, along the trunk seen in each frame; "
+        "0 = everybody stands",
+        least=0,
+        most=360,
+    )
+    lift_margin: float = option(
+        0.1, "share of its loss by which such a start must be better than upright ones", least=0.0, most=1e3
+    )
     lift_lr: float = option(0.03, "Adam's learning rate while lifting", above=0.0, most=MOST_RATE)
     lift_trust: float = option(
         0.1, "weight of a lifted pose beside a given one in the 3D term", least=0.0, most=MOST_WEIGHT
@@ -166,11 +176,20 @@ class FitConfig:
     weight_init: float = option(
         100.0, "weight of the 3D term, the distance to the initial poses", least=0.0, most=MOST_WEIGHT
     )
+    weight_depth: float = option(
+        10.0,
+        "weight of the distance to given initial poses along the viewing axis, where no other clip looks across it",
+        least=0.0,
+        most=MOST_WEIGHT,
+    )
     weight_code: float = option(10.0, "weight of the mean squared code", least=0.0, most=MOST_WEIGHT)
     weight_limits: float = option(300.0, "weight of the joint limits", least=0.0, most=MOST_WEIGHT)
     weight_lens: float = option(30.0, "weight of the prior over unknown focal lengths", least=0.0, most=MOST_WEIGHT)
     weight_span: float = option(
         30.0, "weight of the mean squared distance of start and end phases from 0 and 1", least=0.0, most=MOST_WEIGHT
+    )
+    weight_level: float = option(
+        300.0, "weight of 1 - cos of the cameras' roll, which is mostly near 0", least=0.0, most=MOST_WEIGHT
     )
     weight_betas: float = option(3.0, "weight of the mean squared shape coefficient", least=0.0, most=MOST_WEIGHT)
     weight_limbs: float = option(

@@ -151,7 +151,9 @@ def frame_residuals(given: Given, z: Array) -> Array:
         )
 
     prediction = jax.vmap(one)(z, given.batch.instance)
-    found = residuals.of_frames(prediction, assets, config, given.clips, given.targets, given.batch)
+    cameras = z[:, _HEADS : _HEADS + cam.CAMERA_SIZE]
+    arguments = (assets, config, given.clips, given.targets, given.batch)
+    found = residuals.of_frames(prediction, cameras, params.cameras, *arguments)
     return jnp.concatenate([value.reshape(z.shape[0], -1) for value in found.values()], 1)
 
 

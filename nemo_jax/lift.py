@@ -1,8 +1,10 @@
-"""Lifting: initial 3D poses for videos that come without any, fitted for each video alone from many initial yaws.
+"""Lifting: initial 3D poses for videos that come without any, fitted for each video alone from many initial directions.
 
 Every frame of a video has its own pose and root position, regularised by smoothness over time and by the joint limits.
-Because the yaw of the root is unknown, many yaws are tried and the best is kept. A single video leaves depth ambiguous;
-the shared field resolves this later, so lifting only has to give it a good enough initial value.
+Because the yaw of the root is unknown, many yaws are tried and the best is kept. Nor is it known whether the person stands:
+further starts are turned so that their trunks lie in the picture as the person's does in each frame, which covers people
+who lie or turn over. A single video leaves depth ambiguous; the shared field resolves this later, so lifting only has to
+give it a good enough initial value.
 """
 
 import dataclasses
@@ -31,6 +33,11 @@ _ADAM = optax.scale_by_adam(eps_root=optim.ROOT_FLOOR)
 # Weights relative to the keypoint term, in squared pixels of a person of `person_size`; chosen by hand.
 _LIMITS, _TURN, _TURN_CHANGE, _STEP_CHANGE = 300.0, 30.0, 300.0, 300.0
 
+# Joints of BODY_25 at the upper and the lower end of the trunk.
+_UPPER, _LOWER = np.array([1, 2, 5]), np.array([8, 9, 12])
+# How far the trunk of a turned start leans out of the picture, radians: away from the camera, not at all, towards it.
+_LEANS = np.radians([-60.0, 0.0, 60.0])
+
 
 def standing_pose() -> np.ndarray:
     """Axis-angle (24, 3) of someone standing with hanging arms and slightly bent knees and elbows."""
@@ -45,7 +52,7 @@ def standing_pose() -> np.ndarray:
 
 @pytree
 class Lift:
-    """S candidate solutions (one for each initial yaw) of N videos at P key frames, and their Adam state.
+    """S candidate solutions of N videos at P key frames, upright starts first, and their Adam state.
 
     rotation_6d (S, N, P, 24, 6), the root seen from the camera; position (S, N, P, 3): the root joint in camera
     axes, metres, with the logarithm of its depth; frames (N, P).
@@ -57,24 +64,25 @@ class Lift:
 
 
 def begin(assets: Assets, config: FitConfig, clips: Clips) -> Lift:
-    """Standing bodies at every yaw, each placed by its keypoints."""
+    """Standing bodies at every yaw, then bodies whose trunks follow the person's, each placed by its keypoints."""
     frames = camera_search.key_frames(clips, config.lift_frames)
     pose = rotations.axis_angle_to_matrix(jnp.asarray(standing_pose()))
-    yaws = jnp.linspace(0.0, 2 * jnp.pi, config.lift_yaws, endpoint=False)
     shape = jnp.zeros(assets.body.num_betas)
 
-    def start(yaw: Array, instance: Array, frames: Array) -> tuple[Array, Array]:
-        turned = pose.at[0].set(cam.level_camera(yaw))
-        body = smpl.keypoints(assets.body, turned, shape, -smpl.rest_joints(assets.body, shape)[0])
+    def start(roots: Array, instance: Array, frames: Array) -> tuple[Array, Array]:
+        """Variables of ONE video whose roots are (P, 3, 3)."""
+        turned = jax.vmap(pose.at[0].set)(roots)
+        offset = -smpl.rest_joints(assets.body, shape)[0]
+        body = jax.vmap(smpl.keypoints, (None, 0, None, None))(assets.body, turned, shape, offset)
         weight = keypoint_weights(clips, config, instance, frames)
         # Undetected joints may have any value, including NaN.
         pixels = jnp.where(weight[..., None] > 0, clips.keypoints[instance, frames], 0.0)
         focal, principal = assets.focal[instance], assets.principal[instance]
 
-        def place(pixels: Array, weight: Array) -> Array:
+        def place(body: Array, pixels: Array, weight: Array) -> Array:
             return cam.solve_translation(body, pixels, weight, focal, principal)
 
-        each = jax.vmap(place)(pixels, weight)
+        each = jax.vmap(place)(body, pixels, weight)
         # The depth of single frames is noise while the pose is wrong: all frames share the median.
         enough = (weight > 0).sum(-1) >= 6
         depth = jnp.nanmedian(jnp.where(enough, each[:, 2], jnp.nan))
@@ -86,12 +94,55 @@ def begin(assets: Assets, config: FitConfig, clips: Clips) -> Lift:
         )
         ray = ((centre - principal) / focal)[nearest]
         position = jnp.concatenate([ray * depth, jnp.full((frames.shape[0], 1), jnp.log(depth))], -1)
-        six = rotations.matrix_to_rotation_6d(turned)
-        return jnp.broadcast_to(six, (frames.shape[0], *six.shape)), position
+        return rotations.matrix_to_rotation_6d(turned), position
 
-    over_instances = jax.vmap(start, (None, 0, 0))
-    variables = jax.vmap(over_instances, (0, None, None))(yaws, jnp.arange(clips.num_instances), frames)
+    rows = jnp.arange(clips.num_instances)
+    every = jax.vmap(jax.vmap(start), (0, None, None))
+    level = cam.level_camera(jnp.linspace(0.0, 2 * jnp.pi, config.lift_yaws, endpoint=False))
+    upright = jnp.broadcast_to(level[:, None, None], (config.lift_yaws, *frames.shape, 3, 3))
+    variables = every(upright, rows, frames)
+    if config.lift_turned:
+        turned = _turned(jax.vmap(lambda i, at: _trunks(clips, config, i, at))(rows, frames), config.lift_turned)
+        leaning = [every(roots, rows, frames) for roots in turned]
+        empty = Lift(variables=variables, adam=_ADAM.init(variables), frames=frames)
+        values = jnp.stack([lift_losses(empty, one, assets, config, clips) for one in leaning])
+        # Of all leans of a start, the one that the keypoints fit best before anything has moved.
+        best = jnp.argmin(values, 0)
+        pick = lambda *leaves: jnp.take_along_axis(
+            jnp.stack(leaves), best.reshape(1, *best.shape, *[1] * (leaves[0].ndim - 2)), 0
+        )[0]
+        chosen = jax.tree.map(pick, *leaning)
+        variables = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), variables, chosen)
     return Lift(variables=variables, adam=_ADAM.init(variables), frames=frames)
+
+
+def _trunks(clips: Clips, config: FitConfig, instance: Array, frames: Array) -> Array:
+    """Directions (P, 2) in the picture from the hips to the shoulders of ONE video, smooth over time; up where unseen."""
+    weight = keypoint_weights(clips, config, instance, frames)
+    pixels = jnp.where(weight[..., None] > 0, clips.keypoints[instance, frames], 0.0)
+
+    def middle(ids: np.ndarray) -> tuple[Array, Array]:
+        own = weight[:, ids]
+        total = own.sum(-1)
+        return jnp.einsum("pk,pkc->pc", own, pixels[:, ids]) / jnp.maximum(total, 1e-6)[:, None], total
+
+    (high, seen_high), (low, seen_low) = middle(_UPPER), middle(_LOWER)
+    seen = (seen_high > 0) & (seen_low > 0)
+    trunk = jnp.where(seen[:, None], high - low, 0.0)
+    apart = jnp.arange(frames.shape[0])[:, None] - jnp.arange(frames.shape[0])
+    # Narrow where frames are seen; the flat part reaches across long gaps.
+    smooth = (jnp.exp(-0.5 * apart**2) + 1e-4) @ trunk + jnp.array([0.0, -1e-6])
+    return smooth / jnp.maximum(jnp.linalg.norm(smooth, axis=-1, keepdims=True), 1e-9)
+
+
+def _turned(trunks: Array, count: int) -> Array:
+    """Root orientations (leans, S, N, P, 3, 3) at S yaws about the trunk, whose directions in the picture are (N, P, 2)."""
+    sin, cos, zero = trunks[..., 0], -trunks[..., 1], jnp.zeros(trunks.shape[:-1])
+    rows = [[cos, -sin, zero], [sin, cos, zero], [zero, zero, zero + 1]]
+    rolls = jnp.stack([jnp.stack(row, -1) for row in rows], -2)
+    leans = rotations.axis_angle_to_matrix(jnp.asarray(_LEANS)[:, None] * jnp.array([1.0, 0.0, 0.0]))
+    yaws = cam.level_camera(jnp.linspace(0.0, 2 * jnp.pi, count, endpoint=False))
+    return jnp.einsum("npij,ljk,skm->lsnpim", rolls, leans, yaws, precision="highest")
 
 
 def lift_losses(lift: Lift, variables: tuple[Array, Array], assets: Assets, config: FitConfig, clips: Clips) -> Array:
@@ -143,7 +194,10 @@ def step(
 
 def finish(lift: Lift, assets: Assets, config: FitConfig, clips: Clips, targets: Targets) -> Targets:
     """Targets in which instances without initial poses get those of the best candidate, interpolated to every frame."""
-    winner = jnp.argmin(lift_losses(lift, lift.variables, assets, config, clips), axis=0)
+    values = lift_losses(lift, lift.variables, assets, config, clips)
+    # Most people stand: a turned start must be clearly better.
+    upright = jnp.arange(values.shape[0])[:, None] < config.lift_yaws
+    winner = jnp.argmin(jnp.where(upright, values, (1 + config.lift_margin) * values), axis=0)
     six = lift.variables[0][winner, jnp.arange(winner.shape[0])]
     phase = clips_lib.raw_phase(clips) * (config.lift_frames - 1)
     low = jnp.clip(jnp.floor(phase).astype(jnp.int32), 0, config.lift_frames - 2)

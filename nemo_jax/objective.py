@@ -7,8 +7,9 @@ import jax.numpy as jnp
 
 from body_models import smpl
 from body_models.pytree import pytree
+from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import lens, losses, mirror, model
+from nemo_jax import depth, lens, losses, mirror, model
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
@@ -168,6 +169,8 @@ def term_weights(config: FitConfig) -> dict[str, Array | float]:
         "betas": config.weight_betas,
         "lens": config.weight_lens,
         "span": config.weight_span,
+        "level": config.weight_level,
+        "depth": config.weight_depth,
         "limits": config.weight_limits,
         "limbs": config.weight_limbs,
         "gmm": config.weight_gmm,
@@ -199,7 +202,9 @@ def joint_loss(
         "code": jnp.mean(params.codes**2, where=rows),
         "betas": jnp.mean(params.betas**2, where=rows),
         "span": jnp.mean(span_change(params) ** 2, where=rows),
+        "level": jnp.mean(cam.unlevel(params.cameras), where=real),
         **lens_terms(params, assets, config, clips),
+        **depth_terms(prediction, params, assets, config, clips, batch),
         **prior_terms(prediction, pose, skeletons, assets, stride),
     }
     weights = term_weights(config)
@@ -222,6 +227,21 @@ def lens_terms(params: Params, assets: Assets, config: FitConfig, clips: Clips) 
     if not config.lens_starts:
         return {}
     return {"lens": jnp.mean(lens.loss(params.log_focal, assets), where=clips_lib.which_real(clips))}
+
+
+def depth_terms(
+    prediction: Prediction, params: Params, assets: Assets, config: FitConfig, clips: Clips, batch: Batch
+) -> dict[str, Array]:
+    """Value () of the distance to given first poses along the viewing axis, a mean over a part of the batch.
+
+    Fits that compare poses as the published one does have no such term.
+    """
+    if config.init_space == "axis_angle":
+        return {}
+    part = slice(None, None, part_of(batch))
+    seen = jax.tree.map(lambda leaf: leaf[part], prediction)
+    apart = depth.depth_residuals(seen, params.cameras, assets, clips, batch.instance[part], batch.frame[part])
+    return {"depth": jnp.mean(jnp.sum(apart**2, -1))}
 
 
 def prior_terms(

@@ -85,7 +85,7 @@ def _present(params: Params) -> Params:
 def losses(
     rescue: Rescue, own: Params, params: Params, assets: Assets, config: FitConfig, clips: Clips, targets: Targets
 ) -> Array:
-    """Loss (S, N) of every reading: the keypoint term, the 3D term, and that of spans."""
+    """Loss (S, N) of every reading: the keypoint term, the 3D term, and those of spans and of level cameras."""
     weights = objective.term_weights(config)
 
     def one(own: Params, instance: Array, frames: Array) -> Array:
@@ -94,6 +94,7 @@ def losses(
         batch = Batch(instance=jnp.broadcast_to(instance, frames.shape), frame=frames)
         value = jnp.mean(objective.keypoint_term(prediction, assets, config, clips, batch))
         value += weights["init_pose"] * objective.init_term(prediction.rotations, targets, config, batch)
+        value += weights["level"] * cam.unlevel(own.cameras)
         return value + weights["span"] * jnp.mean(objective.span_change(own) ** 2)
 
     over_instances = jax.vmap(one)

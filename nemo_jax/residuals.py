@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from nemo_jax import lens, losses, model, objective
+from nemo_jax import camera, depth, lens, losses, model, objective
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
@@ -43,15 +43,15 @@ def residuals(
       The same as those of `objective.joint_loss`; batch: B frames.
 
     Returns:
-      keypoints (B, K, 2), init_pose (B, 23, 3, 3) or (B, 69), code (N, C), betas (N, S), span (N, 2) and, with these
-      priors, lens (N,), limbs (B, 42), limits_excess and limits_centred (B, 23, 3).
+      keypoints (B, K, 2), init_pose (B, 23, 3, 3) or (B, 69), level (B, 2), depth (B, 14), code (N, C), betas (N, S),
+      span (N, 2) and, with these priors, lens (N,), limbs (B, 42), limits_excess and limits_centred (B, 23, 3).
 
     Raises:
       ValueError: see `check`.
     """
     prediction = objective.predict_batch(params, assets, config, clips, batch)
     return {
-        **of_frames(prediction, assets, config, clips, targets, batch),
+        **of_frames(prediction, params.cameras[batch.instance], params.cameras, assets, config, clips, targets, batch),
         "code": code_factor(params, config) * params.codes,
         "betas": betas_factor(params, config) * params.betas,
         "span": _root(config, "span", params.span.size) * objective.span_change(params),
@@ -60,9 +60,18 @@ def residuals(
 
 
 def of_frames(
-    prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, targets: Targets, batch: Batch
+    prediction: Prediction,
+    cameras: Array,
+    trusted: Array,
+    assets: Assets,
+    config: FitConfig,
+    clips: Clips,
+    targets: Targets,
+    batch: Batch,
 ) -> dict[str, Array]:
-    """The terms of `residuals` that belong to single frames, with a leading axis B, from predictions (B, ...).
+    """The terms of `residuals` that belong to single frames, with a leading axis B, from predictions (B, ...)
+    and cameras (B, 9). A camera counts once, in equal shares of its frames. `trusted` (N, 9): the cameras whose viewing axes
+    say in which directions given poses are trusted.
 
     Every frame is counted, where a step of the fit looks at a part of its batch for some terms.
 
@@ -74,7 +83,12 @@ def of_frames(
     found = {
         "keypoints": _keypoints(prediction, assets, config, clips, batch),
         "init_pose": _init_pose(prediction.rotations, targets, config, batch),
+        "level": _level(cameras, config, clips, batch),
     }
+    if config.init_space != "axis_angle":
+        where = (batch.instance, batch.frame)
+        apart = depth.depth_residuals(prediction, trusted, assets, clips, *where)
+        found["depth"] = _root(config, "depth", size) * apart
     if assets.priors.limbs is not None:
         each = jax.vmap(limb_residuals, (None, 0, 0))
         likely = each(assets.priors.limbs, prediction.joints, prediction.rotations[:, 0])
@@ -119,6 +133,11 @@ def _lens(params: Params, assets: Assets, config: FitConfig) -> dict[str, Array]
     # At the prior's maximum the square root has no finite derivative.
     root = jnp.where(positive, jnp.sqrt(jnp.where(positive, surprise, 1.0)), 0.0)
     return {"lens": _root(config, "lens", surprise.shape[0]) * root}
+
+
+def _level(cameras: Array, config: FitConfig, clips: Clips, batch: Batch) -> Array:
+    share = losses.sample_shares(batch.instance, clips.num_instances)
+    return _root(config, "level", 2) * jnp.sqrt(share)[:, None] * camera.level_residuals(cameras)
 
 
 def _keypoints(prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, batch: Batch) -> Array:

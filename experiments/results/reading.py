@@ -37,8 +37,11 @@ _YOUNGER: dict[str, Any] = {
     "lens_starts": 0,
     "weight_lens": 0.0,
     "weight_span": 0.0,
+    "weight_level": 0.0,
+    "weight_depth": 0.0,
     "weight_limbs": 0.0,
     "lr_span": 0.0,
+    "lift_turned": 0,
     "rescue_steps": 0,
     "restart_steps": 0,
 }

@@ -176,6 +176,7 @@ def tiny_config(**changes):
         "lift_steps": 4,
         "lift_frames": 3,
         "lift_yaws": 2,
+        "lift_turned": 1,
         "lens_starts": 1,
         "rescue_steps": 0,
         "restart_steps": 0,

@@ -19,6 +19,7 @@ join_and_split = jax.jit(lambda r, t: cam.split(cam.join(r, t)))
 project = jax.jit(cam.project)
 look = jax.jit(lambda c, x, f, p: cam.project(cam.to_camera(c, x), f, p, 0.2))
 solve = jax.jit(cam.solve_translation)
+unlevel = jax.jit(cam.unlevel)
 
 
 @given(seed=seeds)
@@ -41,6 +42,17 @@ def test_pixels_are_those_of_the_pinhole(seed):
     expected = 1500 * seen[:, :2] / seen[:, 2:] + principal
     found = look(cam.join(f32(rotation), f32(translation)), f32(points), 1500.0, f32(principal))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-3)
+
+
+@given(seed=seeds)
+@settings(max_examples=10, deadline=None)
+def test_a_camera_is_level_at_any_yaw_and_pitch(seed):
+    rng = np.random.default_rng(seed)
+    yaw, pitch, roll = rng.uniform(-np.pi, np.pi), rng.uniform(-1.4, 1.4), rng.uniform(-np.pi, np.pi)
+    level = helpers.rotation([pitch, 0, 0]) @ helpers.level_matrix(yaw)
+    rolled = helpers.rotation([0, 0, roll]) @ level
+    cameras = cam.join(f32(np.stack([level, rolled])), jnp.zeros((2, 3)))
+    np.testing.assert_allclose(unlevel(cameras), [0, np.cos(pitch) ** 2 * (1 - np.cos(roll))], atol=1e-5)
 
 
 def test_points_behind_the_lens_count_as_near():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from nemo_jax import camera as cam
 from nemo_jax import camera_search, model, objective
 from nemo_jax.objective import Batch
 from nemo_jax.priors import joint_limit_loss, open_priors
@@ -14,7 +15,7 @@ from tests.nemo_jax import helpers, points, test_lens, test_limbs
 
 CONFIG = helpers.tiny_config()
 KEYPOINTS_ALONE = {
-    f"weight_{term}": 0.0 for term in ("init", "limits", "limbs", "code", "betas", "lens", "span")
+    f"weight_{term}": 0.0 for term in ("init", "limits", "limbs", "code", "betas", "lens", "span", "level", "depth")
 }  # fmt: skip
 PRIORS = open_priors()
 prepare = jax.jit(model.prepare)
@@ -83,13 +84,19 @@ def test_the_total_is_its_terms_written_out(case):
     pose = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(5, 23, 3)
     limits = jax.jit(jax.vmap(joint_limit_loss, (None, 0)))(PRIORS.joint_limits, jnp.asarray(pose, jnp.float32))
     np.testing.assert_allclose(terms["limits"], np.mean(limits), rtol=1e-4)
+    up = np.float64(cam.split(case.params.cameras)[0])[:, :2, 1]
+    length = np.linalg.norm(up, axis=-1)
+    np.testing.assert_allclose(terms["level"], np.mean(length * (length + up[:, 1])), rtol=1e-4)
     np.testing.assert_allclose(terms["span"], np.mean((np.float64(case.params.span) - [0, 1]) ** 2), rtol=1e-5)
     surprise = test_lens.surprise(np.log(CONFIG.focal_guess) + np.float64(case.params.log_focal[1]))
     np.testing.assert_allclose(terms["lens"], surprise / 2, rtol=1e-4)
     likely = [test_limbs.surprise(*each) for each in zip(prediction.joints, prediction.rotations[:, 0], strict=True)]
     np.testing.assert_allclose(terms["limbs"], np.mean(likely), rtol=1e-4)
     weights = {"keypoints": 1.0, "init_pose": CONFIG.weight_init}
-    weights |= {key: getattr(CONFIG, f"weight_{key}") for key in ("code", "betas", "limits", "limbs", "lens", "span")}
+    weights |= {
+        key: getattr(CONFIG, f"weight_{key}")
+        for key in ("code", "betas", "limits", "limbs", "lens", "span", "level", "depth")
+    }
     assert set(terms) == set(weights)
     np.testing.assert_allclose(total, sum(weights[k] * float(v) for k, v in terms.items()), rtol=1e-5)
 
@@ -158,7 +165,8 @@ def test_a_confidence_at_the_threshold_is_not_used(case):
     def with_confidence(value):
         return dataclasses.replace(case.clips, confidence=jnp.full_like(case.clips.confidence, value))
 
-    (_, terms), gradient = loss(case.params, with_confidence(0.5), case.batch)
+    alone = dataclasses.replace(CONFIG, weight_level=0.0)
+    (_, terms), gradient = loss(case.params, with_confidence(0.5), case.batch, alone)
     assert terms["keypoints"] == 0
     np.testing.assert_array_equal(gradient.cameras, np.zeros_like(gradient.cameras))
     half = loss(case.params, with_confidence(0.6), case.batch)[0][1]["keypoints"]
@@ -178,7 +186,7 @@ def test_a_perfect_prediction_costs_nothing(case):
 
 def test_an_instance_absent_from_the_batch_has_no_gradient(case):
     batch = Batch(instance=jnp.zeros(5, jnp.int32), frame=jnp.asarray([0, 1, 2, 3, 3]))
-    _, gradient = loss(case.params, case.clips, batch)
+    _, gradient = loss(case.params, case.clips, batch, dataclasses.replace(CONFIG, weight_level=0.0))
     np.testing.assert_array_equal(gradient.cameras[1], np.zeros(9))
     # Its code has only its own regulariser, which looks at all codes.
     np.testing.assert_allclose(gradient.codes[1], CONFIG.weight_code * case.params.codes[1] / 2, rtol=1e-5)

@@ -1,0 +1,57 @@
+"""What no clip shows: trust in the given first poses along the viewing axis.
+
+A camera says nothing of how far away a joint is; other clips of the action do, if their cameras stand elsewhere. Where all
+cameras stand on one side nobody does, and a fit that follows its keypoints may lean, cross its legs or bend back its hips.
+There the first poses are the best that is known, so the directions of limbs are compared with theirs along the viewing axis,
+pelvis included, the more the less the other cameras see of that axis.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from body_models import smpl
+from nemo_jax import camera as cam
+from nemo_jax import clips as clips_lib
+from nemo_jax import rotations
+from nemo_jax.clips import Clips
+from nemo_jax.model import Assets, Prediction
+from nemo_jax.priors.limbs import directions
+
+Array = jax.Array
+
+
+def unseen(cameras: Array, clips: Clips) -> Array:
+    """How little (N,), 0 to 1, the clips together show of each one's viewing axis; cameras (N, 9).
+
+    A camera at an angle a to the axis sees sin(a) of a length along it. 1 = all look along it, 0 = one looks across.
+    """
+    axes = cam.split(cameras)[0][:, 2]
+    along = jnp.einsum("ic,jc->ij", axes, axes, precision="highest") ** 2
+    real = clips_lib.which_real(clips)
+    if real is not None:
+        along = jnp.where(real, along, 1.0)
+    return jnp.clip(along.min(1), 0.0, 1.0) ** 2
+
+
+def depth_residuals(
+    prediction: Prediction, cameras: Array, assets: Assets, clips: Clips, instance: Array, frame: Array
+) -> Array:
+    """Differences (B, 14) of limbs' directions along the viewing axis from those of given first poses, weighted by the root
+    of `unseen`; 0 in frames without a given pose.
+
+    Args:
+      prediction: of the frames, leaves (B, ...). cameras: (N, 9) say in which directions to look, and get no gradient.
+      assets: the body. clips: all of them. instance, frame: (B,) int, of the frames.
+    """
+    cameras = jax.lax.stop_gradient(cameras)
+    at = (instance, frame)
+    mask = clips.init_mask[at] * clips.frame_mask[at]
+    # Entries without an estimate may hold any value, including NaN.
+    pose = jnp.where(mask[:, None, None] > 0, clips.init_pose[at], 0.0)
+    rest = smpl.rest_joints(assets.body, jnp.zeros(assets.body.num_betas))
+    posed = jax.vmap(smpl.forward_kinematics, (0, None))(rotations.axis_angle_to_matrix(pose), rest)[1]
+    given = jax.vmap(directions, (0, None))(posed, jnp.eye(3))
+    camera_from_world = cam.split(cameras)[0][instance]
+    found = jax.vmap(directions)(prediction.joints, jnp.swapaxes(camera_from_world, -1, -2))
+    weight = mask * unseen(cameras, clips)[instance]
+    return jnp.sqrt(weight)[:, None] * (found - given)[..., 2]
