@@ -18,6 +18,7 @@ import numpy as np
 
 from body_models import smpl
 from body_models.joints import NUM_JOINTS
+from body_models.pytree import Tree
 
 Array = jax.Array
 
@@ -52,7 +53,7 @@ class ContactHead(nn.Module):
         return features @ (values + jnp.tensordot(code, own, 1))
 
 
-def logits(parameters: chex.ArrayTree, num_centres: int, phase: Array, code: Array, mirrored: Array) -> Array:
+def logits(parameters: Tree, num_centres: int, phase: Array, code: Array, mirrored: Array) -> Array:
     """Logits (4,) of `POINTS` of ONE frame; `mirrored` () above one half swaps the sides.
 
     Contact is read off the motion and does not bend phases and codes, through which it would be cheaper to agree.

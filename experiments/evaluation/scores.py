@@ -161,7 +161,7 @@ def _numbers(fits: _Arrays, nose_body: smpl.SMPL) -> tuple[dict[str, Array], dic
         # All instances of a fit are joined to one long clip.
         long = [leaf.reshape(shape[0], -1, *leaf.shape[2:]) for leaf in parts]
         pooled |= {prefix + name: values for name, values in jax.vmap(_pixel_numbers)(*long).items()}
-    if every.feet is not None:
+    if every.feet is not None and every.planted is not None:
         soles, _ = contact.soles(nose_body)
         of_feet = jax.vmap(world_metrics.standing, (0, None, 0, 0, 0))
         own = of_feet(every.feet, soles, every.planted, every.mask, every.fps)
