@@ -195,6 +195,36 @@ class FitConfig:
     weight_limbs: float = option(
         0.05, "weight of the open learned prior over the directions of limbs", least=0.0, most=MOST_WEIGHT
     )
+    contact_centres: int = option(
+        0,
+        "Gaussians of the phase by which toes and heels are found to stand on the ground, where they neither move nor "
+        "leave one floor; 0 = nothing knows of the ground (published)",
+        least=0,
+        most=4096,
+        group="the ground",
+    )
+    weight_contact: float = option(
+        10.0, "weight of contacts: what of planted feet moves or leaves the floor", least=0.0, most=MOST_WEIGHT
+    )
+    contact_speed: float = option(
+        0.1, "speed of a planted foot along each axis, standard deviation in m/s", least=1e-4, most=1e3
+    )
+    contact_height: float = option(
+        0.02, "height of a planted foot over the floor, standard deviation in metres", least=1e-5, most=1e3
+    )
+    weight_below: float = option(10.0, "weight of feet below the floor", least=0.0, most=MOST_WEIGHT)
+    weight_gravity: float = option(
+        3.0, "weight of the prior over roll and pitch of cameras", least=0.0, most=MOST_WEIGHT
+    )
+    path_knots: int = option(
+        0,
+        "knots of each clip's own path beside that of the field; 0 = all go the field's way, at least 4",
+        least=0,
+        most=4096,
+    )
+    weight_path: float = option(
+        30.0, "weight of how far a clip's own path bends, and a tenth of how fast it goes", least=0.0, most=MOST_WEIGHT
+    )
     prior_set: Literal["open", "published"] = option(
         "open",
         "pose priors: open = joint limits, and those of --gmm and --vposer where given; published = these two alone, "
@@ -282,6 +312,9 @@ class FitConfig:
         least=0.0,
         most=MOST_RATE,
     )
+    lr_path: float = option(0.005, "learning rate of the clips' own paths", least=0.0, most=MOST_RATE)
+    lr_contact: float = option(0.05, "learning rate of contacts", least=0.0, most=MOST_RATE)
+    lr_ground: float = option(0.003, "learning rate of the floor and of what is up", least=0.0, most=MOST_RATE)
     weight_decay: float = option(
         0.0, "of the field: L2 added to its gradient before Adam, or after it by adamw", least=0.0, most=1e3
     )

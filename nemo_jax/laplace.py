@@ -26,7 +26,7 @@ from body_models import smpl
 from body_models.pytree import Tree, pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import lens, mirror, model, residuals, rotations
+from nemo_jax import lens, mirror, model, path, residuals, rotations
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
@@ -92,6 +92,12 @@ def tangents(given: Given, directions: int = 24, spread: float = 1.0) -> Tangent
     raw, hidden = jax.vmap(heads)(phases, codes)
     start, origin = heads(jnp.zeros(()), jnp.zeros(config.code_size))
     raw = raw.at[:, _ROTATION:].add(-start[_ROTATION:])
+    if params.path is not None:
+        # Paths do not deviate. They belong to the world of the instance, which is reflected after the field.
+        each = clips_lib.raw_phase(given.clips)[instance, given.batch.frame]
+        moved = jax.vmap(path.offset)(params.path[instance], each)
+        sign = jnp.where(params.mirrored[instance] > 0.5, -1.0, 1.0)
+        raw = raw.at[:, _ROTATION:].add(moved.at[:, 0].multiply(sign))
     by_code = jax.vmap(jax.jacfwd(lambda c, p: heads(p, c)[0]), (0, 0))(codes, phases)
 
     keep = min(directions, *hidden.shape)

@@ -14,7 +14,9 @@ from body_models.kernels import vertex_gap
 from body_models.pytree import Tree, pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
+from nemo_jax import contact as contact_lib
 from nemo_jax import losses, mirror, rotations
+from nemo_jax import path as path_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.field import MotionField
@@ -27,13 +29,16 @@ WHOLE = (0.0, 1.0)  # the span of an instance that shows the whole action
 
 @pytree
 class Params:
-    """The learned parameters of a fit. Every attribute except `field` has a leading axis of N instances.
+    """The learned parameters of a fit. Every attribute except those of `SHARED` has a leading axis of N instances.
 
     field: Flax parameters of `MotionField`, shared. phase: Flax parameters of `MonotonicPhase`, stacked.
     codes (N, C): the instance embedding. cameras (N, 9): see `nemo_jax.camera`. betas (N, S): body shapes.
     log_focal (N,): correction of the focal length, 0 = as given. span (N, 2): phases at which the instance starts and
     ends; (0, 1) = it shows the whole action. mirrored (N,): 1 where the instance does the action with
     the other hand, so that the shared motion is reflected for it; set by the start of a fit, not by gradients.
+    path (N, P, 3): the way of each clip beside that of the field, see `nemo_jax.path`. contact: Flax parameters of
+    `ContactHead`, shared. ground (3,): floor and up, shared, see `nemo_jax.ground`. Each of these is None where the
+    configuration has none.
     """
 
     field: Tree
@@ -44,6 +49,12 @@ class Params:
     log_focal: Array
     span: Array
     mirrored: Array
+    path: Array | None = None
+    contact: Tree = None
+    ground: Array | None = None
+
+
+SHARED = ("field", "contact", "ground")
 
 
 @pytree
@@ -54,7 +65,8 @@ class Assets:
     principal (N, 2) pixels. pixel_scale (N,): residuals are multiplied by it before the loss. diagonal (N,) of the image,
     pixels. lens_known (N,): 1 where the focal length is given, so that it is not corrected. same_lens (N, N): the matrix
     that averages over the instances of one lens, or None. rows: the body in the layout of the fused vertex term, computed by
-    `with_rows` before a loop; None if the plain term is used.
+    `with_rows` before a loop; None if the plain term is used. soles (4,): heights of the points of contact above the
+    ground under a standing body, metres, and lowest (): the height of that ground; None without contacts.
     """
 
     body: smpl.SMPL
@@ -66,12 +78,15 @@ class Assets:
     lens_known: Array
     same_lens: Array | None = None
     rows: vertex_gap.Table | None = None
+    soles: Array | None = None
+    lowest: Array | None = None
 
 
 @pytree
 class Prediction:
     """One frame: phase () in [0, 1]; rotations (24, 3, 3), root first; translation (3,) metres; joints (24, 3) of the
-    skeleton and keypoints (K, 3) in the shared world, metres; keypoints_2d (K, 2) pixels."""
+    skeleton and keypoints (K, 3) in the shared world, metres; keypoints_2d (K, 2) pixels; contact (4,): logits of
+    contact with the ground of `contact.POINTS`, None without contacts."""
 
     phase: Array
     rotations: Array
@@ -79,6 +94,7 @@ class Prediction:
     joints: Array
     keypoints: Array
     keypoints_2d: Array
+    contact: Array | None = None
 
 
 def field_module(config: FitConfig) -> MotionField:
@@ -108,6 +124,7 @@ def prepare(clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) ->
     seen = (confidence > 0).sum(-1) >= 6
     size = jnp.nanmedian(jnp.where(seen, box, jnp.nan), axis=-1)
     size = jnp.where(jnp.isnan(size), box.max(-1), size)
+    soles, lowest = contact_lib.soles(body) if config.contact_centres else (None, None)
     return Assets(
         body=body,
         priors=priors,
@@ -117,6 +134,8 @@ def prepare(clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) ->
         diagonal=jnp.linalg.norm(image_size, axis=-1),
         lens_known=(~jnp.isnan(known)).astype(size.dtype),
         same_lens=None if clips.lens is None else _averages(clips),
+        soles=soles,
+        lowest=lowest,
     )
 
 
@@ -146,6 +165,13 @@ def init(key: Array, num_instances: int, image_size: Array, num_betas: int, conf
     cameras = cameras.at[:, 3:].add(rotations.IDENTITY_6D)
     height = image_size[:, 1].max()
     focal = jnp.where(config.focal_fixed > 0, config.focal_fixed, 5000.0)
+    path, contact, ground = None, None, None
+    if config.path_knots or config.contact_centres:
+        path = jnp.zeros((num_instances, max(config.path_knots, 1), 3))
+    if config.contact_centres:
+        head = contact_lib.ContactHead(config.contact_centres)
+        contact = head.init(key, jnp.zeros(()), jnp.zeros(config.code_size))["params"]
+        ground = jnp.zeros(3)
     return Params(
         field=field,
         phase=phase,
@@ -155,6 +181,9 @@ def init(key: Array, num_instances: int, image_size: Array, num_betas: int, conf
         log_focal=jnp.zeros(num_instances),
         span=jnp.broadcast_to(jnp.array(WHOLE), (num_instances, 2)),
         mirrored=jnp.zeros(num_instances),
+        path=path,
+        contact=contact,
+        ground=ground,
     )
 
 
@@ -238,9 +267,26 @@ def evaluate_own(
 ) -> tuple[Prediction, smpl.Skeleton]:
     """`evaluate` with the instance's parameters `own` (see `of_instance`) in the place of those that `params` holds."""
     phase = warp_of(own, config, raw_phase)
-    rotation, translation = motion(params, config, phase, own.codes + code_noise)
-    rotation, translation = mirror.mirror_motion(rotation, translation, own.mirrored)
-    return _pose(own, assets, config, instance, rotation, translation, phase)
+    code = own.codes + code_noise
+    rotation, translation = motion_of(own, params, config, raw_phase, phase, code)
+    prediction, skeleton = _pose(own, assets, config, instance, rotation, translation, phase)
+    if params.contact is not None:
+        found = contact_lib.logits(params.contact, config.contact_centres, phase, code, own.mirrored)
+        prediction = dataclasses.replace(prediction, contact=found)
+    return prediction, skeleton
+
+
+def motion_of(
+    own: Params, params: Params, config: FitConfig, raw_phase: Array, phase: Array, code: Array
+) -> tuple[Array, Array]:
+    """The motion of ONE instance at ONE raw phase (), warped to `phase`, with a code (C,): the field's, reflected where it
+    does the action with the other hand, on its own path. own: its parameters, see `of_instance`.
+
+    Returns:
+      Rotations (24, 3, 3) and translation (3,).
+    """
+    rotation, translation = mirror.mirror_motion(*motion(params, config, phase, code), own.mirrored)
+    return rotation, translation if own.path is None else translation + path_lib.offset(own.path, raw_phase)
 
 
 def pose_body(
@@ -262,16 +308,26 @@ def see(params: Params, assets: Assets, config: FitConfig, instance: Array, poin
 
 
 def of_instance(params: Params, instance: Array) -> Params:
-    """The parameters of ONE instance (an index), without the leading axis; the shared field is None.
+    """The parameters of ONE instance (an index), without the leading axis; shared ones are None.
 
     All parameters are read together as one row of a table, so that their gradient is one matrix product. Unlike the
     scatter that JAX would otherwise use, it is fast on accelerators and sums in the same order every time.
     """
-    leaves, tree = jax.tree.flatten(dataclasses.replace(params, field=None))
+    leaves, tree = jax.tree.flatten(without_shared(params))
     table = jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], 1)
     ends = np.cumsum([leaf[0].size for leaf in leaves])[:-1]
     parts = jnp.split(_row(table, instance), ends)
     return jax.tree.unflatten(tree, [part.reshape(leaf.shape[1:]) for part, leaf in zip(parts, leaves, strict=True)])
+
+
+def without_shared(params: Params) -> Params:
+    """The parameters that have an axis of instances; shared ones are None."""
+    return dataclasses.replace(params, **dict.fromkeys(SHARED))
+
+
+def with_shared(own: Params, params: Params) -> Params:
+    """The parameters `own` with the shared ones of `params`."""
+    return dataclasses.replace(own, **{name: getattr(params, name) for name in SHARED})
 
 
 @jax.custom_jvp

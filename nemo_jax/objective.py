@@ -9,7 +9,7 @@ from body_models import smpl
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import depth, lens, losses, mirror, model
+from nemo_jax import contact, depth, ground, lens, losses, mirror, model, path
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
@@ -43,14 +43,35 @@ class Batch:
     frame: Array
 
 
-def sample_batch(key: Array, clips: Clips, size: int) -> Batch:
-    """`size` existing frames, uniform over all frames of all instances, with replacement."""
+def sample_batch(key: Array, clips: Clips, size: int, pairs: int = 0) -> Batch:
+    """`size` existing frames, uniform over all frames of all instances, with replacement.
+
+    The first `pairs` of them are followed by the frames that come after them, in place of as many others, see `paired`.
+    """
     ends = jnp.cumsum(clips_lib.num_frames(clips))
     index = jnp.floor(jax.random.uniform(key, (size,)) * ends[-1])
     index = jnp.minimum(index, ends[-1] - 1)
     instance = jnp.searchsorted(ends, index, side="right", method="compare_all")
     starts = ends - clips_lib.num_frames(clips)
-    return Batch(instance=instance, frame=(index - starts[instance]).astype(jnp.int32))
+    batch = Batch(instance=instance, frame=(index - starts[instance]).astype(jnp.int32))
+    if not pairs:
+        return batch
+    last = jnp.maximum(clips_lib.num_frames(clips)[instance].astype(jnp.int32) - 1, 0)
+    join = lambda first, second: jnp.concatenate([first[:pairs], second[:pairs], first[2 * pairs :]])
+    return Batch(instance=join(instance, instance), frame=join(batch.frame, jnp.minimum(batch.frame + 1, last)))
+
+
+def num_pairs(config: FitConfig) -> int:
+    """Pairs of neighbouring frames in a drawn batch of the joint stage: a quarter of it, if contacts need them."""
+    return config.batch_size // 4 if config.contact_centres and config.batch_size > 0 else 0
+
+
+def paired(config: FitConfig) -> tuple[slice, slice]:
+    """The rows of a batch that hold frames, and those that hold the frames after them."""
+    if config.batch_size == -1:
+        return slice(None, -1), slice(1, None)
+    pairs = num_pairs(config)
+    return slice(pairs), slice(pairs, 2 * pairs)
 
 
 def full_batch(clips: Clips) -> Batch:
@@ -171,6 +192,10 @@ def term_weights(config: FitConfig) -> dict[str, Array | float]:
         "span": config.weight_span,
         "level": config.weight_level,
         "depth": config.weight_depth,
+        "path": config.weight_path,
+        "contact": config.weight_contact,
+        "below": config.weight_below,
+        "gravity": config.weight_gravity,
         "limits": config.weight_limits,
         "limbs": config.weight_limbs,
         "gmm": config.weight_gmm,
@@ -205,6 +230,7 @@ def joint_loss(
         "level": jnp.mean(cam.unlevel(params.cameras), where=real),
         **lens_terms(params, assets, config, clips),
         **depth_terms(prediction, params, assets, config, clips, batch),
+        **ground_terms(params, prediction, assets, config, clips, batch),
         **prior_terms(prediction, pose, skeletons, assets, stride),
     }
     weights = term_weights(config)
@@ -242,6 +268,36 @@ def depth_terms(
     seen = jax.tree.map(lambda leaf: leaf[part], prediction)
     apart = depth.depth_residuals(seen, params.cameras, assets, clips, batch.instance[part], batch.frame[part])
     return {"depth": jnp.mean(jnp.sum(apart**2, -1))}
+
+
+def ground_terms(
+    params: Params, prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, batch: Batch
+) -> dict[str, Array]:
+    """Values () of contacts, of feet below the floor, of leaning cameras and of own paths, where the fit has them.
+
+    Contacts are a mean over the pairs of neighbouring frames in the batch and the points of the feet.
+    """
+    terms, real = {}, clips_lib.which_real(clips)
+    if params.path is not None and config.path_knots:
+        terms["path"] = jnp.mean(path.loss(params.path), where=real)
+    if params.contact is None or params.ground is None or assets.soles is None or prediction.contact is None:
+        return terms
+    now, after = paired(config)
+    instance, frame = batch.instance[now], batch.frame[now]
+    # The last frame of a clip has none after it.
+    follows = (batch.instance[after] == instance) & (batch.frame[after] == frame + 1)
+    share = follows / jnp.maximum(follows.sum(), 1)
+    feet = prediction.keypoints[:, jnp.array(contact.POINTS)]
+    fps = clips.fps[instance]
+    velocity = (feet[after] - feet[now]) * fps[:, None, None]
+    height = ground.heights(params.ground, params.mirrored[instance], feet[now]) - assets.soles
+    scales = config.contact_speed, config.contact_height
+    mean = lambda values: jnp.sum(share * values.mean(-1))
+    terms["contact"] = mean(contact.loss(prediction.contact[now], velocity, height, *scales))
+    terms["below"] = mean(contact.below(height, config.contact_height))
+    leaning = ground.camera_loss(params.cameras, params.ground, params.mirrored)
+    terms["gravity"] = jnp.mean(leaning, where=real)
+    return terms
 
 
 def prior_terms(

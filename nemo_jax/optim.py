@@ -18,7 +18,20 @@ Array = jax.Array
 # every gradient through a fit NaN. It is too small to change a step.
 ROOT_FLOOR = 1e-32
 
-GROUPS = ("field", "translation", "phase", "codes", "cameras", "betas", "log_focal", "span", "mirrored")
+GROUPS = (
+    "field",
+    "translation",
+    "phase",
+    "codes",
+    "cameras",
+    "betas",
+    "log_focal",
+    "span",
+    "mirrored",
+    "path",
+    "contact",
+    "ground",
+)
 
 
 def group_of(path: KeyPath) -> str:

@@ -79,7 +79,8 @@ def begin(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Re
 
 def _present(params: Params) -> Params:
     """The present reading, without a variation."""
-    return dataclasses.replace(params, field=None, codes=jnp.zeros_like(params.codes))
+    still = None if params.path is None else jnp.zeros_like(params.path)
+    return dataclasses.replace(model.without_shared(params), codes=jnp.zeros_like(params.codes), path=still)
 
 
 def losses(
@@ -152,8 +153,8 @@ def finish(
     def pick(old: Array, new: Array) -> Array:
         return jnp.where(lost.reshape(-1, *[1] * (old.ndim - 1)), new[best, rows], old)
 
-    chosen = jax.tree.map(pick, dataclasses.replace(params, field=None), rescue.own)
-    return dataclasses.replace(chosen, field=params.field), lost.astype(params.mirrored.dtype)
+    chosen = jax.tree.map(pick, model.without_shared(params), rescue.own)
+    return model.with_shared(chosen, params), lost.astype(params.mirrored.dtype)
 
 
 def _predict(

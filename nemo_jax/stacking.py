@@ -16,6 +16,7 @@ import numpy as np
 from body_models import smpl
 from body_models.pytree import Tree
 from nemo_jax import clips as clips_lib
+from nemo_jax import model
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig, with_steps
 from nemo_jax.fit import FitResult
@@ -185,10 +186,10 @@ def result_of(results: FitResult, index: int, clips: Clips) -> FitResult:
     """One of the results of `parallel.fit_many`, without padding: as `fit.fit` of these clips (N, T, ...) returns it."""
     one: FitResult = jax.tree.map(lambda leaf: leaf[index], results)
     n, t = clips.num_instances, clips.num_frames
-    params = jax.tree.map(lambda leaf: leaf[:n], dataclasses.replace(one.params, field=None))
+    params = jax.tree.map(lambda leaf: leaf[:n], model.without_shared(one.params))
     targets = jax.tree.map(lambda leaf: leaf[(slice(n), slice(t))[: leaf.ndim]], one.targets)
     return FitResult(
-        params=dataclasses.replace(params, field=one.params.field),
+        params=model.with_shared(params, one.params),
         history=one.history,
         targets=targets,
         rescued=one.rescued[:n],

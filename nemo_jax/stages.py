@@ -16,7 +16,8 @@ import optax
 
 from body_models import smpl
 from body_models.pytree import Tree, pytree
-from nemo_jax import camera_search, handedness, lens, lift, model, objective, optim, rescue
+from nemo_jax import camera_search, contact, ground, handedness, lens, lift, model, objective, optim, rescue
+from nemo_jax import clips as clips_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig, with_steps
 from nemo_jax.model import Assets, Params
@@ -74,6 +75,8 @@ def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: Fit
     init_key, step_key = jax.random.split(key)
     assets = model.prepare(clips, body, priors, config)
     params = model.init(init_key, clips.num_instances, jnp.asarray(clips.image_size), body.num_betas, config)
+    if params.ground is not None:
+        params = dataclasses.replace(params, ground=params.ground.at[0].set(assets.lowest))
     state = FitState(
         params=params,
         opt_state=optim.initial(params, config),
@@ -125,7 +128,7 @@ def stages(config: FitConfig) -> tuple[Stage, ...]:
         Stage("early", before, _keep, _step_joint, _keep, draws=3),
         Stage("rescue", config.rescue_steps, _begin_rescue, _step_rescue, _end_rescue),
         Stage("anew", min(config.restart_steps, config.joint_steps), _begin_anew, _step_joint, _end_anew, draws=3),
-        Stage("joint", config.joint_steps - before, _keep, _step_joint, _keep, draws=3, first=before),
+        Stage("joint", config.joint_steps - before, _keep, _step_joint, _end_joint, draws=3, first=before),
     ]
     return tuple(stage for stage in listed if stage.steps > 0)
 
@@ -149,7 +152,8 @@ def _batch(problem: Problem, step: Array, stage: int) -> Batch:
     if problem.config.batch_size == -1:
         return objective.full_batch(problem.clips)
     key = jax.random.fold_in(jax.random.fold_in(problem.key, stage), step)
-    return objective.sample_batch(key, problem.clips, problem.config.batch_size)
+    pairs = objective.num_pairs(problem.config) if stage in (3, 6) else 0
+    return objective.sample_batch(key, problem.clips, problem.config.batch_size, pairs)
 
 
 def _update(problem: Problem, state: FitState, gradient: Params, rates: Mapping[str, Array | float]) -> FitState:
@@ -224,7 +228,20 @@ def _step_camera(problem: Problem, carry: Carry, step: Array, batch: Batch | Non
 def _end_camera(problem: Problem, carry: Carry) -> FitState:
     state, search = carry
     cameras, log_focal = camera_search.best(search, problem.assets, problem.config)
-    return dataclasses.replace(state, params=dataclasses.replace(state.params, cameras=cameras, log_focal=log_focal))
+    params = dataclasses.replace(state.params, cameras=cameras, log_focal=log_focal)
+    return dataclasses.replace(state, params=_with_floor(problem, params, search))
+
+
+def _with_floor(problem: Problem, params: Params, search: camera_search.Search) -> Params:
+    """The parameters with a first guess of the floor, from the poses that the search has looked at."""
+    if params.ground is None or problem.assets.soles is None:
+        return params
+    feet = search.points[:, :, jnp.array(contact.POINTS)]
+    height = jax.vmap(ground.heights, (None, 0, 0))(jnp.zeros(3), params.mirrored, feet) - problem.assets.soles
+    exists = clips_lib.num_frames(problem.clips)[:, None] > 0
+    mask = jnp.broadcast_to(exists, height.shape[:2])
+    floor = contact.first_floor(height.reshape(-1, height.shape[-1]), mask.reshape(-1))
+    return dataclasses.replace(params, ground=params.ground.at[0].set(floor))
 
 
 def _step_camera_joint(problem: Problem, state: FitState, step: Array, batch: Batch | None) -> tuple[FitState, Losses]:
@@ -260,6 +277,11 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
         rates = optim.reduced(rates, state.plateau)
         state = dataclasses.replace(state, plateau=optim.watch(state.plateau, total, config.plateau_factor))
     return _update(problem, state, gradient, rates), {"total": total, **terms}
+
+
+def _end_joint(problem: Problem, state: FitState) -> FitState:
+    """Turns the finished fit so that the world's up is y and its floor is y = 0."""
+    return dataclasses.replace(state, params=ground.level(state.params, problem.assets.body))
 
 
 # --- lost clips ---
@@ -338,4 +360,7 @@ def _joint_rates(config: FitConfig, step: Array) -> dict[str, Array | float]:
         "betas": config.lr_betas * factor,
         "log_focal": config.lr_focal * factor,
         "span": config.lr_span * factor,
+        "path": config.lr_path * (config.path_knots > 0) * factor,
+        "contact": config.lr_contact * factor,
+        "ground": config.lr_ground * factor,
     }

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from body_models import smpl
 from nemo_jax import clips as clips_lib
-from nemo_jax import objective, stages
+from nemo_jax import model, objective, stages
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Params
@@ -41,12 +41,15 @@ def fit_unseen(
     # A learning rate of 0 leaves the field as it is, and no second start replaces it. Initial poses say nothing of the
     # field and are not used.
     config = dataclasses.replace(config, lift=False, warmup_steps=0, restart_steps=0, lr_field=0.0, weight_init=0.0)
+    config = dataclasses.replace(config, lr_contact=0.0, lr_ground=0.0)
     problem, state = stages.start(key, clips, body, priors, config)
     config, instances = problem.config, clips.num_instances
     mean = lambda leaf: jnp.broadcast_to(leaf.mean(0), (instances, *leaf.shape[1:]))
     params = dataclasses.replace(
-        state.params, field=learned.field, codes=mean(learned.codes), betas=mean(learned.betas)
+        model.with_shared(state.params, learned), codes=mean(learned.codes), betas=mean(learned.betas)
     )
+    if learned.path is not None:
+        params = dataclasses.replace(params, path=mean(learned.path))
 
     frames = jnp.arange(clips.num_frames)
     every = Batch(instance=jnp.repeat(jnp.arange(instances), frames.size), frame=jnp.tile(frames, instances))
@@ -66,5 +69,5 @@ def fit_unseen(
     hands = jnp.array([0.0, 1.0] if config.find_handedness else [0.0])
     tried, losses = jax.lax.map(run, hands)
     best = jnp.argmin(losses, axis=0)
-    chosen = jax.tree.map(lambda leaf: leaf[best, jnp.arange(instances)], dataclasses.replace(tried, field=None))
-    return dataclasses.replace(chosen, field=learned.field), losses.min(0)
+    chosen = jax.tree.map(lambda leaf: leaf[best, jnp.arange(instances)], model.without_shared(tried))
+    return model.with_shared(chosen, learned), losses.min(0)

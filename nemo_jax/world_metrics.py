@@ -16,6 +16,8 @@ Array = jax.Array
 
 CHUNK = 100  # frames
 CONTACT_SPEED = 0.3  # metres per second: 1 cm a frame at 30 frames per second
+CONTACT_HEIGHT = 0.08  # metres, above the lowest point
+TOLERATED = 0.02  # metres
 _MODELLED_FPS = 30.0
 # Big toes and heels, BODY_25: SMPL's vertices 3216, 3387, 6617 and 6787, the four that WHAM takes.
 FOOT_POINTS = (19, 21, 22, 24)
@@ -95,6 +97,60 @@ def foot_slide(predicted: Array, true: Array, mask: Array, fps: Array | float) -
     own, known = (metrics.distances(points[1:], points[:-1]) * fps for points in (predicted, true))
     contact = (known < CONTACT_SPEED) & (mask[1:] * mask[:-1] > 0)[:, None]
     return metrics.MILLIMETRES / _MODELLED_FPS * metrics.masked_mean(own, contact)
+
+
+def true_contact(true: Array, mask: Array, fps: Array | float) -> Array:
+    """Which points (T, P), 1 or 0, of true motion stand: until the next frame they move slower than `CONTACT_SPEED`, and
+    they are within `CONTACT_HEIGHT` of the floor, which is under the lowest point in all but a twentieth of the frames.
+
+    Args:
+      true: (T, P, 3) points of the feet, y up. mask: (T,). fps: (). The last frame is as the one before it.
+    """
+    height = true[..., 1]
+    floor = jnp.nanquantile(jnp.where(mask > 0, height.min(-1), jnp.nan), 0.05)
+    speed = metrics.distances(true[1:], true[:-1]) * fps
+    slow = jnp.where((mask[1:] > 0)[:, None], speed, jnp.inf) < CONTACT_SPEED
+    before = jnp.concatenate([slow[:1], slow[:-1]])
+    last = (mask[1:] <= 0)[:, None]
+    slow = jnp.concatenate([jnp.where(last, before, slow), slow[-1:]])
+    return (slow & (height < floor + CONTACT_HEIGHT) & (mask > 0)[:, None]).astype(true.dtype)
+
+
+def contact_f1(probability: Array, true: Array, mask: Array) -> Array:
+    """F1 () of contacts (T, P), those of probability above a half, against the true ones (T, P); mask (T,).
+
+    Returns:
+      NaN where no foot ever stands and none is said to.
+    """
+    said, there = (probability > 0.5) & (mask > 0)[:, None], (true > 0) & (mask > 0)[:, None]
+    total = jnp.sum(said) + jnp.sum(there)
+    return 2 * jnp.sum(said & there) / total
+
+
+def standing(points: Array, soles: Array, probability: Array, mask: Array, fps: Array | float) -> dict[str, Array]:
+    """What a fit says of its own feet, which needs no truth, by names in `metrics.json`.
+
+    Args:
+      points: (T, P, 3) points of the feet, y up, the floor at y = 0. soles: (P,), their heights when they stand.
+      probability: (T, P) of contact. mask: (T,). fps: ().
+
+    Returns:
+      planted_percent (): contacts of all points and frames. planted_slide_mm (): mean displacement of planted points in
+      a thirtieth of a second. float_percent, below_percent (): frames in which a planted point is more than `TOLERATED`
+      above the floor; any point more than that below it.
+    """
+    exists = (mask > 0)[:, None]
+    planted = (probability > 0.5) & exists
+    both = planted[1:] & planted[:-1]
+    moved = metrics.distances(points[1:], points[:-1]) * fps
+    height = points[..., 1] - soles
+    share = lambda flags: 100.0 * metrics.masked_mean(jnp.asarray(flags, points.dtype), mask)
+    return {
+        "planted_percent": share(planted.mean(-1)),
+        "planted_slide_mm": metrics.MILLIMETRES / _MODELLED_FPS * metrics.masked_mean(moved, both),
+        "float_percent": share((planted & (height > TOLERATED)).any(-1)),
+        "below_percent": share((exists & (height < -TOLERATED)).any(-1)),
+    }
 
 
 def world_errors(predicted: Array, true: Array, mask: Array, fps: Array | float) -> dict[str, Array]:

@@ -13,7 +13,7 @@ from experiments.data.dataset import Dataset
 from experiments.evaluation import vertex_errors
 from experiments.evaluation.vertex_errors import Posed
 from experiments.results.fitted_motion import FittedMotion
-from nemo_jax import metrics, rotations, world_metrics
+from nemo_jax import contact, metrics, rotations, world_metrics
 from nemo_jax.clips import GroundTruth
 from nemo_jax.model import Prediction
 
@@ -113,6 +113,10 @@ def in_3d(known: In3D, mask: Array, body: smpl.SMPL) -> dict[str, Array]:
     of_fit = {"g_mpjpe_mm": global_error, "g_mpvpe_mm": jax.vmap(metrics.masked_mean)(moved, mask)}
     with jax.default_matmul_precision("float32"):
         of_fit |= jax.vmap(world_metrics.world_errors)(seen.keypoints, jnp.asarray(truth.joints), mask, known.fps)
+        if seen.contact is not None:
+            feet = jnp.asarray(truth.joints)[:, :, jnp.array(contact.POINTS)]
+            there = jax.vmap(world_metrics.true_contact)(feet, mask, known.fps)
+            of_fit["contact_f1"] = jax.vmap(world_metrics.contact_f1)(jax.nn.sigmoid(seen.contact), there, mask)
     nobody = jnp.full(known.masks.shape[:2], jnp.nan)
     return out | {name: jnp.concatenate([nobody, error[:, None]], 1) for name, error in of_fit.items()}
 

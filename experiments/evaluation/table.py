@@ -29,6 +29,11 @@ POSE_COLUMNS = (
     "rte_percent",
     "jitter_10m_s3",
     "foot_slide_mm",
+    "contact_f1",
+    "planted_percent",
+    "planted_slide_mm",
+    "float_percent",
+    "below_percent",
 )
 # Columns that only the fit has, because only the fit has cameras: column -> key.
 PIXEL_COLUMNS = {

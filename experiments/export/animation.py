@@ -100,7 +100,7 @@ def sample(saved: Run, instance: int, fps: float | None = None, ground: bool = T
       saved: the run.
       instance: index of the instance.
       fps: frames per second; None for the clip's own. Nothing is interpolated: the field is evaluated at each time.
-      ground: move the clip so that its lowest point is at height 0.
+      ground: move the clip so that its lowest point is at height 0, where the fit has found no floor, which is there.
     """
     own = float(saved.dataset.clips.fps[instance])
     fps = fps or own
@@ -112,7 +112,7 @@ def sample(saved: Run, instance: int, fps: float | None = None, ground: bool = T
     clip = posed(
         name, saved.dataset.action, fps, np.asarray(phases), rotations, translation.astype(float), betas, saved.body
     )
-    return clip.grounded() if ground else clip
+    return clip.grounded() if ground and saved.params.ground is None else clip
 
 
 def posed(

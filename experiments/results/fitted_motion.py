@@ -44,6 +44,12 @@ class FittedMotion:
         """Pixels (N, T, K, 2) to compare with the data's keypoints."""
         return np.concatenate([self.head_2d[:, :, None], self.prediction.keypoints_2d[:, :, 1:]], 2)
 
+    @property
+    def contact(self) -> np.ndarray | None:
+        """Probabilities (N, T, 4) that `nemo_jax.contact.POINTS` stand on the ground; None if the fit has no contacts."""
+        logits = self.prediction.contact
+        return None if logits is None else 1 / (1 + np.exp(-np.asarray(logits)))
+
     def padded(self, frames: int) -> "FittedMotion":
         """The same arrays padded to `frames` frames."""
         prediction = jax.tree.map(lambda leaf: padding.array(leaf, frames), self.prediction)

@@ -25,7 +25,7 @@ from experiments.data import neutral
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.results.fitted_motion import FittedMotion, predict
 from experiments.results.truth import AlignedTruth, onto_fit
-from nemo_jax import mirror, model, options, rotations
+from nemo_jax import model, options, rotations
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
 from nemo_jax.priors import Priors
@@ -43,6 +43,8 @@ _YOUNGER: dict[str, Any] = {
     "lr_span": 0.0,
     "lift_turned": 0,
     "rescue_steps": 0,
+    "contact_centres": 0,
+    "path_knots": 0,
     "restart_steps": 0,
 }
 
@@ -124,9 +126,10 @@ def _motions(params: Params, config: FitConfig, phases: jax.Array, codes: jax.Ar
 
 @jax.jit
 def _of_instance(params: Params, config: FitConfig, instance: int, raw_phases: jax.Array) -> Any:
-    phases = model.warp(params, config, jnp.asarray(instance), raw_phases)
-    motion = jax.vmap(model.motion, (None, None, 0, None))(params, config, phases, params.codes[instance])
-    return jax.vmap(mirror.mirror_motion, (0, 0, None))(*motion, params.mirrored[instance])
+    own = model.of_instance(params, jnp.asarray(instance))
+    phases = model.warp_of(own, config, raw_phases)
+    each = jax.vmap(model.motion_of, (None, None, None, 0, 0, None))
+    return each(own, params, config, raw_phases, phases, own.codes)
 
 
 # Functions of ONE frame; body and shape are the same for all frames.

@@ -21,6 +21,7 @@ from experiments.base.errors import UserError
 from experiments.base.files import remove_leftovers, replacing
 from experiments.data.dataset import Dataset
 from experiments.results.fitted_motion import FittedMotion
+from nemo_jax.contact import NAMES as CONTACTS
 
 _LOCK = ".lock"
 
@@ -109,6 +110,7 @@ def motion_arrays(dataset: Dataset, fitted: FittedMotion, instance: int, body_na
     clips, seen = dataset.clips, fitted.prediction
     frames = int(np.asarray(clips.frame_mask[instance]).sum())
     rows = (instance, slice(0, frames))
+    contact = {} if fitted.contact is None else {"contact": fitted.contact[rows], "contact_names": np.array(CONTACTS)}
     return {
         # Keys of the AMASS format.
         "poses": fitted.poses[rows].reshape(frames, -1),
@@ -131,6 +133,7 @@ def motion_arrays(dataset: Dataset, fitted: FittedMotion, instance: int, body_na
         "joint_names": np.array(jn.BODY_25_NAMES),
         "input_2d": np.asarray(clips.keypoints[rows]),
         "input_confidence": np.asarray(clips.confidence[rows]),
+        **contact,
         "up_axis": "y",
         "body_model": body_name,
         "name": dataset.names[instance],

@@ -127,3 +127,38 @@ def test_all_of_them_take_clips_side_by_side():
     assert set(errors) == {"w_mpjpe_mm", "wa_mpjpe_mm", "rte_percent", "jitter_10m_s3", "foot_slide_mm"}
     assert float(errors["jitter_10m_s3"][1]) == pytest.approx(8 * float(errors["jitter_10m_s3"][0]), rel=1e-5)
     assert float(errors["w_mpjpe_mm"][0]) == pytest.approx(chunked(predicted[:, :15], true[:, :15], 100, 2), rel=1e-3)
+
+
+def test_true_contact_is_slow_and_low():
+    """One point stands, walks off, hangs still in the air, and stands again; the other is always fast."""
+    frames = np.arange(40)
+    x = np.where((frames > 10) & (frames <= 20), (frames - 10) * 0.05, np.where(frames > 20, 0.5, 0.0))
+    y = np.where((frames > 20) & (frames <= 30), 0.3, 0.01)
+    still = np.stack([x, y, 0 * x], -1)
+    fast = np.stack([0.1 * frames, 0.5 + 0 * frames, 0 * frames], -1)
+    true = np.stack([still, fast], 1)
+    speed = np.linalg.norm(np.diff(true, axis=0), axis=-1) * FPS
+    expected = (np.concatenate([speed, speed[-1:]]) < 0.3) & (true[..., 1] < 0.01 + 0.08)
+    found = world_metrics.true_contact(padded(true), mask_of(40), FPS)
+    np.testing.assert_array_equal(np.asarray(found)[:40] > 0, expected)
+    assert not np.asarray(found)[40:].any() and expected[:10, 0].all() and not expected[22:29].any()
+
+
+def test_contact_f1():
+    said = np.array([[0.9, 0.2], [0.8, 0.6], [0.1, 0.4]])
+    there = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    assert world_metrics.contact_f1(padded(said), padded(there), mask_of(3)) == pytest.approx(2 * 2 / (3 + 3))
+    assert np.isnan(world_metrics.contact_f1(padded(0 * said), padded(0 * there), mask_of(3)))
+
+
+def test_standing():
+    """A point slides by 2 mm a frame and floats at last; the other is in the air and dips below the floor once."""
+    frames = np.arange(10)
+    first = np.stack([0.002 * frames, np.where(frames > 7, 0.08, 0.05), 0 * frames], -1)
+    second = np.stack([0.3 * frames, np.where(frames == 4, -0.05, 0.2), 0 * frames], -1)
+    points, probability = np.stack([first, second], 1), np.tile([0.9, 0.1], (10, 1))
+    found = world_metrics.standing(padded(points), np.array([0.05, 0.0]), padded(probability), mask_of(10), FPS)
+    moves = np.linalg.norm(np.diff(first, axis=0), axis=-1)
+    assert found["planted_slide_mm"] == pytest.approx(1000 * moves.mean() * FPS / 30, rel=1e-4)
+    assert found["float_percent"] == pytest.approx(20) and found["below_percent"] == pytest.approx(10)
+    assert found["planted_percent"] == pytest.approx(50)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -18,12 +19,14 @@ from experiments.show.overview import widest_direction
 from experiments.show.style import CENTRE, CYCLE, INITIAL, TRUTH
 from experiments.show.viewer import figure
 from experiments.show.viewer.packing import pack, pack_rounded
+from nemo_jax import path
 
 Array = np.ndarray
 
 # Orange is the initial estimate's, and black the body between instances.
 COLOURS = tuple(colour for colour in CYCLE if colour not in (INITIAL, CENTRE))
 _GROUND_FRAMES = 24  # number of frames of each instance whose lowest vertices determine the ground height
+_WAY_POINTS = 65  # phases between which a clip's own path is straight
 _GROUND_PERCENTILE = 5  # robust to a few frames in which a foot is below the ground
 
 
@@ -50,6 +53,7 @@ def describe(saved: Run) -> dict[str, Any]:
         "expected_mm": pack(
             np.nan_to_num(expected_error.of_frames(dataset, fitted, saved.threshold)).astype(np.float32)
         ),
+        "ways": _ways(saved),
         "ground": [ground(saved, n) for n in range(len(dataset.names))],
         "field": _field(saved),
         "codes": pack(fitted.params.codes),
@@ -72,12 +76,31 @@ def describe(saved: Run) -> dict[str, Any]:
 
 
 def ground(saved: Run, instance: int) -> float:
-    """Height, in metres, of the ground under an instance, estimated from its lowest vertices."""
+    """Height, in metres, of the ground under an instance: that of the fit's floor, else of its lowest vertices."""
+    if saved.params.ground is not None:
+        return 0.0
     frames = np.linspace(0, saved.num_frames(instance) - 1, _GROUND_FRAMES).round().astype(int)
     seen = saved.fitted.prediction
     motion = (seen.rotations[instance, frames], seen.translation[instance, frames])
     lowest = pose_in_chunks(_lowest, (saved.body, saved.params.betas[instance]), *motion)
     return float(np.percentile(lowest, _GROUND_PERCENTILE))
+
+
+def _ways(saved: Run) -> dict[str, Any] | None:
+    """The clips' own paths beside that of the field, (N, P, 3) metres at P evenly spaced phases; None without."""
+    if saved.params.path is None:
+        return None
+    fitted, at = saved.fitted, np.linspace(0, 1, _WAY_POINTS)
+    offsets = np.asarray(_offsets(jnp.asarray(saved.params.path), jnp.asarray(fitted.raw_phases)))
+    found = []
+    for n, offset in enumerate(offsets):
+        frames = saved.num_frames(n)
+        phases = np.asarray(fitted.prediction.phase[n, :frames])
+        found.append(np.stack([np.interp(at, phases, offset[:frames, axis]) for axis in range(3)], -1))
+    return pack(np.stack(found).astype(np.float32))
+
+
+_offsets = jax.jit(jax.vmap(jax.vmap(path.offset, (None, 0))))
 
 
 def _lowest(shaped: tuple[smpl.SMPL, jax.Array], rotation: jax.Array, translation: jax.Array) -> jax.Array:

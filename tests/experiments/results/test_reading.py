@@ -115,7 +115,16 @@ def test_a_run_from_before_spans_lenses_and_rescues(saved_run, run, tmp_path):
     assert set(arrays) < {*arrays, "span"} and "betas" in arrays
     np.savez(folder / "params.npz", **arrays)
     config = json.loads((folder / "config.json").read_text())
-    younger = ("lens_starts", "weight_lens", "weight_span", "weight_limbs", "lr_span", "weight_level", "lift_turned", "weight_depth")
+    younger = (
+        "lens_starts",
+        "weight_lens",
+        "weight_span",
+        "weight_limbs",
+        "lr_span",
+        "weight_level",
+        "lift_turned",
+        "weight_depth",
+    )
     more = ("rescue_steps", "rescue_after", "rescue_frames", "rescue_margin", "restart_steps", "restart_margin")
     for name in (*younger, *more):
         del config["fit"][name]

@@ -189,3 +189,20 @@ def test_instances_have_colours_of_their_own(described):
     assert len(kinds) == 3
     assert not kinds & set(scene.COLOURS)
     assert described["body"]["parents"] == jn.PARENTS.tolist()
+
+
+def test_own_paths_are_carried_along_phases(saved, described):
+    """Without paths nothing is; with them, the page's straight lines lead where the fit is, and the floor is at 0."""
+    assert described["ways"] is None
+    knots = np.random.default_rng(0).normal(size=(len(saved.dataset.names), 6, 3)).astype(np.float32)
+    params = dataclasses.replace(saved.params, path=jnp.asarray(knots), ground=jnp.zeros(3))
+    moved = dataclasses.replace(saved, params=params)
+    ways = unpack(json.loads(json.dumps(scene._ways(moved))))
+    before, after = (run.fitted.prediction for run in (saved, moved))
+    for n in range(len(ways)):
+        frames = saved.num_frames(n)
+        offset = np.asarray(after.translation - before.translation)[n, :frames]
+        phases = np.asarray(before.phase)[n, :frames]
+        found = np.stack([np.interp(phases, np.linspace(0, 1, len(ways[n])), ways[n][:, i]) for i in range(3)], -1)
+        np.testing.assert_allclose(found, offset, atol=0.1)
+    assert scene.ground(moved, 0) == 0

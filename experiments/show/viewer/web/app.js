@@ -9,6 +9,14 @@ const PATH_JOINTS = [0, 22, 23]; // pelvis and hands
 const PATH_STEPS = 160;
 const NOBODY = { centre: [0, 0.9, 0], reach: [1.2, 1.2] };
 
+/** A person's own path beside that of the field, at a phase: points [x, y, z, x, ...] at evenly spaced phases. */
+function wayAt(way, phase) {
+  const last = way.length / 3 - 1;
+  const at = clamp(phase, 0, 1) * last;
+  const from = Math.min(Math.floor(at), last - 1);
+  return [0, 1, 2].map((axis) => mix(way[3 * from + axis], way[3 * from + 3 + axis], at - from));
+}
+
 class Page {
   constructor(data) {
     this.data = data;
@@ -64,7 +72,8 @@ class Page {
   /** The field's motion for a person, on the person's own side. */
   motion(person, phase) {
     const motion = this.field.at(phase, person.code);
-    return person.mirrored ? mirrorMotion(motion, this.body.twins) : motion;
+    const { rotations, translation } = person.mirrored ? mirrorMotion(motion, this.body.twins) : motion;
+    return { rotations, translation: person.way ? add(translation, wayAt(person.way, phase)) : translation };
   }
 
   set(values) {

@@ -11,6 +11,7 @@ class Clips {
     this.mirrored = data.mirrored;
     this.codes = rows(unpack(data.codes), this.count);
     this.betas = rows(unpack(data.betas), this.count);
+    this.ways = data.ways ? rows(unpack(data.ways), this.count) : null;
     this.phases = rows(unpack(data.phases), this.count);
     this.expected = rows(unpack(data.expected_mm), this.count);
     this.plane = principalPlane(this.codes);
@@ -57,6 +58,7 @@ class Clips {
       instance: null,
       code: mean(this.codes),
       betas: mean(this.betas),
+      way: this.ways && mean(this.ways),
       ground: sum((n) => this.ground[n]),
       mirrored: sum((n) => (this.mirrored[n] ? 1 : 0)) > 0.5,
       duration: sum((n) => this.durations[n]),

@@ -1,0 +1,85 @@
+"""The floor and the world's up: one plane for all clips, and cameras that people hold nearly level.
+
+A fit knows the world only up to a turn: field and cameras may lean together. `Params.ground` (3,) is the floor's height in
+metres, and how far up leans to x and to z; after the fit `level` turns field and cameras so that up is y and the floor is
+y = 0. Pixels stay as they are.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from body_models import smpl
+from nemo_jax import camera as cam
+from nemo_jax.model import Params
+
+Array = jax.Array
+
+# Standard deviations of held cameras from level: roll, pitch.
+ROLL, PITCH = np.radians(2.0), np.radians(15.0)
+_MIRROR = np.array([-1.0, 1.0, 1.0], np.float32)
+
+
+def up(ground: Array, mirrored: Array) -> Array:
+    """The direction (..., 3) that is up for instances with flags `mirrored` (...,), whose world is reflected in x = 0."""
+    lean = jnp.stack([ground[1], jnp.ones_like(ground[1]), ground[2]])
+    lean = lean / jnp.linalg.norm(lean)
+    return jnp.where(mirrored[..., None] > 0.5, _MIRROR * lean, lean)
+
+
+def heights(ground: Array, mirrored: Array, points: Array) -> Array:
+    """Heights (..., P), metres, of points (..., P, 3) above the floor; mirrored (...,)."""
+    return jnp.sum(points * up(ground, mirrored)[..., None, :], -1) - ground[0]
+
+
+def camera_loss(cameras: Array, ground: Array, mirrored: Array) -> Array:
+    """Surprise (N,) at roll and pitch of cameras (N, 9), 0 where they are level; mirrored (N,)."""
+    rotation, _ = cam.split(cameras)
+    seen = jnp.sum(rotation * up(ground, mirrored)[:, None, :], -1)
+    return 0.5 * (seen[:, 0] / np.sin(ROLL)) ** 2 + 0.5 * (seen[:, 2] / np.sin(PITCH)) ** 2
+
+
+def upright(direction: Array) -> Array:
+    """The smallest rotation (3, 3) that turns a unit vector (3,), not pointing down, to y."""
+    x, y, z = direction
+    skew = jnp.array([[0.0, -x, 0.0], [x, 0.0, z], [0.0, -z, 0.0]])
+    return jnp.eye(3) + skew + skew @ skew / (1 + y)
+
+
+def level(params: Params, body: smpl.SMPL) -> Params:
+    """The same fit in a world with y up and the floor at y = 0: field, paths and cameras are turned and moved together.
+
+    The heads of the field are linear in the axes of the world, so their weights are turned.
+    """
+    if params.ground is None or params.path is None:
+        return params
+    floor = params.ground[0]
+    turn = upright(up(params.ground, jnp.zeros(())))
+    product = lambda a, b: jnp.matmul(a, b, precision="highest")
+    sign = _MIRROR[:, None] * _MIRROR
+    turns = jnp.where(params.mirrored[:, None, None] > 0.5, turn * sign, turn)
+
+    def rotation_head(leaf: Array) -> Array:
+        # Six numbers of each joint are a matrix (3, 2), row by row; only the root's is in world axes.
+        parts = leaf.reshape(*leaf.shape[:-1], -1, 3, 2)
+        return parts.at[..., 0, :, :].set(product(turn, parts[..., 0, :, :])).reshape(leaf.shape)
+
+    field = dict(params.field)
+    field["rotation"] = jax.tree.map(rotation_head, params.field["rotation"])
+    field["translation"] = jax.tree.map(lambda leaf: product(leaf, turn.T), params.field["translation"])
+
+    # A body turns about its root joint, which is not at the origin of its own axes.
+    roots = jax.vmap(lambda betas: smpl.rest_joints(body, betas)[0])(params.betas)
+    moved = jnp.einsum("nij,nj->ni", turns, roots, precision="highest") - roots - floor * jnp.array([0.0, 1.0, 0.0])
+    path = jnp.einsum("nij,nkj->nki", turns, params.path, precision="highest") + moved[:, None]
+    rotation, translation = cam.split(params.cameras)
+    rotation = product(rotation, jnp.swapaxes(turns, -1, -2))
+    return dataclasses.replace(
+        params,
+        field=field,
+        path=path,
+        cameras=cam.join(rotation, translation + floor * rotation[:, :, 1]),
+        ground=jnp.zeros_like(params.ground),
+    )

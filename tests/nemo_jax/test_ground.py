@@ -1,0 +1,130 @@
+"""The floor and the world's up: heights, the prior over cameras, and that levelling a fit changes no pixel."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from nemo_jax import camera as cam
+from nemo_jax import contact, ground, model, objective, optim
+from nemo_jax.priors import Priors
+from tests.nemo_jax import helpers
+
+CONFIG = helpers.tiny_config(contact_centres=4, path_knots=5, batch_size=-1)
+GROUND = np.array([-0.9, 0.2, -0.1])
+UP = np.array([0.2, 1.0, -0.1]) / np.linalg.norm([0.2, 1.0, -0.1])
+
+
+@pytest.fixture(scope="module")
+def case():
+    """A fit far from its start, the second instance mirrored, with a floor that leans."""
+    clips = helpers.scene().clips
+    params = model.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, CONFIG)
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: x + jnp.asarray(0.2 * rng.normal(size=x.shape), x.dtype), params)
+    params = dataclasses.replace(params, mirrored=jnp.array([0.0, 1.0]), ground=jnp.float32(GROUND))
+    assets = model.prepare(clips, helpers.body(), Priors(), CONFIG)
+    predict = jax.jit(lambda params: model.predict_clips(params, assets, CONFIG, clips))
+    return SimpleNamespace(clips=clips, params=params, assets=assets, predict=predict)
+
+
+def test_heights_are_those_over_a_leaning_plane():
+    points = np.random.default_rng(1).normal(size=(2, 5, 3))
+    found = ground.heights(jnp.float32(GROUND), jnp.array([0.0, 1.0]), jnp.float32(points))
+    expected = np.stack([points[0] @ UP, points[1] @ (UP * [-1, 1, 1])]) + 0.9
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_prior_measures_roll_and_pitch():
+    level = np.asarray(cam.level_camera(jnp.float32(0.7)), float)
+    roll = Rotation.from_euler("z", 4, degrees=True).as_matrix()
+    pitch = Rotation.from_euler("x", 15, degrees=True).as_matrix()
+    cameras = jnp.stack([cam.join(jnp.float32(turn @ level), jnp.zeros(3)) for turn in (np.eye(3), roll, pitch)])
+    cost = ground.camera_loss(cameras, jnp.zeros(3), jnp.zeros(3))
+    np.testing.assert_allclose(cost, [0, 2.0, 0.5], rtol=5e-3, atol=1e-6)
+    slope = jax.grad(lambda g: ground.camera_loss(cameras, g, jnp.zeros(3)).sum())(jnp.zeros(3))
+    assert np.isfinite(slope).all() and np.abs(slope[1:]).max() > 1
+
+
+def test_upright_is_the_smallest_turn():
+    turn = np.asarray(ground.upright(jnp.float32(UP)), float)
+    np.testing.assert_allclose(turn @ UP, [0, 1, 0], atol=1e-6)
+    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-6)
+    assert Rotation.from_matrix(turn).magnitude() == pytest.approx(np.arccos(UP[1]), rel=1e-4)
+
+
+def test_level_changes_no_pixel_and_puts_the_floor_at_zero(case):
+    before = case.predict(case.params)
+    level = ground.level(case.params, case.assets.body)
+    after = case.predict(level)
+    np.testing.assert_allclose(after.keypoints_2d, before.keypoints_2d, rtol=2e-4, atol=0.05)
+    above = ground.heights(case.params.ground, case.params.mirrored, before.keypoints.reshape(2, -1, 3))
+    np.testing.assert_allclose(after.keypoints[..., 1].reshape(2, -1), above, atol=2e-5)
+    np.testing.assert_array_equal(level.ground, np.zeros(3))
+    np.testing.assert_array_equal(after.contact, before.contact)
+    # Levelling a level fit changes nothing but rounding.
+    again = case.predict(ground.level(level, case.assets.body))
+    np.testing.assert_allclose(again.keypoints, after.keypoints, atol=1e-5)
+
+
+def test_terms_are_those_of_the_frames(case):
+    """Contact, penetration and gravity of a batch of all frames, from the prediction in NumPy."""
+    clips, params = case.clips, case.params
+    batch = objective.full_batch(clips)
+
+    @jax.jit
+    def of_batch(params):
+        seen = objective.predict_batch(params, case.assets, CONFIG, clips, batch)
+        return seen, objective.ground_terms(params, seen, case.assets, CONFIG, clips, batch)
+
+    seen, found = of_batch(params)
+    feet = np.asarray(seen.keypoints, float)[:, list(contact.POINTS)]
+    instance, frame = np.asarray(batch.instance), np.asarray(batch.frame)
+    each, low = [], []
+    for i in range(len(frame) - 1):
+        if instance[i + 1] != instance[i] or frame[i + 1] != frame[i] + 1:
+            continue
+        n = instance[i]
+        up = UP * ([-1, 1, 1] if params.mirrored[n] > 0.5 else [1, 1, 1])
+        height = feet[i] @ up + 0.9 - np.asarray(case.assets.soles, float)
+        square = 0.5 * (((feet[i + 1] - feet[i]) * float(clips.fps[n]) / 0.1) ** 2).sum(-1) + 0.5 * (height / 0.02) ** 2
+        p = 1 / (1 + np.exp(-np.asarray(seen.contact[i], float)))
+        divergence = p * np.log(p / 0.46) + (1 - p) * np.log((1 - p) / 0.54)
+        each.append((p * 10 * np.log1p(square / 10) + (1 - p) * 10 + divergence).mean())
+        low.append((0.5 * np.minimum(height / 0.02, 0) ** 2).mean())
+    assert found["contact"] == pytest.approx(np.mean(each), rel=1e-3)
+    assert found["below"] == pytest.approx(np.mean(low), rel=1e-3)
+    assert set(found) == {"contact", "below", "gravity", "path"}
+
+
+def test_gradients_reach_what_they_should(case):
+    clips = case.clips
+    batch = objective.full_batch(clips)
+
+    def contacts(params):
+        seen = objective.predict_batch(params, case.assets, CONFIG, clips, batch)
+        return objective.ground_terms(params, seen, case.assets, CONFIG, clips, batch)["contact"]
+
+    slope = jax.jit(jax.grad(contacts))(case.params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
+    for leaf in (slope.ground, slope.contact["values"], slope.path, slope.betas, slope.field["translation"]["kernel"]):
+        assert np.abs(leaf).max() > 0
+    np.testing.assert_array_equal(slope.cameras, np.zeros_like(slope.cameras))
+
+
+def test_learning_rates_name_them(case):
+    flat = jax.tree_util.tree_flatten_with_path(case.params)[0]
+    assert {optim.group_of(path) for path, _ in flat} == set(optim.GROUPS)
+
+
+def test_without_contacts_there_is_nothing_of_it():
+    config = helpers.tiny_config(contact_centres=0, path_knots=0)
+    clips = helpers.scene().clips
+    params = model.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, config)
+    assert params.ground is None and params.contact is None and params.path is None
+    assert ground.level(params, helpers.body()) is params
+    assert objective.num_pairs(config) == 0
