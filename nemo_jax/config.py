@@ -45,7 +45,7 @@ class FitConfig:
     )
     num_centres: int = option(32, "number of radial features", least=1, most=4096)
     log_scale: float = option(
-        -5.5, "where the learned logarithms of the features' scales start", least=-30.0, most=30.0
+        -4.5, "where the learned logarithms of the features' scales start", least=-30.0, most=30.0
     )
     activation: Literal["relu", "silu", "gelu", "tanh"] = option(
         "relu", "function between the field's layers; relu = published, and bent where its pieces meet"
@@ -196,7 +196,7 @@ class FitConfig:
         0.05, "weight of the open learned prior over the directions of limbs", least=0.0, most=MOST_WEIGHT
     )
     contact_centres: int = option(
-        0,
+        24,
         "Gaussians of the phase by which toes and heels are found to stand on the ground, where they neither move nor "
         "leave one floor; 0 = nothing knows of the ground (published)",
         least=0,
@@ -204,7 +204,7 @@ class FitConfig:
         group="the ground",
     )
     weight_contact: float = option(
-        10.0, "weight of contacts: what of planted feet moves or leaves the floor", least=0.0, most=MOST_WEIGHT
+        3.0, "weight of contacts: what of planted feet moves or leaves the floor", least=0.0, most=MOST_WEIGHT
     )
     contact_speed: float = option(
         0.1, "speed of a planted foot along each axis, standard deviation in m/s", least=1e-4, most=1e3
@@ -212,7 +212,7 @@ class FitConfig:
     contact_height: float = option(
         0.02, "height of a planted foot over the floor, standard deviation in metres", least=1e-5, most=1e3
     )
-    weight_below: float = option(10.0, "weight of feet below the floor", least=0.0, most=MOST_WEIGHT)
+    weight_below: float = option(3.0, "weight of feet below the floor", least=0.0, most=MOST_WEIGHT)
     weight_gravity: float = option(
         3.0, "weight of the prior over roll and pitch of cameras", least=0.0, most=MOST_WEIGHT
     )
@@ -230,7 +230,7 @@ class FitConfig:
         "pose priors: open = joint limits, and those of --gmm and --vposer where given; published = these two alone, "
         "which must be given",
     )
-    weight_gmm: float = option(1.0, "weight of the pose mixture of --gmm", least=0.0, most=MOST_WEIGHT)
+    weight_gmm: float = option(0.03, "weight of the pose mixture of --gmm", least=0.0, most=MOST_WEIGHT)
     weight_vposer: float = option(
         10.0, "weight of the distance to the vertices that VPoser reconstructs", least=0.0, most=MOST_WEIGHT
     )

@@ -173,7 +173,7 @@ class CompiledFit:
         listed = stages_of(job)
         self._programs: dict[Any, Future[Any]] = {}
         self._compile("start", functions.start, *job.arguments)
-        walked = []
+        walked, problem = [], None
         for number, (problem, state, carry) in enumerate(_walk(job, functions.start, functions.begin, functions.end)):
             walked.append((state, carry))
             if number == len(listed) or number < position.stage:

@@ -160,11 +160,11 @@ def _scored(ends: Sequence[tuple[Case, Lane]], size: int, device: str, rows: Row
 def _row(each: Case, fit: Finished, rows: Rows) -> Row:
     numbers, clips = each.score(fit)
     if fit.dataset.truth is not None:
-        rows.write_frames(each.cell, **_of_frames(fit))
+        rows.write_frames(each.cell, _of_frames(fit))
     return Row(each.cell, _finite(numbers), {name: _finite(values) for name, values in clips.items()})
 
 
-def _of_frames(fit: Finished) -> dict[str, np.ndarray]:
+def _of_frames(fit: Finished) -> dict[str, Any]:
     """Features, true errors and clips of some frames of every clip, evenly spread."""
     threshold = float(fit.config.confidence_threshold)
     features, errors = (

@@ -137,7 +137,7 @@ def draw(path: Path, title: str, rows: Sequence[Row]) -> bool:
             for number, (key, label) in enumerate(_DRAWN):
                 spread = [_of_actions(good, variant, curve, level.text, key) for level in levels]
                 means = [np.mean(values) if values else np.nan for values in spread]
-                highest = float(np.nanmax([highest, *means]))
+                highest = max([highest, *(float(mean) for mean in means if np.isfinite(mean))])
                 ends = [(min(v), max(v)) if v else (np.nan, np.nan) for v in spread]
                 below_above = np.abs(np.array(ends).T - np.array(means))
                 x = np.arange(len(levels)) + 0.08 * (number - 1)

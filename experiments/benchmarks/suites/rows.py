@@ -105,10 +105,10 @@ class Rows:
         """The file of what a fit expected of its frames, for `experiments.benchmarks.calibration`."""
         return self._folder.parent / "frames" / f"{self.path(cell).stem}.npz"
 
-    def write_frames(self, cell: Cell, **arrays: np.ndarray) -> None:
+    def write_frames(self, cell: Cell, arrays: Mapping[str, Any]) -> None:
         """Writes arrays of a fit's frames; they are complete or not there."""
         with replacing(self.frames_path(cell)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, action=cell.action, variant=cell.variant, **arrays)
+            np.savez_compressed(file, **{"action": cell.action, "variant": cell.variant, **arrays})
 
 
 def identity_of(parts: Mapping[str, Any]) -> str:

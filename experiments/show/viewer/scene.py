@@ -117,6 +117,7 @@ def _field(saved: Run) -> dict[str, Any]:
         features["log_scales"] = pack(params["features"]["log_scales"])
     return {
         "features": features,
+        "activation": config.activation,
         "layers": [
             {"kernel": pack(layer["kernel"]), "bias": pack(layer["bias"])}
             for layer in [*layers, params["rotation"], params["translation"]]

@@ -17,9 +17,17 @@ const KERNELS = {
   matern52: (d) => (1 + Math.sqrt(5) * d + (5 / 3) * d * d) * Math.exp(-Math.sqrt(5) * d),
 };
 
+const ACTIVATIONS = {
+  relu: (x) => Math.max(x, 0),
+  silu: (x) => x / (1 + Math.exp(-x)),
+  gelu: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))), // as jax.nn.gelu
+  tanh: Math.tanh,
+};
+
 class Field {
   constructor(packed, codeSize) {
     this.features = packed.features;
+    this.activation = ACTIVATIONS[packed.activation];
     this.logScales = packed.features.log_scales ? unpack(packed.features.log_scales) : null;
     this.layers = packed.layers.map((layer) => ({ kernel: unpack(layer.kernel), bias: unpack(layer.bias) }));
     this.origin = this.heads(0, new Float64Array(codeSize)).translation;
@@ -35,7 +43,7 @@ class Field {
 
   heads(phase, code) {
     let values = Float64Array.from([...this.radial(phase), ...code]);
-    for (const layer of this.layers.slice(0, 3)) values = dense(layer, values).map((value) => Math.max(value, 0));
+    for (const layer of this.layers.slice(0, 3)) values = dense(layer, values).map(this.activation);
     return { sixD: dense(this.layers[3], values), translation: dense(this.layers[4], values) };
   }
 
