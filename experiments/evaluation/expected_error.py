@@ -137,8 +137,8 @@ def _turns(dataset: Dataset, fitted: FittedMotion) -> tuple[Array, Array]:
     posed = (np.asarray(dataset.clips.init_mask) > 0).astype(float)
     if not posed.any():
         return posed, posed
-    given, own = np.asarray(dataset.clips.init_pose)[:, :, 1:22], fitted.poses[:, :, 1:22]
-    between = Rotation.from_rotvec(given.reshape(-1, 3)).inv() * Rotation.from_rotvec(own.reshape(-1, 3))
+    given, own = np.asarray(dataset.clips.init_pose)[:, :, 1:22], np.asarray(fitted.prediction.rotations)[:, :, 1:22]
+    between = Rotation.from_rotvec(given.reshape(-1, 3)).inv() * Rotation.from_matrix(own.reshape(-1, 3, 3))
     return between.magnitude().reshape(given.shape[:3]).mean(-1), posed
 
 

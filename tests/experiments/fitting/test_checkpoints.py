@@ -76,7 +76,7 @@ def test_chunks_run_every_step_once(tiny_job, chunks):
 def test_chunks_overwrite_their_carry(tiny_job, compiled):
     """A stage's program puts every array of the carry it returns in the place of the one it was given."""
     for number, (stage, carry) in enumerate(zip(stages_of(tiny_job), shapes_of_one(tiny_job).carries, strict=True)):
-        program = compiled._programs[number, chunk_length(stage.steps)]
+        program = compiled._programs[number, chunk_length(stage.steps)].result()
         held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(carry))
         assert program.memory_analysis().alias_size_in_bytes == held > 0
 

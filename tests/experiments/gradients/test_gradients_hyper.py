@@ -23,6 +23,8 @@ STEPS = 7
 def start(tiny_dataset, tiny_body, tiny_config):
     """Before a joint stage, in float64: detections hidden from the fit and others, and gradients of both kinds."""
     config = dataclasses.replace(tiny_config, joint_steps=STEPS, batch_size=8)
+    # Its directions count as given, so that the slope of the fit leaves out how they move.
+    config = dataclasses.replace(config, weight_depth=0.0)
     given = tiny_gradients.make(tiny_dataset, tiny_body, config, pixels=15.0)
     problem, state = tiny_gradients.joint_problem(given)
     rng = np.random.default_rng(0)

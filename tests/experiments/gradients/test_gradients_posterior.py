@@ -120,8 +120,8 @@ def test_depth_is_less_sure_than_what_a_camera_sees(spread_out):
     moving = [k for k, name in enumerate(jn.BODY_25_NAMES) if name != "mid_hip"]
     assert np.median(along[:, moving] / across[:, moving]) > 1.5
     assert (along[:, moving] > across[:, moving]).mean() > 0.8
-    # The left wrist was never detected in this clip.
-    assert across[:, LOST].mean() > 1.5 * across[:, WRIST].mean()
+    # The left wrist was never detected in this clip; the other clips and the broad features of the phase tell of it too.
+    assert across[:, LOST].mean() > 1.1 * across[:, WRIST].mean()
 
 
 def test_ray_bases():

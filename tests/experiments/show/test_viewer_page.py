@@ -336,6 +336,7 @@ def test_one_instance_alone(tab, saved, tmp_path):
         clips, frame_mask=np.where(np.arange(clips.num_frames)[None] < 1, 1, 0).astype(np.float32)
     )
     dataset = dataclasses.replace(saved.dataset, clips=clips, names=saved.dataset.names[:1], truth=None)
+    dataset = dataclasses.replace(dataset, box_size=np.asarray(dataset.box_size)[:1])
     own = dataclasses.replace(saved.params, field=None)
     params = dataclasses.replace(jax.tree.map(lambda x: np.asarray(x)[:1], own), field=saved.params.field)
     page.write(tmp_path / "viewer.html", dataclasses.replace(saved, dataset=dataset, params=params))
