@@ -19,6 +19,7 @@ from experiments.commands import benchmark
 from experiments.data.dataset import Instance, stack
 from experiments.data.footage import Video
 from experiments.show.render import mp4
+from nemo_jax.config import FitConfig
 from tests.experiments.commands.test_simulate_command import write_motion
 from tests.nemo_jax.test_world_metrics import motions, umeyama
 
@@ -235,8 +236,9 @@ def test_a_fit_is_scored_against_every_truth(tiny_dataset, perfect):
     name = tiny_dataset.names[0]
     dataset = dataclasses.replace(tiny_dataset, videos=shown, cameras=None)
     fit: Any = types.SimpleNamespace(
-        dataset=dataset, fitted=perfect, numbers={}, each={}, mirrored=[], seconds={"fit": 1.0},
-        history={"joint": {"total": np.ones(3)}},
+        dataset=dataset, fitted=perfect, numbers={},
+        each={name: {} for name in tiny_dataset.names}, mirrored=[], seconds={"fit": 1.0},
+        config=FitConfig(), history={"joint": {"total": np.ones(3)}},
     )  # fmt: skip
     known = np.asarray(perfect.prediction.keypoints)[0, : counts[0], :15]
     turned = known @ Rotation.from_rotvec([0.2, 1, 0.3]).as_matrix().T + 2.0
