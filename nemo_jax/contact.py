@@ -19,10 +19,11 @@ import numpy as np
 from body_models import smpl
 from body_models.joints import NUM_JOINTS
 from body_models.pytree import Tree
+from nemo_jax.world_metrics import FOOT_POINTS
 
 Array = jax.Array
 
-POINTS = (19, 21, 22, 24)  # BODY_25: left big toe, left heel, right big toe, right heel
+POINTS = FOOT_POINTS  # left big toe, left heel, right big toe, right heel
 NAMES = ("left_toe", "left_heel", "right_toe", "right_heel")
 OTHER_SIDE = np.array([2, 3, 0, 1])
 PLANTED_SHARE = 0.46

@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from body_models import joints as jn
 from experiments.data.dataset import Dataset
 from experiments.data.visible import visible
+from experiments.results.equal_phases import interpolated
 from experiments.results.fitted_motion import FittedMotion
 
 Array = np.ndarray
@@ -151,10 +152,10 @@ def _from_others(bare: Array, dataset: Dataset, fitted: FittedMotion, exists: Ar
     bare = np.where(np.asarray(fitted.params.mirrored)[:, None, None, None] > 0.5, mirrored(bare), bare)
     phases = np.asarray(fitted.prediction.phase)
     at = np.linspace(0.0, 1.0, _PHASES)
-    sampled = {n: _over_phase(phases[n, exists[n]], bare[n, exists[n]], at) for n in clips}
+    sampled = {n: interpolated(at, phases[n, exists[n]], bare[n, exists[n]]) for n in clips}
     for n in clips:
         others = np.nanmean([sampled[m] for m in clips if m != n], 0)
-        there = _over_phase(at, others, phases[n, exists[n]])
+        there = interpolated(phases[n, exists[n]], at, others)
         out[n, exists[n]] = np.linalg.norm(bare[n, exists[n]] - there, axis=-1).mean(-1)
     return out
 
@@ -162,13 +163,6 @@ def _from_others(bare: Array, dataset: Dataset, fitted: FittedMotion, exists: Ar
 def mirrored(joints: Array) -> Array:
     """Joints (..., 15, 3) in the axes of the pelvis, reflected: left for right."""
     return joints[..., jn.MIRROR_BODY_25[:_JOINTS], :] * np.array((-1.0, 1.0, 1.0))
-
-
-def _over_phase(phase: Array, joints: Array, at: Array) -> Array:
-    """Joints (P, 15, 3) at phases `at` (P,) of joints (F, 15, 3) at rising phases (F,)."""
-    flat = joints.reshape(len(joints), -1)
-    columns = [np.interp(at, phase, column) for column in flat.T]
-    return np.stack(columns, -1).reshape(len(at), *joints.shape[1:])
 
 
 def _one_sided(fitted: FittedMotion, exists: Array) -> float:

@@ -167,10 +167,8 @@ def _row(each: Case, fit: Finished, rows: Rows) -> Row:
 def _of_frames(fit: Finished) -> dict[str, Any]:
     """Features, true errors and clips of some frames of every clip, evenly spread."""
     threshold = float(fit.config.confidence_threshold)
-    features, errors = (
-        expected_error.features(fit.dataset, fit.fitted, threshold),
-        expected_error.errors_mm(fit.dataset, fit.fitted),
-    )
+    features = expected_error.features(fit.dataset, fit.fitted, threshold)
+    errors = expected_error.errors_mm(fit.dataset, fit.fitted)
     counts = (np.asarray(fit.dataset.clips.frame_mask) > 0).sum(1)
     which = [(n, np.unique(np.linspace(0, count - 1, _KEPT).astype(int))) for n, count in enumerate(counts) if count]
     return {

@@ -9,9 +9,6 @@ from experiments.results.reading import Run
 from experiments.show.figures import comparison, curves, joint_errors, rollout, sheet
 
 FOLDER = "figures"
-NAMES = ("rollout", "comparison", "phase_curves", "trajectories", "joint_errors")
-
-
 _DRAW = {
     "rollout": rollout.draw,
     "comparison": comparison.draw,
@@ -19,6 +16,7 @@ _DRAW = {
     "trajectories": curves.draw_trajectories,
     "joint_errors": joint_errors.draw,
 }
+NAMES = tuple(_DRAW)
 
 
 def write_all(run: Run) -> list[Path]:
