@@ -25,6 +25,7 @@ _FLUSH_SECONDS = 1.0
 _hint = "give the same command again to go on"
 _left_to_python: set[int] = set()
 _ends: list[socket.socket] = []
+_before_fork = threading.local()
 
 
 def end_on_signals() -> None:
@@ -40,7 +41,7 @@ def end_on_signals() -> None:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda *_: None)  # the thread hears of it
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_in_child)
+        os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_in_child)
 
 
 def say(how_to_continue: str) -> None:
@@ -106,9 +107,19 @@ def _end_children() -> None:
             child.terminate()
 
 
+def _hold() -> None:
+    """Signals wait while a process forks: Python forgets those that reach the child before it is set up."""
+    _before_fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, EXIT_CODES)
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _before_fork.mask)
+
+
 def _in_child() -> None:
     """A fork has no such thread, and what it received would be heard by its parent's: it ends without words."""
     signal.set_wakeup_fd(-1)
     for number in EXIT_CODES:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    _release()

@@ -207,6 +207,24 @@ print("still here")
     assert (process.returncode, out.splitlines(), errors) == (0, ["True", "still here"], "")
 
 
+def test_a_fork_that_is_ended_at_once_does_not_live_on():
+    code = """
+import os, signal, time
+from experiments.base import stopping
+stopping.end_on_signals()
+for _ in range(100):
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(5)
+        os._exit(0)
+    os.kill(pid, signal.SIGTERM)
+    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGTERM
+"""
+    process = start(code)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+
+
 def test_an_ignored_ctrl_c_stays_ignored():
     code = """
 import os, signal, time
