@@ -1,8 +1,11 @@
 """The floor and the world's up: one plane for all clips, and cameras that people hold nearly level.
 
-A fit knows the world only up to a turn: field and cameras may lean together. `Params.ground` (3,) is the floor's height in
-metres, and how far up leans to x and to z; after the fit `level` turns field and cameras so that up is y and the floor is
-y = 0. Pixels stay as they are.
+A fit knows the world only up to a turn: field and cameras may lean together. `Params.ground` (5,) is the floor's height in
+metres, how far up leans to x and to z, and how much higher than on the unposed body toes and heels stand, metres; after
+the fit `level` turns field and cameras so that up is y and the floor is y = 0. Pixels stay as they are.
+
+Detectors, shoes and bodies differ in where a toe or a heel is: in recordings of two databases the points of standing feet
+are up to 3 cm lower or higher than on the unposed body, toes and heels against each other.
 """
 
 import dataclasses
@@ -19,6 +22,9 @@ Array = jax.Array
 
 # Standard deviations of held cameras from level: roll, pitch.
 ROLL, PITCH = np.radians(2.0), np.radians(15.0)
+SOLE = 0.015  # standard deviation of how much higher toes and heels stand, metres
+_SOLE_WEIGHT = 0.05  # of the prior over it beside the mean over frames: as if there were twenty independent ones
+_RISE_OF_POINTS = np.array([3, 4, 3, 4])  # of toes and heels in `Params.ground`, for `contact.POINTS`
 _MIRROR = np.array([-1.0, 1.0, 1.0], np.float32)
 
 
@@ -32,6 +38,16 @@ def up(ground: Array, mirrored: Array) -> Array:
 def heights(ground: Array, mirrored: Array, points: Array) -> Array:
     """Heights (..., P), metres, of points (..., P, 3) above the floor; mirrored (...,)."""
     return jnp.sum(points * up(ground, mirrored)[..., None, :], -1) - ground[0]
+
+
+def soles(ground: Array, unposed: Array) -> Array:
+    """Heights (4,) of `contact.POINTS` of standing feet above the floor; `unposed` (4,), those of the unposed body."""
+    return unposed + ground[_RISE_OF_POINTS]
+
+
+def sole_loss(ground: Array) -> Array:
+    """Surprise () at how much higher toes and heels stand than on the unposed body."""
+    return _SOLE_WEIGHT * 0.5 * jnp.sum((ground[3:] / SOLE) ** 2)
 
 
 def camera_loss(cameras: Array, ground: Array, mirrored: Array) -> Array:
@@ -81,5 +97,5 @@ def level(params: Params, body: smpl.SMPL) -> Params:
         field=field,
         path=path,
         cameras=cam.join(rotation, translation + floor * rotation[:, :, 1]),
-        ground=jnp.zeros_like(params.ground),
+        ground=params.ground.at[:3].set(0.0),
     )

@@ -37,7 +37,7 @@ class Params:
     ends; (0, 1) = it shows the whole action. mirrored (N,): 1 where the instance does the action with
     the other hand, so that the shared motion is reflected for it; set by the start of a fit, not by gradients.
     path (N, P, 3): the way of each clip beside that of the field, see `nemo_jax.path`. contact: Flax parameters of
-    `ContactHead`, shared. ground (3,): floor and up, shared, see `nemo_jax.ground`. Each of these is None where the
+    `ContactHead`, shared. ground (5,): floor, up and soles, shared, see `nemo_jax.ground`. Each of these is None where the
     configuration has none.
     """
 
@@ -171,7 +171,7 @@ def init(key: Array, num_instances: int, image_size: Array, num_betas: int, conf
     if config.contact_centres:
         head = contact_lib.ContactHead(config.contact_centres)
         contact = head.init(key, jnp.zeros(()), jnp.zeros(config.code_size))["params"]
-        ground = jnp.zeros(3)
+        ground = jnp.zeros(5)
     return Params(
         field=field,
         phase=phase,

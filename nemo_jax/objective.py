@@ -290,10 +290,12 @@ def ground_terms(
     feet = prediction.keypoints[:, jnp.array(contact.POINTS)]
     fps = clips.fps[instance]
     velocity = (feet[after] - feet[now]) * fps[:, None, None]
-    height = ground.heights(params.ground, params.mirrored[instance], feet[now]) - assets.soles
+    height = ground.heights(params.ground, params.mirrored[instance], feet[now])
+    height = height - ground.soles(params.ground, assets.soles)
     scales = config.contact_speed, config.contact_height
     mean = lambda values: jnp.sum(share * values.mean(-1))
-    terms["contact"] = mean(contact.loss(prediction.contact[now], velocity, height, *scales))
+    planted = mean(contact.loss(prediction.contact[now], velocity, height, *scales))
+    terms["contact"] = planted + ground.sole_loss(params.ground)
     terms["below"] = mean(contact.below(height, config.contact_height))
     leaning = ground.camera_loss(params.cameras, params.ground, params.mirrored)
     terms["gravity"] = jnp.mean(leaning, where=real)

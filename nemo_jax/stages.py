@@ -237,7 +237,7 @@ def _with_floor(problem: Problem, params: Params, search: camera_search.Search) 
     if params.ground is None or problem.assets.soles is None:
         return params
     feet = search.points[:, :, jnp.array(contact.POINTS)]
-    height = jax.vmap(ground.heights, (None, 0, 0))(jnp.zeros(3), params.mirrored, feet) - problem.assets.soles
+    height = jax.vmap(ground.heights, (None, 0, 0))(jnp.zeros(5), params.mirrored, feet) - problem.assets.soles
     exists = clips_lib.num_frames(problem.clips)[:, None] > 0
     mask = jnp.broadcast_to(exists, height.shape[:2])
     floor = contact.first_floor(height.reshape(-1, height.shape[-1]), mask.reshape(-1))

@@ -116,6 +116,18 @@ def true_contact(true: Array, mask: Array, fps: Array | float) -> Array:
     return (slow & (height < floor + CONTACT_HEIGHT) & (mask > 0)[:, None]).astype(true.dtype)
 
 
+def standing_heights(points: Array, contact: Array, soles: Array) -> Array:
+    """Heights (4,) of `FOOT_POINTS` when they stand, y up: the medians of toes and of heels over contacts (T, 4), 1 or 0.
+
+    Points (T, 4, 3). Where heels never stand they are as much higher than toes as on the unposed body, `soles` (4,), and
+    likewise for toes. NaN where nothing ever stands.
+    """
+    height = jnp.where(contact > 0, points[..., 1] - soles, jnp.nan)
+    toes, heels = jnp.nanmedian(height[:, ::2]), jnp.nanmedian(height[:, 1::2])
+    toes, heels = jnp.where(jnp.isnan(toes), heels, toes), jnp.where(jnp.isnan(heels), toes, heels)
+    return soles + jnp.stack([toes, heels, toes, heels])
+
+
 def contact_f1(probability: Array, true: Array, mask: Array) -> Array:
     """F1 () of contacts (T, P), those of probability above a half, against the true ones (T, P); mask (T,).
 

@@ -116,6 +116,9 @@ def in_3d(known: In3D, mask: Array, body: smpl.SMPL) -> dict[str, Array]:
         if seen.contact is not None:
             feet = jnp.asarray(truth.joints)[:, :, jnp.array(contact.POINTS)]
             there = jax.vmap(world_metrics.true_contact)(feet, mask, known.fps)
+            heights = jax.vmap(world_metrics.standing_heights, (0, 0, None))(feet, there, contact.soles(body)[0])
+            of_truth = jax.vmap(world_metrics.standing)(feet, heights, there, mask, known.fps)
+            of_fit |= {f"true_{name}": values for name, values in of_truth.items()}
             of_fit["contact_f1"] = jax.vmap(world_metrics.contact_f1)(jax.nn.sigmoid(seen.contact), there, mask)
     nobody = jnp.full(known.masks.shape[:2], jnp.nan)
     return out | {name: jnp.concatenate([nobody, error[:, None]], 1) for name, error in of_fit.items()}

@@ -25,7 +25,7 @@ from experiments.data.visible import reference, visible
 from experiments.evaluation import pose_errors
 from experiments.evaluation.pose_errors import In3D
 from experiments.results.fitted_motion import FittedMotion
-from nemo_jax import contact, losses, metrics, world_metrics
+from nemo_jax import contact, ground, losses, metrics, world_metrics
 
 Array = jax.Array
 Numbers = dict[str, float]
@@ -52,7 +52,7 @@ class _Arrays:
     predicted, given, reference (T, K, 2): pixels of the fit, of the clips, and of the reference of 2D errors.
     seen (T, K): joints that the fit saw and is scored on. scored (T, K): joints of the paper's errors. hidden (T, K):
     joints hidden from the fit, or None. reference_confidence (T, K). diagonal (T,): of the person's box. mask (T,). feet
-    (T, 4, 3), planted (T, 4): the points of contact and their probabilities, or None. fps (): frames per second.
+    (T, 4, 3), planted (T, 4): the points of contact and their probabilities, ground (5,): the fit's, or None. fps (): frames per second.
     in_3d: inputs of the 3D errors; None without ground truth.
     """
 
@@ -68,6 +68,7 @@ class _Arrays:
     in_3d: In3D | None
     feet: Array | None
     planted: Array | None
+    ground: Array | None
     fps: Array
 
 
@@ -136,10 +137,11 @@ def _arrays_of(one: ToScore, frames: int) -> _Arrays:
         "in_3d": None if dataset.truth is None else pose_errors.gather(dataset, fitted),
     }
     logits = fitted.prediction.contact
-    arrays |= {"feet": None, "planted": None, "fps": np.asarray(dataset.clips.fps, np.float32)}
+    arrays |= {"feet": None, "planted": None, "ground": None, "fps": np.asarray(dataset.clips.fps, np.float32)}
     if logits is not None:
         arrays["feet"] = np.asarray(fitted.prediction.keypoints)[:, :, list(contact.POINTS)]
         arrays["planted"] = fitted.contact
+        arrays["ground"] = np.repeat(np.asarray(fitted.params.ground)[None], dataset.clips.num_instances, 0)
     return _Arrays(**arrays)
 
 
@@ -161,9 +163,9 @@ def _numbers(fits: _Arrays, nose_body: smpl.SMPL) -> tuple[dict[str, Array], dic
         # All instances of a fit are joined to one long clip.
         long = [leaf.reshape(shape[0], -1, *leaf.shape[2:]) for leaf in parts]
         pooled |= {prefix + name: values for name, values in jax.vmap(_pixel_numbers)(*long).items()}
-    if every.feet is not None and every.planted is not None:
-        soles, _ = contact.soles(nose_body)
-        of_feet = jax.vmap(world_metrics.standing, (0, None, 0, 0, 0))
+    if every.feet is not None and every.planted is not None and every.ground is not None:
+        soles = jax.vmap(ground.soles, (0, None))(every.ground, contact.soles(nose_body)[0])
+        of_feet = jax.vmap(world_metrics.standing)
         own = of_feet(every.feet, soles, every.planted, every.mask, every.fps)
         each |= {f"{name}/fit": values for name, values in own.items()}
     if every.in_3d is not None:

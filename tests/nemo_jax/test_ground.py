@@ -15,7 +15,8 @@ from nemo_jax.priors import Priors
 from tests.nemo_jax import helpers
 
 CONFIG = helpers.tiny_config(contact_centres=4, path_knots=5, batch_size=-1)
-GROUND = np.array([-0.9, 0.2, -0.1])
+GROUND = np.array([-0.9, 0.2, -0.1, 0.02, -0.01])
+RISE = np.array([0.02, -0.01, 0.02, -0.01])
 UP = np.array([0.2, 1.0, -0.1]) / np.linalg.norm([0.2, 1.0, -0.1])
 
 
@@ -44,10 +45,10 @@ def test_prior_measures_roll_and_pitch():
     roll = Rotation.from_euler("z", 4, degrees=True).as_matrix()
     pitch = Rotation.from_euler("x", 15, degrees=True).as_matrix()
     cameras = jnp.stack([cam.join(jnp.float32(turn @ level), jnp.zeros(3)) for turn in (np.eye(3), roll, pitch)])
-    cost = ground.camera_loss(cameras, jnp.zeros(3), jnp.zeros(3))
+    cost = ground.camera_loss(cameras, jnp.zeros(5), jnp.zeros(3))
     np.testing.assert_allclose(cost, [0, 2.0, 0.5], rtol=5e-3, atol=1e-6)
-    slope = jax.grad(lambda g: ground.camera_loss(cameras, g, jnp.zeros(3)).sum())(jnp.zeros(3))
-    assert np.isfinite(slope).all() and np.abs(slope[1:]).max() > 1
+    slope = jax.grad(lambda g: ground.camera_loss(cameras, g, jnp.zeros(3)).sum())(jnp.zeros(5))
+    assert np.isfinite(slope).all() and np.abs(slope[1:3]).max() > 1
 
 
 def test_upright_is_the_smallest_turn():
@@ -64,7 +65,7 @@ def test_level_changes_no_pixel_and_puts_the_floor_at_zero(case):
     np.testing.assert_allclose(after.keypoints_2d, before.keypoints_2d, rtol=2e-4, atol=0.05)
     above = ground.heights(case.params.ground, case.params.mirrored, before.keypoints.reshape(2, -1, 3))
     np.testing.assert_allclose(after.keypoints[..., 1].reshape(2, -1), above, atol=2e-5)
-    np.testing.assert_array_equal(level.ground, np.zeros(3))
+    np.testing.assert_array_equal(level.ground, np.float32([0, 0, 0, *GROUND[3:]]))
     np.testing.assert_array_equal(after.contact, before.contact)
     # Levelling a level fit changes nothing but rounding.
     again = case.predict(ground.level(level, case.assets.body))
@@ -90,13 +91,14 @@ def test_terms_are_those_of_the_frames(case):
             continue
         n = instance[i]
         up = UP * ([-1, 1, 1] if params.mirrored[n] > 0.5 else [1, 1, 1])
-        height = feet[i] @ up + 0.9 - np.asarray(case.assets.soles, float)
+        height = feet[i] @ up + 0.9 - np.asarray(case.assets.soles, float) - RISE
         square = 0.5 * (((feet[i + 1] - feet[i]) * float(clips.fps[n]) / 0.1) ** 2).sum(-1) + 0.5 * (height / 0.02) ** 2
         p = 1 / (1 + np.exp(-np.asarray(seen.contact[i], float)))
         divergence = p * np.log(p / 0.46) + (1 - p) * np.log((1 - p) / 0.54)
         each.append((p * 10 * np.log1p(square / 10) + (1 - p) * 10 + divergence).mean())
         low.append((0.5 * np.minimum(height / 0.02, 0) ** 2).mean())
-    assert found["contact"] == pytest.approx(np.mean(each), rel=1e-3)
+    soles = 0.05 * 0.5 * (GROUND[3:] ** 2).sum() / 0.015**2
+    assert found["contact"] == pytest.approx(np.mean(each) + soles, rel=1e-3)
     assert found["below"] == pytest.approx(np.mean(low), rel=1e-3)
     assert set(found) == {"contact", "below", "gravity", "path"}
 
@@ -111,7 +113,8 @@ def test_gradients_reach_what_they_should(case):
 
     slope = jax.jit(jax.grad(contacts))(case.params)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
-    for leaf in (slope.ground, slope.contact["values"], slope.path, slope.betas, slope.field["translation"]["kernel"]):
+    assert (np.abs(slope.ground) > 0).all()
+    for leaf in (slope.contact["values"], slope.path, slope.betas, slope.field["translation"]["kernel"]):
         assert np.abs(leaf).max() > 0
     np.testing.assert_array_equal(slope.cameras, np.zeros_like(slope.cameras))
 

@@ -1,6 +1,7 @@
 """Errors of motion in the world against their formulas written out in float64 NumPy, one frame and one chunk at a time."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -162,3 +163,15 @@ def test_standing():
     assert found["planted_slide_mm"] == pytest.approx(1000 * moves.mean() * FPS / 30, rel=1e-4)
     assert found["float_percent"] == pytest.approx(20) and found["below_percent"] == pytest.approx(10)
     assert found["planted_percent"] == pytest.approx(50)
+
+
+def test_standing_heights():
+    """Medians over contacts of both feet; a kind that never stands follows the other."""
+    soles = np.array([0.01, 0.03, 0.01, 0.03])
+    height = np.array([[0.11, 0.2, 0.5, 0.2], [0.13, 0.2, 0.12, 0.3], [0.9, 0.9, 0.9, 0.9]])
+    points = jnp.float32(np.stack([0 * height, height, 0 * height], -1))
+    contact = jnp.float32(np.array([[1, 0, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]]))
+    np.testing.assert_allclose(world_metrics.standing_heights(points, contact, soles), [0.12, 0.2, 0.12, 0.2], atol=1e-6)
+    no_heels = contact.at[:, 1::2].set(0)
+    np.testing.assert_allclose(world_metrics.standing_heights(points, no_heels, soles)[1::2], 0.14, atol=1e-6)
+    assert np.isnan(world_metrics.standing_heights(points, 0 * contact, soles)).all()
