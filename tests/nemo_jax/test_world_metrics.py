@@ -131,18 +131,21 @@ def test_all_of_them_take_clips_side_by_side():
 
 
 def test_true_contact_is_slow_and_low():
-    """One point stands, walks off, hangs still in the air, and stands again; the other is always fast."""
+    """A toe stands, walks off, hangs still in the air, and stands again; its heel and the other toe are always fast. The
+    other heel stands 12 cm above where toes do."""
     frames = np.arange(40)
     x = np.where((frames > 10) & (frames <= 20), (frames - 10) * 0.05, np.where(frames > 20, 0.5, 0.0))
     y = np.where((frames > 20) & (frames <= 30), 0.3, 0.01)
     still = np.stack([x, y, 0 * x], -1)
     fast = np.stack([0.1 * frames, 0.5 + 0 * frames, 0 * frames], -1)
-    true = np.stack([still, fast], 1)
+    standing = np.stack([0 * x, 0 * x + 0.12, 0 * x], -1)
+    true = np.stack([still, fast, fast, standing], 1)
     speed = np.linalg.norm(np.diff(true, axis=0), axis=-1) * FPS
-    expected = (np.concatenate([speed, speed[-1:]]) < 0.3) & (true[..., 1] < 0.01 + 0.08)
+    expected = (np.concatenate([speed, speed[-1:]]) < 0.3) & (true[..., 1] < np.array([0.01, 0.12, 0.01, 0.12]) + 0.08)
     found = world_metrics.true_contact(padded(true), mask_of(40), FPS)
     np.testing.assert_array_equal(np.asarray(found)[:40] > 0, expected)
-    assert not np.asarray(found)[40:].any() and expected[:10, 0].all() and not expected[22:29].any()
+    assert not np.asarray(found)[40:].any() and expected[:10, 0].all() and not expected[22:29, :3].any()
+    assert expected[:, 3].all()
 
 
 def test_contact_f1():
