@@ -34,6 +34,8 @@ _ERRORS = (
     ("contacts, F1", "%", "contact_f1", 1, 100.0),
     ("feet above the floor", "% of frames", "float_percent", 1, 1.0),
     ("feet below the floor", "% of frames", "below_percent", 1, 1.0),
+    ("height of the people", "m", "height_m", 2, 1.0),
+    ("  how sure it is, and all metres", "% sd", "scale_sd_percent", 1, 1.0),
 )
 _PIXELS = (
     ("reprojection, median", "px", "reprojection_px/median", 1, 1.0),

@@ -25,6 +25,8 @@ MEANING = {
     "contacts, F1": "agreement of planted toes and heels with those that truly stand: slow and near the floor",
     "feet above the floor": "frames in which a foot said to stand is more than 2 cm above the floor",
     "feet below the floor": "frames in which a toe or heel is more than 2 cm below the floor",
+    "height of the people": "of the unposed body, head to sole, as fitted, or as given by --height",
+    "how sure it is, and all metres": "how much people's heights vary, and so distances and speeds; 0 where given",
     "acceleration error": "difference of joint accelerations from the true ones: how much the motion jitters",
     "reprojection, median": "distance in the picture between the body's joints and the visible input joints",
     "reprojection, mean of the paper": "mean over frames and 15 joints, joints that are not visible counting as 0",
