@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from experiments.base.errors import UserError
 from experiments.data import per_clip
-from experiments.data.dataset import Dataset
 from experiments.data.ranges import HEIGHT
+
+if TYPE_CHECKING:  # it takes long to import, and a flag is checked before
+    from experiments.data.dataset import Dataset
 
 _FLAG = "--height"
 
