@@ -29,6 +29,8 @@ POSE_COLUMNS = (
     "rte_percent",
     "jitter_10m_s3",
     "foot_slide_mm",
+    "floor_tilt_deg",
+    "peak_height_error_cm",
     "contact_f1",
     "planted_percent",
     "planted_slide_mm",

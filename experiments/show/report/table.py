@@ -22,6 +22,8 @@ MEANING = {
     "jitter": "third derivative of the joints' positions: how much the motion trembles",
     "foot slide": "how far feet that truly stand move in a thirtieth of a second",
     "where the fit says they stand": "the same of feet that the fit says are planted, as it needs no truth",
+    "floor tilt": "angle between what the fit and the truth say is up, after one rotation and shift of each clip",
+    "peak height error": "difference of the greatest heights of the hips above the floor",
     "contacts, F1": "agreement of planted toes and heels with those that truly stand: slow and near the floor",
     "feet above the floor": "frames in which a foot said to stand is more than 2 cm above the floor",
     "feet below the floor": "frames in which a toe or heel is more than 2 cm below the floor",
