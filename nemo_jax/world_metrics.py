@@ -126,7 +126,7 @@ def floor_tilt(predicted: Array, true: Array, mask: Array) -> Array:
     ends = jnp.stack([jnp.zeros(3), UP]).astype(true.dtype)
     weights = jnp.concatenate([jnp.repeat(jnp.asarray(mask > 0, true.dtype), true.shape[1]), jnp.zeros(2)])
     points = [jnp.concatenate([joints.reshape(-1, 3), ends]) for joints in (predicted, true)]
-    moved = metrics.similarity_align(*points, weights, with_scale=False)
+    moved = metrics.similarity_align(points[0], points[1], weights, with_scale=False)
     direction = moved[-1] - moved[-2]
     # The arc tangent is accurate near 0 too.
     return jnp.degrees(jnp.arctan2(jnp.linalg.norm(jnp.cross(direction, UP)), direction @ UP))

@@ -107,7 +107,7 @@ def compile_ahead(fits: Sequence[ToScore], nose_body: smpl.SMPL, frames: int | N
 
 def _metres(one: ToScore, body: smpl.SMPL) -> dict[str, np.ndarray]:
     """How tall each person (N,) is, metres, and how sure that is, which is how sure all metres of the clip are, percent."""
-    betas, height = np.asarray(one.fitted.params.betas), one.dataset.clips.height
+    betas, height = jnp.asarray(one.fitted.params.betas), one.dataset.clips.height
     share = stature.scale_uncertainty(body, betas, None if height is None else jnp.asarray(height))
     return {"height_m/fit": np.asarray(stature.of(body, betas)), "scale_sd_percent/fit": 100 * np.asarray(share)}
 

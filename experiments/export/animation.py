@@ -140,7 +140,7 @@ def posed(
     """The clip of a motion, with its joints, keypoints and lowest vertices computed. Arguments as in `Animation`."""
     found = pose_in_chunks(_pose, (body, betas), rotations, translation)
     points = [part.astype(float) for part in found]
-    return Animation(name, action, fps, phases, rotations, translation, betas, body, *points, contact)
+    return Animation(name, action, fps, phases, rotations, translation, betas, body, *points, contact=contact)
 
 
 _warp = jax.jit(model.warp)

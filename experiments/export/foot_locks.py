@@ -108,7 +108,7 @@ def _targets(
     """
     ball, toe, heel = offsets
     ankle, foot = joints[2:]
-    flat = planted.all(-1)
+    flat = np.asarray(planted.all(-1))
     turns = []
     for joint in (ankle, foot):
         change = np.zeros((len(flat), 3))
