@@ -33,6 +33,7 @@ class Clips:
     fps (N,): frames per second.
     lens (N,): number of the lens that filmed each instance; instances with equal numbers share an unknown focal length.
       None = each has its own.
+    height (N,): how tall each person is, metres; NaN = unknown. None = nobody's is known.
     real (N,): 1 where the instance exists, 0 where it is padding without any frame, which comes after all existing
       instances (`stacking.pad_instances`); None = all exist.
     """
@@ -47,6 +48,7 @@ class Clips:
     fps: Array
     lens: Array | None = None
     real: Array | None = None
+    height: Array | None = None
 
     @classmethod
     def from_instances(cls, instances: Sequence[Instance]) -> "Clips":
@@ -75,6 +77,7 @@ class Clips:
                 return np.zeros(instance.num_frames)
             return np.ones(instance.num_frames) if instance.init_mask is None else np.asarray(instance.init_mask)
 
+        heights = np.array([i.height for i in instances], np.float32)
         return cls(
             keypoints=pad([keypoints(i) for i in instances]),
             confidence=pad([np.asarray(i.confidence) for i in instances]),
@@ -84,6 +87,7 @@ class Clips:
             image_size=np.array([i.image_size for i in instances], np.float32),
             focal_length=np.array([i.focal_length for i in instances], np.float32),
             fps=np.array([i.fps for i in instances], np.float32),
+            height=None if np.isnan(heights).all() else heights,
         )
 
     @property
@@ -122,6 +126,8 @@ def check(clips: Clips) -> None:
     chex.assert_shape(clips.fps, (n,), custom_message="Clips.fps")
     if clips.lens is not None:
         chex.assert_shape(clips.lens, (n,), custom_message="Clips.lens")
+    if clips.height is not None:
+        chex.assert_shape(clips.height, (n,), custom_message="Clips.height")
     if clips.real is not None:
         chex.assert_shape(clips.real, (n,), custom_message="Clips.real")
 

@@ -10,6 +10,7 @@ from typing import Literal
 import jax
 
 from nemo_jax.options import option
+from nemo_jax.path import LEAST_KNOTS
 
 MOST_STEPS = 10_000_000
 MOST_RATE = 10.0
@@ -218,9 +219,10 @@ class FitConfig:
     )
     path_knots: int = option(
         0,
-        "knots of each clip's own path beside that of the field; 0 = all go the field's way, at least 4",
-        least=0,
+        "knots of each clip's own path beside that of the field",
+        least=LEAST_KNOTS,
         most=4096,
+        special={0: "all go the field's way"},
     )
     weight_path: float = option(
         30.0, "weight of how far a clip's own path bends, and a tenth of how fast it goes", least=0.0, most=MOST_WEIGHT

@@ -22,6 +22,7 @@ class Instance:
     init_mask (F,): 1 where that estimate exists; None = in all frames.
     focal_length: pixels; NaN = unknown.
     fps: frames per second.
+    height: of the person, metres; NaN = unknown.
     """
 
     keypoints: Array
@@ -31,6 +32,7 @@ class Instance:
     init_mask: Array | None = None
     focal_length: float = float("nan")
     fps: float = 30.0
+    height: float = float("nan")
 
     @property
     def num_frames(self) -> int:
@@ -71,6 +73,9 @@ def check(instance: Instance, name: str) -> None:
         raise ValueError(f"{name}: fps is {instance.fps}, expected frames per second above 0")
     if not (math.isnan(instance.focal_length) or 0 < instance.focal_length < math.inf):
         raise ValueError(f"{name}: focal_length is {instance.focal_length}, expected pixels above 0, or NaN if unknown")
+
+    if not (math.isnan(instance.height) or 0 < instance.height < math.inf):
+        raise ValueError(f"{name}: height is {instance.height}, expected metres above 0, or NaN if unknown")
 
 
 def _check_shape(name: str, field: str, value: Array, expected: tuple[int, ...]) -> None:

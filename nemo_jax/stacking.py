@@ -73,14 +73,16 @@ def shape_of_program(clips: Clips, config: FitConfig) -> tuple[int, int]:
 
 
 def kind_of(clips: Clips, config: FitConfig, by_length: bool = False) -> Hashable:
-    """A key that is equal for fits that one program can run: equal static settings, similar numbers of instances.
+    """A key that is equal for fits that one program can run: equal static settings, clips of which the same is
+    known, similar numbers of instances.
 
     Clips of any length share a key, except with `by_length` or with batches of all frames.
     """
     # Only existing instances count, not padded ones.
     static = jax.tree.structure(with_steps(config, clips.num_instances))
     instances, frames = shape_of_program(clips, config)
-    return static, instances, frames if by_length or config.batch_size == -1 else None
+    known = clips.lens is not None, clips.height is not None
+    return static, known, instances, frames if by_length or config.batch_size == -1 else None
 
 
 def groups(actions: Sequence[Clips], configs: Sequence[FitConfig]) -> list[list[int]]:

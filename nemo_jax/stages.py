@@ -16,7 +16,7 @@ import optax
 
 from body_models import smpl
 from body_models.pytree import Tree, pytree
-from nemo_jax import camera_search, contact, ground, handedness, lens, lift, model, objective, optim, rescue
+from nemo_jax import camera_search, contact, ground, handedness, lens, lift, model, objective, optim, rescue, stature
 from nemo_jax import clips as clips_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig, with_steps
@@ -75,6 +75,7 @@ def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: Fit
     init_key, step_key = jax.random.split(key)
     assets = model.prepare(clips, body, priors, config)
     params = model.init(init_key, clips.num_instances, jnp.asarray(clips.image_size), body.num_betas, config)
+    params = as_tall(params, body, clips)
     if params.ground is not None:
         params = dataclasses.replace(params, ground=params.ground.at[0].set(assets.lowest))
     state = FitState(
@@ -163,7 +164,15 @@ def _update(problem: Problem, state: FitState, gradient: Params, rates: Mapping[
     gradient = dataclasses.replace(gradient, log_focal=log_focal)
     config = problem.config
     params, opt_state = optim.update(state.params, gradient, state.opt_state, config, rates)
+    params = as_tall(params, problem.assets.body, problem.clips)
     return dataclasses.replace(state, params=params, opt_state=opt_state)
+
+
+def as_tall(params: Params, body: smpl.SMPL, clips: Clips) -> Params:
+    """The parameters with bodies as tall as their clips say, which is exact after every step."""
+    if clips.height is None:
+        return params
+    return dataclasses.replace(params, betas=stature.with_height(body, params.betas, jnp.asarray(clips.height)))
 
 
 # --- lifting ---

@@ -48,6 +48,7 @@ def fit_unseen(
     params = dataclasses.replace(
         model.with_shared(state.params, learned), codes=mean(learned.codes), betas=mean(learned.betas)
     )
+    params = stages.as_tall(params, body, clips)
     if learned.path is not None:
         params = dataclasses.replace(params, path=mean(learned.path))
 

@@ -9,6 +9,7 @@ these functions take the clip's own rate and are the same at 30. The mean of an 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nemo_jax import metrics
 
@@ -22,6 +23,7 @@ _MODELLED_FPS = 30.0
 # Big toes and heels, BODY_25: SMPL's vertices 3216, 3387, 6617 and 6787, the four that WHAM takes.
 FOOT_POINTS = (19, 21, 22, 24)
 ROOT = 8  # BODY_25's mid hip
+UP = np.array([0.0, 1.0, 0.0])
 
 
 def w_mpjpe(predicted: Array, true: Array, mask: Array, chunk: int = CHUNK) -> Array:
@@ -131,6 +133,27 @@ def standing_heights(points: Array, contact: Array, soles: Array) -> Array:
     return soles + jnp.stack([toes, heels, toes, heels])
 
 
+def floor_tilt(predicted: Array, true: Array, mask: Array) -> Array:
+    """Floor tilt () in degrees: how far y of the prediction is from y of the truth, both of which are up, once the rotation
+    and translation that fit the clip's joints (T, K, 3) best have moved it."""
+    chex.assert_equal_shape([predicted, true])
+    # Two points that weigh nothing are moved along, to see where the direction goes.
+    ends = jnp.stack([jnp.zeros(3), UP]).astype(true.dtype)
+    weights = jnp.concatenate([jnp.repeat(jnp.asarray(mask > 0, true.dtype), true.shape[1]), jnp.zeros(2)])
+    points = [jnp.concatenate([joints.reshape(-1, 3), ends]) for joints in (predicted, true)]
+    moved = metrics.similarity_align(points[0], points[1], weights, with_scale=False)
+    direction = moved[-1] - moved[-2]
+    # The arc tangent is accurate near 0 too.
+    return jnp.degrees(jnp.arctan2(jnp.linalg.norm(jnp.cross(direction, UP)), direction @ UP))
+
+
+def peak_height(joints: Array, mask: Array) -> Array:
+    """The greatest height () in metres of the root of BODY_25 (T, 25, 3), y up, above the floor, which is where the lowest
+    point of the feet is in all but a twentieth of the frames."""
+    lowest = jnp.where(mask > 0, joints[:, jnp.array(FOOT_POINTS), 1].min(-1), jnp.nan)
+    return jnp.where(mask > 0, joints[:, ROOT, 1], -jnp.inf).max() - jnp.nanquantile(lowest, 0.05)
+
+
 def contact_f1(probability: Array, true: Array, mask: Array) -> Array:
     """F1 () of contacts (T, P), those of probability above a half, against the true ones (T, P); mask (T,).
 
@@ -182,4 +205,6 @@ def world_errors(predicted: Array, true: Array, mask: Array, fps: Array | float)
         "rte_percent": root_translation_error(predicted[:, ROOT], true[:, ROOT], mask),
         "jitter_10m_s3": jitter(predicted[:, body], mask, fps),
         "foot_slide_mm": foot_slide(predicted[:, feet], true[:, feet], mask, fps),
+        "floor_tilt_deg": floor_tilt(predicted[:, body], true[:, body], mask),
+        "peak_height_error_cm": 100 * jnp.abs(peak_height(predicted, mask) - peak_height(true, mask)),
     }

@@ -43,10 +43,13 @@ class ExportSettings:
         "multiple of 30."
     )
     up: Literal["y", "z"] | None = option(None, "Axis that points up. Not given: z for amass, y for the others.")
-    ground: bool = option(True, "Put the lowest point of each clip at height 0.")
+    ground: bool = option(
+        True, "Put the lowest point of each clip at height 0, where the fit has found no floor, which is there."
+    )
     output_dir: str | None = shared_options.path(
         None, "Folder of the files, in which each format gets a folder. Not given: <results>/export."
     )
+    foot_locks: bool = option(True, "Make feet that the fit says are planted stand still, by changing the legs alone.")
 
 
 def parse(argv: Sequence[str], values: absl_flags.FlagValues = absl_flags.FLAGS) -> ExportSettings:
@@ -72,6 +75,5 @@ def run(settings: ExportSettings) -> None:
     """
     run = reading.load(settings.results)
     folder = Path(settings.output_dir or run.folder / "export")
-    export.export(
-        run, folder, settings.format, settings.instances, settings.fps, settings.up, settings.ground, report=print
-    )
+    asked = (settings.format, settings.instances, settings.fps, settings.up, settings.ground, settings.foot_locks)
+    export.export(run, folder, *asked, report=print)

@@ -106,6 +106,8 @@ def _arrays(dataset: Dataset, n: int, path: Path) -> dict[str, Any]:
         "synthetic": np.array(alone.synthetic),
         "notes": np.array(alone.notes, str),
     }
+    if clips.height is not None:
+        arrays["height"] = clips.height[0]
     if np.any(clips.init_mask) or np.any(clips.init_pose):
         arrays |= {"init_pose": clips.init_pose[0], "init_mask": clips.init_mask[0]}
     if alone.reference_2d is not None:
@@ -247,6 +249,7 @@ def _instance(row: Arrays) -> Instance:
         init_mask=row.get("init_mask"),
         focal_length=float(row.get("focal_length", np.nan)),
         fps=float(row.get("fps", ASSUMED_FPS)),
+        height=float(row.get("height", np.nan)),
     )
 
 

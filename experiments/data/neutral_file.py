@@ -42,6 +42,7 @@ KEYS = {
     "order": Entry("whole numbers"),
     "fps": Entry("numbers"),
     "focal_length": Entry("numbers"),
+    "height": Entry("numbers"),
     "annotated": Entry("whole numbers", (None,)),
     "head_point": Entry("text"),
     "box_size": Entry("numbers", ("F",)),
@@ -76,6 +77,7 @@ _RANGES = {
     "camera_image_size": ranges.LENGTH,
     "fps": ranges.RATE,
     "focal_length": ranges.FOCAL,
+    "height": ranges.HEIGHT,
     "camera_focal": ranges.FOCAL,
     "camera_position": ranges.POSITION,
     "box_size": ranges.LENGTH,
@@ -229,7 +231,7 @@ def _clear(arrays: dict[str, Array], key: str, where: Array) -> None:
 def _check_finite(key: str, array: Array) -> None:
     with np.errstate(over="ignore"):
         bad = ~np.isfinite(array.astype(np.float32))
-    if key == "focal_length":
+    if key in ("focal_length", "height"):
         bad &= ~np.isnan(array)  # NaN = unknown
     if bad.any():
         where = np.argwhere(bad)[0].tolist()

@@ -30,6 +30,7 @@ ANGLE = Range(-100, 100, "radians")  # axis-angle; some tools count turns on ins
 BETAS = Range(-20, 20, "shape coefficients")  # people are within 5
 POSITION = Range(-1000, 1000, "metres")
 FOCAL = Range(10, 1e6, "pixels")  # a fisheye's on a small image; the longest lens on a large one
+HEIGHT = Range(0.5, 2.5, "metres")  # of a person
 SIDE = Range(8, 100_000, "pixels")  # of an image
 PIXELS = Range(-1e6, 1e6, "pixels")  # a place in or beside an image
 LENGTH = Range(0, 1e6, "pixels")  # in an image

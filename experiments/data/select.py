@@ -42,6 +42,7 @@ _AXES: dict[type, dict[str, dict[str, str]]] = {
         "fps": PER_INSTANCE,
         "lens": PER_INSTANCE,
         "real": PER_INSTANCE,
+        "height": PER_INSTANCE,
     },
     GroundTruth: {
         "pose": PER_FRAME,

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.base.errors import UserError
 from experiments.base.text import listed
-from experiments.detection import per_clip
+from experiments.data import per_clip
 from experiments.detection.detections import Detections
 
 Array = np.ndarray

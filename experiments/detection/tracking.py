@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from experiments.base.errors import UserError
-from experiments.detection import per_clip
+from experiments.data import per_clip
 
 Array = np.ndarray
 

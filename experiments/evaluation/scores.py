@@ -25,7 +25,7 @@ from experiments.data.visible import reference, visible
 from experiments.evaluation import pose_errors
 from experiments.evaluation.pose_errors import In3D
 from experiments.results.fitted_motion import FittedMotion
-from nemo_jax import contact, ground, losses, metrics, world_metrics
+from nemo_jax import contact, ground, losses, metrics, stature, world_metrics
 
 Array = jax.Array
 Numbers = dict[str, float]
@@ -96,7 +96,7 @@ def evaluate_many(
         each, pooled = jax.device_get(_score(stacked, nose_body))
         for row, number in enumerate(members):
             own, whole = ({key: values[row] for key, values in part.items()} for part in (each, pooled))
-            found[number] = _named(fits[number].dataset, own, whole)
+            found[number] = _named(fits[number].dataset, own | _metres(fits[number], nose_body), whole)
     return [found[number] for number in range(len(fits))]
 
 
@@ -104,6 +104,13 @@ def compile_ahead(fits: Sequence[ToScore], nose_body: smpl.SMPL, frames: int | N
     """Compiles the programs that `evaluate_many` uses for these fits."""
     for _, stacked in _groups(fits, frames):
         _score.ahead(stacked, nose_body)
+
+
+def _metres(one: ToScore, body: smpl.SMPL) -> dict[str, np.ndarray]:
+    """How tall each person (N,) is, metres, and how sure that is, which is how sure all metres of the clip are, percent."""
+    betas, height = jnp.asarray(one.fitted.params.betas), one.dataset.clips.height
+    share = stature.scale_uncertainty(body, betas, None if height is None else jnp.asarray(height))
+    return {"height_m/fit": np.asarray(stature.of(body, betas)), "scale_sd_percent/fit": 100 * np.asarray(share)}
 
 
 def _groups(fits: Sequence[ToScore], frames: int | None) -> list[tuple[list[int], _Arrays]]:

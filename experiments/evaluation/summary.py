@@ -31,9 +31,13 @@ _ERRORS = (
     ("jitter", "10 m/s³", "jitter_10m_s3", 2, 1.0),
     ("foot slide", "mm", "foot_slide_mm", 2, 1.0),
     ("  where the fit says they stand", "mm", "planted_slide_mm", 2, 1.0),
+    ("floor tilt", "°", "floor_tilt_deg", 1, 1.0),
+    ("peak height error", "cm", "peak_height_error_cm", 1, 1.0),
     ("contacts, F1", "%", "contact_f1", 1, 100.0),
     ("feet above the floor", "% of frames", "float_percent", 1, 1.0),
     ("feet below the floor", "% of frames", "below_percent", 1, 1.0),
+    ("height of the people", "m", "height_m", 2, 1.0),
+    ("  how sure it is, and all metres", "% sd", "scale_sd_percent", 1, 1.0),
 )
 _PIXELS = (
     ("reprojection, median", "px", "reprojection_px/median", 1, 1.0),

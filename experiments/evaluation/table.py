@@ -29,13 +29,15 @@ POSE_COLUMNS = (
     "rte_percent",
     "jitter_10m_s3",
     "foot_slide_mm",
+    "floor_tilt_deg",
+    "peak_height_error_cm",
     "contact_f1",
     "planted_percent",
     "planted_slide_mm",
     "float_percent",
     "below_percent",
 )
-# Columns that only the fit has, because only the fit has cameras: column -> key.
+# Columns that only the fit has, as only the fit has cameras and bodies of its own: column -> key.
 PIXEL_COLUMNS = {
     "reprojection_px_paper": "reprojection_px/paper",
     "pck_0.05_paper": "pck_0.05/paper",
@@ -48,6 +50,8 @@ PIXEL_COLUMNS = {
     "heldout_reprojection_share_median": "heldout_reprojection_share/median",
     "heldout_pck_0.05": "heldout_pck_0.05/fit",
     "heldout_pck_auc": "heldout_pck_auc/fit",
+    "height_m": "height_m/fit",
+    "scale_sd_percent": "scale_sd_percent/fit",
 }
 COLUMNS = ("method", "instance", "frames", *POSE_COLUMNS, *PIXEL_COLUMNS)
 

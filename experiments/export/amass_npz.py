@@ -16,6 +16,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
+from experiments.export import foot_locks
 from experiments.export.animation import Animation
 from experiments.simulation import amass
 
@@ -39,7 +40,13 @@ def writable(clip: Animation, ground: bool) -> Animation:
     if has_smpl_shape(clip):
         return clip
     mean = clip.shaped(np.zeros_like(clip.betas))
-    return mean.grounded() if ground else mean
+    if clip.contact is None:
+        return mean.grounded() if ground else mean
+    # Legs of another length: it stands as high above the fit's floor as the person does, and its feet stay still.
+    low = (clip.contact > 0.5).any(-1)
+    apart = (clip.lowest - mean.lowest)[low] if low.any() else clip.lowest - mean.lowest
+    mean = mean.moved(np.array([0.0, float(np.median(apart)), 0.0]))
+    return foot_locks.locked(mean) if clip.locked else mean
 
 
 def write(clip: Animation, path: Path, up: str) -> None:

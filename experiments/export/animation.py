@@ -26,7 +26,8 @@ class Animation:
     fps: frame rate; frame t is at t / fps seconds. phases (T,): phases of the shared motion. rotations
     (T, 24, 3, 3): of each joint relative to its parent, of the root relative to the world. translation (T, 3): added to
     the posed body. betas (S,): shape. joints (T, 24, 3); keypoints (T, 25, 3), BODY_25; lowest (T,): height of the
-    lowest vertex.
+    lowest vertex. contact (T, 4): probabilities that `nemo_jax.contact.POINTS` stand on the ground, whose floor is y = 0;
+    None where the fit has none. locked: whether planted feet have been made to stand still.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Animation:
     joints: Array
     keypoints: Array
     lowest: Array
+    contact: Array | None = None
+    locked: bool = False
 
     @property
     def times(self) -> Array:
@@ -57,6 +60,13 @@ class Animation:
         """The mesh (V, 3) of the unposed body, metres."""
         mesh = self.body.mesh
         return np.asarray(mesh.template, float) + np.asarray(mesh.shapedirs, float) @ self.betas
+
+    @functools.cached_property
+    def rest_landmarks(self) -> Array:
+        """The points `jn.LANDMARKS` (L, 3) of the unposed body, metres."""
+        points = self.body.landmarks
+        anchors = np.asarray(points.template, float) + np.asarray(points.shapedirs, float) @ self.betas
+        return np.asarray(self.body.landmark_sum, float) @ anchors
 
     @functools.cached_property
     def rotation_vectors(self) -> Array:
@@ -90,6 +100,7 @@ class Animation:
             translation,
             np.asarray(betas, float),
             self.body,
+            self.contact,
         )
 
 
@@ -109,9 +120,9 @@ def sample(saved: Run, instance: int, fps: float | None = None, ground: bool = T
     raw_phases = np.arange(len(rotations)) / fps / max(seconds, 1e-9)
     phases = _warp(saved.params, saved.config, instance, jnp.asarray(raw_phases, jnp.float32))
     name, betas = saved.dataset.names[instance], np.asarray(saved.params.betas[instance], float)
-    clip = posed(
-        name, saved.dataset.action, fps, np.asarray(phases), rotations, translation.astype(float), betas, saved.body
-    )
+    contact = saved.contact_at(instance, raw_phases)
+    motion = (np.asarray(phases), rotations, translation.astype(float), betas, saved.body, contact)
+    clip = posed(name, saved.dataset.action, fps, *motion)
     return clip.grounded() if ground and saved.params.ground is None else clip
 
 
@@ -124,11 +135,12 @@ def posed(
     translation: Array,
     betas: Array,
     body: smpl.SMPL,
+    contact: Array | None = None,
 ) -> Animation:
     """The clip of a motion, with its joints, keypoints and lowest vertices computed. Arguments as in `Animation`."""
     found = pose_in_chunks(_pose, (body, betas), rotations, translation)
     points = [part.astype(float) for part in found]
-    return Animation(name, action, fps, phases, rotations, translation, betas, body, *points)
+    return Animation(name, action, fps, phases, rotations, translation, betas, body, *points, contact=contact)
 
 
 _warp = jax.jit(model.warp)

@@ -84,10 +84,7 @@ def _offset(offset: Array) -> str:
 
 def _ends(clip: Animation) -> dict[int, Array]:
     """End points (3,), metres, relative to the joint, of joints without a child: toes, middle fingers, top of head."""
-    body = clip.body
-    anchors = np.asarray(body.landmarks.template, float) + np.asarray(body.landmarks.shapedirs, float) @ clip.betas
-    points = np.asarray(body.landmark_sum, float) @ anchors
-    rest, ends = clip.rest_joints, {}
+    points, rest, ends = clip.rest_landmarks, clip.rest_joints, {}
     for joint, landmark in _TIPS.items():
         index = jn.SMPL_JOINTS.index(joint)
         ends[index] = points[jn.LANDMARKS.index(landmark)] - rest[index]

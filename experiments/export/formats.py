@@ -13,6 +13,7 @@ import numpy as np
 from experiments.base import files
 from experiments.base.errors import UserError
 from experiments.export import amass_npz, animation, bvh, fbx_ready, glb, rig, table, trc
+from experiments.export import foot_locks as foot_locks_lib
 from experiments.export.animation import Animation
 from experiments.results.reading import Run
 
@@ -46,6 +47,7 @@ def export(
     fps: float | None = None,
     up: str | None = None,
     ground: bool = True,
+    foot_locks: bool = True,
     report: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
     """Writes `<folder>/<format>/<instance><suffix>` for each format and instance.
@@ -57,7 +59,8 @@ def export(
       instances: names of instances; None for all.
       fps: frames per second, from the field itself; None for each clip's own, and for amass the next multiple of 30.
       up: axis of the world that points up, y or z; None for the axis that readers of the format expect.
-      ground: move each clip so that its lowest point is at height 0.
+      ground: move each clip so that its lowest point is at height 0, where the fit has found no floor.
+      foot_locks: make feet that the fit says are planted stand still.
       report: called with a line of text for each format written, and for each loss of information.
 
     Returns:
@@ -68,7 +71,12 @@ def export(
     """
     check(formats, fps, up)
     chosen = _instances(saved, instances)
-    sampled = functools.cache(lambda instance, rate: animation.sample(saved, instance, rate, ground))
+
+    @functools.cache
+    def sampled(instance: int, rate: float) -> Animation:
+        motion = animation.sample(saved, instance, rate, ground)
+        return foot_locks_lib.locked(motion) if foot_locks else motion
+
     paths = []
     for name in formats:
         form, written = FORMATS[name], []

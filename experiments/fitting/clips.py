@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from body_models import loaders, smpl
-from experiments.data import lens_of_files
+from experiments.data import heights, lens_of_files
 from experiments.data.dataset import Dataset
 from experiments.fitting.settings import Settings, size_of
 from experiments.loaders import registry
@@ -32,6 +32,8 @@ def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Datase
         cache_dir=settings.output / "detections",
         console=console,
     )
+    if settings.height is not None:
+        dataset = heights.with_heights(dataset, settings.height)
     return lens_of_files.with_same_camera(dataset, settings.same_camera) if settings.same_camera else dataset
 
 

@@ -186,7 +186,8 @@ def _write(
     threshold = float(fit.config.confidence_threshold)
     expected = expected_error.of_frames(dataset, fit.fitted, threshold)
     body_name = settings.body_model or "open_body"
-    writing.write_motions(output / "motion", dataset, fit.fitted, body_name, expected, fit.spread)
+    scale_sd = np.array([fit.each[name]["scale_sd_percent/fit"] / 100 for name in dataset.names])
+    writing.write_motions(output / "motion", dataset, fit.fitted, body_name, scale_sd, expected, fit.spread)
     reading.write(output, dataset, fit.fitted.params)
     writing.write_history(output / "history.npz", fit.history)
     writing.write_json(output / "instances.json", fit.each)

@@ -8,6 +8,7 @@ from experiments.base import flags, shared_options
 from experiments.base.devices import Accelerator
 from experiments.base.errors import UserError
 from experiments.base.shared_options import SEED_LIMIT, path
+from experiments.data import heights
 from experiments.loaders import openpose_layouts
 from nemo_jax import options
 from nemo_jax.config import FitConfig
@@ -91,6 +92,11 @@ class Settings:
         "their lens, else fitted.",
         above=0,
         most=1e6,
+    )
+    height: str | None = option(
+        None,
+        "How tall the person is, in metres, such as 1.83, or each one, such as 'serve 1=1.83,serve 2=1.7'. It fixes depths, "
+        "distances and speeds, of which videos alone do not tell the scale.",
     )
     same_camera: str | None = option(
         None,
@@ -184,6 +190,8 @@ def check(settings: Settings) -> None:
                 )
     if settings.image_size is not None:
         size_of(settings.image_size)
+    if settings.height is not None:
+        heights.parse(settings.height)
     # ASCII digits only: `isdecimal` and `\d`, which read the people and pixels, accept digits of other scripts too.
     if settings.person and any(c.isdecimal() and not c.isascii() for c in re.sub(r"[^,]*=", "", settings.person)):
         raise UserError(f"--person={options.shown(settings.person)} is not understood; expected digits from 0 to 9")

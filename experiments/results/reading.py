@@ -25,7 +25,7 @@ from experiments.data import neutral
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.results.fitted_motion import FittedMotion, predict
 from experiments.results.truth import AlignedTruth, onto_fit
-from nemo_jax import model, options, rotations
+from nemo_jax import contact, model, options, rotations
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
 from nemo_jax.priors import Priors
@@ -103,6 +103,13 @@ class Run:
         """One instance at raw phases (P,) in [0, 1], between frames too: rotations (P, 24, 3, 3), translations (P, 3)."""
         return jax.device_get(_of_instance(self.params, self.config, instance, jnp.asarray(raw_phases, jnp.float32)))
 
+    def contact_at(self, instance: int, raw_phases: Array) -> Array | None:
+        """Probabilities (P, 4) that `nemo_jax.contact.POINTS` stand at raw phases (P,); None without contacts."""
+        if self.params.contact is None:
+            return None
+        logits = _contact(self.params, self.config, instance, jnp.asarray(raw_phases, jnp.float32))
+        return 1 / (1 + np.exp(-np.asarray(logits, float)))
+
     def at_rate(self, instance: int, fps: float) -> tuple[Array, Array]:
         """The motion of an instance at `fps` frames per second, from its first to its last frame, from the field."""
         seconds = (self.num_frames(instance) - 1) / float(self.dataset.clips.fps[instance])
@@ -130,6 +137,14 @@ def _of_instance(params: Params, config: FitConfig, instance: int, raw_phases: j
     phases = model.warp_of(own, config, raw_phases)
     each = jax.vmap(model.motion_of, (None, None, None, 0, 0, None))
     return each(own, params, config, raw_phases, phases, own.codes)
+
+
+@jax.jit
+def _contact(params: Params, config: FitConfig, instance: int, raw_phases: jax.Array) -> jax.Array:
+    own = model.of_instance(params, jnp.asarray(instance))
+    phases = model.warp_of(own, config, raw_phases)
+    each = jax.vmap(contact.logits, (None, None, 0, None, None))
+    return each(params.contact, config.contact_centres, phases, own.codes, own.mirrored)
 
 
 # Functions of ONE frame; body and shape are the same for all frames.

@@ -85,17 +85,21 @@ def write_motions(
     dataset: Dataset,
     fitted: FittedMotion,
     body_name: str,
+    scale_sd: np.ndarray | None = None,
     expected_mm: np.ndarray | None = None,
     spread_mm: np.ndarray | None = None,
 ) -> None:
     """Writes one file per instance; files of instances that no longer exist are deleted.
 
-    expected_mm (N, T): the error that is expected of each frame, if it is known. spread_mm (N, T): how far several starts of
+    scale_sd (N,): standard deviation of the metres as a share of them. expected_mm (N, T): the error that is expected of
+    each frame, if it is known. spread_mm (N, T): how far several starts of
     the fit are apart, if there are.
     """
     for instance, name in enumerate(dataset.names):
         with replacing(folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
             arrays = motion_arrays(dataset, fitted, instance, body_name)
+            if scale_sd is not None:
+                arrays["scale_uncertainty"] = float(scale_sd[instance])
             if expected_mm is not None:
                 arrays["expected_error_mm"] = expected_mm[instance, : len(arrays["phases"])].astype(np.float32)
             if spread_mm is not None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.interpolate import BSpline
 
-from nemo_jax import path
+from nemo_jax import options, path
+from nemo_jax.config import FitConfig
 
 RNG = np.random.default_rng(0)
 RAW = np.linspace(0, 1, 41)
@@ -38,3 +39,10 @@ def test_prior_of_paths():
     assert path.loss(jnp.ones((6, 3))) == 0 and path.loss(jnp.ones((1, 3))) == 0
     slope = jax.grad(path.loss)(jnp.zeros((6, 3)))
     np.testing.assert_array_equal(slope, np.zeros((6, 3)))
+
+
+@pytest.mark.parametrize(("knots", "sound"), [(0, True), (1, False), (3, False), (4, True)])
+def test_as_many_knots_as_a_spline_needs(knots, sound):
+    found = list(options.problems(FitConfig(path_knots=knots), "fit."))
+    assert [name for name, *_ in found] == ([] if sound else ["fit.path_knots"])
+    assert sound or "4" in found[0][2]

@@ -125,7 +125,8 @@ def test_all_of_them_take_clips_side_by_side():
     errors = jax.vmap(world_metrics.world_errors)(
         stack(predicted), stack(true), np.stack([mask_of(30)] * 2), np.float32([FPS, 2 * FPS])
     )
-    assert set(errors) == {"w_mpjpe_mm", "wa_mpjpe_mm", "rte_percent", "jitter_10m_s3", "foot_slide_mm"}
+    of_floor = {"floor_tilt_deg", "peak_height_error_cm"}
+    assert set(errors) == {"w_mpjpe_mm", "wa_mpjpe_mm", "rte_percent", "jitter_10m_s3", "foot_slide_mm"} | of_floor
     assert float(errors["jitter_10m_s3"][1]) == pytest.approx(8 * float(errors["jitter_10m_s3"][0]), rel=1e-5)
     assert float(errors["w_mpjpe_mm"][0]) == pytest.approx(chunked(predicted[:, :15], true[:, :15], 100, 2), rel=1e-3)
 
@@ -178,3 +179,25 @@ def test_standing_heights():
     no_heels = contact.at[:, 1::2].set(0)
     np.testing.assert_allclose(world_metrics.standing_heights(points, no_heels, soles)[1::2], 0.14, atol=1e-6)
     assert np.isnan(world_metrics.standing_heights(points, 0 * contact, soles)).all()
+
+
+@pytest.mark.parametrize("degrees", [0.0, 3.0, 40.0])
+def test_floor_tilt_is_that_of_a_leaning_world(degrees):
+    rng = np.random.default_rng(5)
+    true = rng.normal(0, 1, (6, 15, 3)).astype(np.float32)
+    lean = Rotation.from_euler("zy", [degrees, 70], degrees=True)  # a turn about y is no tilt
+    seen = (lean.inv().apply(true.reshape(-1, 3)) + [1, 2, 3]).reshape(true.shape).astype(np.float32)
+    mask = np.array([1, 1, 1, 1, 1, 0], np.float32)
+    seen[5] = 99
+    assert world_metrics.floor_tilt(seen, true, mask) == pytest.approx(degrees, abs=0.02)
+
+
+def test_peak_height_is_above_the_floor():
+    joints = np.full((40, 25, 3), 0.7, np.float32)
+    joints[:, [19, 21, 22, 24], 1] = 0.2
+    joints[10, :, 1] += 0.5  # a jump
+    joints[20, 19, 1] = -3  # one frame in forty is no floor
+    joints[39, 8, 1] = 9
+    mask = np.ones(40, np.float32)
+    mask[39] = 0
+    assert world_metrics.peak_height(joints, mask) == pytest.approx(1.0, abs=1e-5)

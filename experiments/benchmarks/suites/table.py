@@ -38,6 +38,8 @@ COLUMNS = (
     Column("rte_percent/fit", "RTE %"),
     Column("jitter_10m_s3/fit", "jitter", 2),
     Column("foot_slide_mm/fit", "foot slide", 2),
+    Column("floor_tilt_deg/fit", "floor tilt °"),
+    Column("peak_height_error_cm/fit", "peak height cm"),
     Column("contact_f1/fit", "contact F1", 2),
     Column("float_percent/fit", "floats %", 1),
     Column("below_percent/fit", "below %", 1),

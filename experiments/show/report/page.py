@@ -152,7 +152,10 @@ def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray
         add("MPJPE, initial (mm)", _number(scores, "mpjpe_mm/init"))
         add("MPJPE, fit (mm)", _number(scores, "mpjpe_mm/fit"))
         add("G-MPJPE (mm)", _number(scores, "g_mpjpe_mm/fit"))
-        add("distance (m)", f"{place.distance:.1f}")
+        sure = scores.get("scale_sd_percent/fit", 0.0) / 100
+        add("distance (m)", f"{place.distance:.1f}" + (f" ± {sure * place.distance:.1f}" if sure else ""))
+        tall = scores.get("height_m/fit")
+        add("height (m)", "–" if tall is None else f"{tall:.2f}" + (f" ± {sure * tall:.2f}" if sure else ""))
         add("looks up (°)", f"{round(place.up):+d}")
         add("roll (°)", f"{round(place.roll):+d}")
         add("mirrored", "yes" if fitted.params.mirrored[n] > 0.5 else "–")

@@ -38,6 +38,7 @@ def whole() -> Dataset:
         "fps": np.arange(n) + 30.0,
         "lens": np.arange(n) * 1.0,
         "real": np.ones(n),
+        "height": np.arange(n) + 1.5,
     }
     truth: dict[str, Any] = {
         "pose": counting(24, 3),
