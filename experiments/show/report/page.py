@@ -11,7 +11,7 @@ from PIL import Image
 
 from experiments.base.text import duration
 from experiments.data.dataset import Dataset
-from experiments.evaluation import doubts, expected_error
+from experiments.evaluation import doubts, expected_error, lens_error
 from experiments.fitting.settings import Settings
 from experiments.results.fitted_motion import FittedMotion
 from experiments.results.reading import Run
@@ -132,6 +132,7 @@ def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray
     dataset, fitted, clips = run.dataset, run.fitted, run.dataset.clips
     shares = checks.seen_shares(dataset, run.threshold)
     expected = expected_error.of_clips(expected_error.of_frames(dataset, fitted, run.threshold))
+    lenses = lens_error.of_clips(dataset, fitted, run.config)
     columns: dict[str, list[str]] = {}
 
     def add(name: str, value: str) -> None:
@@ -152,6 +153,7 @@ def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray
         add("MPJPE, initial (mm)", _number(scores, "mpjpe_mm/init"))
         add("MPJPE, fit (mm)", _number(scores, "mpjpe_mm/fit"))
         add("G-MPJPE (mm)", _number(scores, "g_mpjpe_mm/fit"))
+        add("focal length (px), 68% interval", lens_error.shown(lenses, n))
         add("distance (m)", f"{place.distance:.1f}")
         add("looks up (°)", f"{round(place.up):+d}")
         add("roll (°)", f"{round(place.roll):+d}")
