@@ -10,7 +10,7 @@ from rich.text import Text
 
 from experiments.base.text import duration
 from experiments.data.dataset import Dataset
-from experiments.evaluation import doubts, expected_error
+from experiments.evaluation import doubts, expected_error, lens_error
 from experiments.evaluation import table as comparison
 
 # Label, unit, key without the method, digits, factor.
@@ -51,13 +51,15 @@ _HEADINGS = {"init": "initial"}
 
 
 def print_table(console: Console, dataset: Dataset, metrics: Mapping[str, Any], output: Path) -> None:
-    """Prints mean scores of all methods side by side, then those on hidden joints, which clips are no fit, the time and the
-    results folder."""
+    """Prints mean scores of all methods side by side, then those on hidden joints, which clips are no fit, how sure
+    lenses are, the time and the results folder."""
     console.print(comparison_table(dataset, metrics))
     for sentence in doubts.shown(metrics.get(doubts.KEY, {})):
         console.print(f"Warning: {sentence}", markup=False)
     if expected := metrics.get(expected_error.KEY):
         console.print(expected_error.described(expected, expected_error.shipped()), markup=False)
+    if lenses := metrics.get(lens_error.KEY):
+        console.print(lens_error.described(lenses), markup=False)
     console.print(
         f"{duration(metrics['seconds/total'])} in all: {duration(metrics['seconds/compile'])} compiling, "
         f"{duration(metrics['seconds/fit'])} fitting"

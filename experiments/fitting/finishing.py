@@ -14,7 +14,7 @@ from body_models import loaders, smpl
 from experiments.base.errors import UserError
 from experiments.base.text import listed
 from experiments.data.dataset import Dataset
-from experiments.evaluation import doubts, expected_error, scores, table
+from experiments.evaluation import doubts, expected_error, lens_error, scores, table
 from experiments.evaluation.scores import ToScore
 from experiments.fitting.checkpoints import Packed, Snapshot, write_packed
 from experiments.fitting.compiled_programs import History
@@ -187,7 +187,9 @@ def _write(
     expected = expected_error.of_frames(dataset, fit.fitted, threshold)
     body_name = settings.body_model or "open_body"
     scale_sd = np.array([fit.each[name]["scale_sd_percent/fit"] / 100 for name in dataset.names])
-    writing.write_motions(output / "motion", dataset, fit.fitted, body_name, scale_sd, expected, fit.spread)
+    lenses = lens_error.of_clips(dataset, fit.fitted, fit.config)
+    more = (scale_sd, expected, fit.spread, lenses.intervals)
+    writing.write_motions(output / "motion", dataset, fit.fitted, body_name, *more)
     reading.write(output, dataset, fit.fitted.params)
     writing.write_history(output / "history.npz", fit.history)
     writing.write_json(output / "instances.json", fit.each)
@@ -201,6 +203,7 @@ def _write(
             **fit.numbers,
             doubts.KEY: doubted,
             expected_error.KEY: expected_error.as_metrics(dataset.names, expected),
+            lens_error.KEY: lens_error.as_metrics(dataset.names, lenses),
             "num_instances": len(dataset.names),
             "num_frames": int(np.asarray(dataset.clips.frame_mask).sum()),
             "num_mirrored": len(fit.mirrored),

@@ -88,12 +88,13 @@ def write_motions(
     scale_sd: np.ndarray | None = None,
     expected_mm: np.ndarray | None = None,
     spread_mm: np.ndarray | None = None,
+    focal_interval: np.ndarray | None = None,
 ) -> None:
     """Writes one file per instance; files of instances that no longer exist are deleted.
 
     scale_sd (N,): standard deviation of the metres as a share of them. expected_mm (N, T): the error that is expected of
-    each frame, if it is known. spread_mm (N, T): how far several starts of
-    the fit are apart, if there are.
+    each frame, if it is known. spread_mm (N, T): how far several starts of the fit are apart, if there are. focal_interval (N, 2): pixels between which a guessed focal length lies for two clips of
+    three; NaN where it was given.
     """
     for instance, name in enumerate(dataset.names):
         with replacing(folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
@@ -104,6 +105,8 @@ def write_motions(
                 arrays["expected_error_mm"] = expected_mm[instance, : len(arrays["phases"])].astype(np.float32)
             if spread_mm is not None:
                 arrays["starts_spread_mm"] = spread_mm[instance, : len(arrays["phases"])].astype(np.float32)
+            if focal_interval is not None and np.isfinite(focal_interval[instance]).all():
+                arrays["focal_interval"] = focal_interval[instance]
             np.savez_compressed(file, **arrays)
     for stale in {path.name for path in folder.glob("*.npz")} - {f"{name}.npz" for name in dataset.names}:
         (folder / stale).unlink()

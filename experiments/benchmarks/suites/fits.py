@@ -15,7 +15,7 @@ from experiments.benchmarks.suites.rows import Cell, Row, Rows, identity_of
 from experiments.benchmarks.suites.settings import SuiteSettings
 from experiments.benchmarks.suites.variants import Variant
 from experiments.data.dataset import Dataset
-from experiments.evaluation import expected_error
+from experiments.evaluation import expected_error, lens_error
 from experiments.fitting import checkpoints, finishing, inputs, machine
 from experiments.fitting.checkpoints import Checkpoints
 from experiments.fitting.compiled_programs import Position, compile_together
@@ -191,10 +191,13 @@ def scores_of(fit: Finished) -> tuple[Numbers, dict[str, Numbers]]:
 
 
 def _lens(fit: Finished, clip: int) -> Numbers:
-    """How far the focal length that was taken or fitted is from the true one, a share."""
+    """How far the focal length that was taken or fitted is from the true one: a share, and where the fit guessed it the
+    difference of the logarithms too."""
     if fit.dataset.cameras is None:
         return {}
-    return {"focal_error": abs(float(fit.fitted.focal[clip]) / fit.dataset.cameras[clip].focal - 1)}
+    ratio = float(fit.fitted.focal[clip]) / fit.dataset.cameras[clip].focal
+    guessed = lens_error.guessed(fit.dataset, fit.config)[clip]
+    return {"focal_error": abs(ratio - 1), **({"focal_error_log": math.log(ratio)} if guessed else {})}
 
 
 def _finite(values: dict[str, float]) -> Numbers:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from experiments.base.text import duration
 from experiments.data.dataset import Dataset
-from experiments.evaluation import doubts, expected_error
+from experiments.evaluation import doubts, expected_error, lens_error
 from experiments.fitting.settings import Settings
 from experiments.results.fitted_motion import FittedMotion
 from experiments.results.reading import Run
@@ -132,6 +132,7 @@ def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray
     dataset, fitted, clips = run.dataset, run.fitted, run.dataset.clips
     shares = checks.seen_shares(dataset, run.threshold)
     expected = expected_error.of_clips(expected_error.of_frames(dataset, fitted, run.threshold))
+    lenses = lens_error.of_clips(dataset, fitted, run.config)
     columns: dict[str, list[str]] = {}
 
     def add(name: str, value: str) -> None:
@@ -156,6 +157,7 @@ def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray
         add("distance (m)", f"{place.distance:.1f}" + (f" ± {sure * place.distance:.1f}" if sure else ""))
         tall = scores.get("height_m/fit")
         add("height (m)", "–" if tall is None else f"{tall:.2f}" + (f" ± {sure * tall:.2f}" if sure else ""))
+        add("focal length (px), 68% interval", lens_error.shown(lenses, n))
         add("looks up (°)", f"{round(place.up):+d}")
         add("roll (°)", f"{round(place.roll):+d}")
         add("mirrored", "yes" if fitted.params.mirrored[n] > 0.5 else "–")
