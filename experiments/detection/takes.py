@@ -35,8 +35,8 @@ _ALIKE = 0.35  # unlikeness up to which a stretch is like the pattern
 _PRICE = 0.15  # of a take, and of ends in full motion, in patterns
 _RATIO = 2.0  # in length
 _ONSET = 0.3  # share of a take's median speed from which on it moves
-_MARGIN = 0.12  # seconds before and after
-_TURN = 0.3  # seconds of rest that are none: one take goes over into the next
+_MARGIN = 0.08  # seconds before and after
+_TURN = 0.2  # seconds of rest that are none: one take goes over into the next
 _MOTION = 0.4  # speed, trunks per second, that a film must reach before its rest is told from its motion
 _PATTERNS, _STOPS = 160, 260  # at most
 # What is a repetition without being asked for.
