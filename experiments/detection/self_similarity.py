@@ -78,7 +78,7 @@ def course(keypoints: Array, confidence: Array, fps: float) -> Course:
     step = np.gradient(points, axis=0) if count > 1 else np.zeros_like(points)
     squares = (weight * (step**2).sum(-1)).sum(-1) / np.maximum(weight.sum(-1), 1e-6)
     speed = gaussian_filter1d(np.sqrt(squares) * fps / size, _SPEED_SMOOTHING * fps, mode="nearest")
-    return Course((points - hips[:, None]) / size[:, None, None], weight, speed, known.any(1), fps)
+    return Course((points - hips[:, None]) / size[:, None, None], weight, speed, np.asarray(known.any(1)), fps)
 
 
 def samples(of: Course, stretches: Sequence[tuple[int, int]]) -> tuple[Array, Array]:

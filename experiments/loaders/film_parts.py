@@ -104,10 +104,7 @@ def parts(path: Path, name: str, found: Detections, choices: Choices) -> list[Pa
         raise reasons[0]
     best = max(followed, key=lambda shot: (shot.well_seen, int((shot.who >= 0).sum())))
     split = take_choice.choice_for(choices.split, name)
-    if split == take_choice.OFF or len(shots) == 1 or split != take_choice.AUTO:
-        chosen = [best]
-    else:
-        chosen = followed
+    chosen = followed if split == take_choice.AUTO else [best]
     stretches = [stretch for shot in chosen for stretch in _takes(path, found, shot, split)]
     if len(chosen) > 1:
         stretches = _of_one_action(found, stretches)
