@@ -2,4 +2,4 @@
 
 # The word after `run.py`, and the module whose `parse(argv)` makes settings and whose `run(settings)` obeys them. Without a
 # word it is `fit`. They are imported when they are asked for.
-COMMANDS = {name: f"{__name__}.{name}" for name in ("fit", "simulate", "view", "export", "benchmark")}
+COMMANDS = {name: f"{__name__}.{name}" for name in ("fit", "split", "simulate", "view", "export", "benchmark")}

@@ -21,6 +21,7 @@ Fits one motion field to several videos of the same action: 2D keypoints in, 3D 
   python run.py --action=my_action --videos='clips/*.mp4'      your own videos
   python run.py --action=tennis_serve --data_dir=penn_action   clips on disk
   python run.py --action=all --data_dir=penn_action            all its actions (docs/scale.md)
+  python run.py split --videos=long.mp4                        the repetitions in a film, to correct
   python run.py view --results=results/my_action               what came of it, in 3D
   python run.py export --results=results/my_action             to Blender, games, OpenSim, tables
   python run.py simulate --help                                clips made from recorded motion

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -84,15 +84,26 @@ def note(path: str, name: str, found: Detections, number: int, choice: str, show
     every = candidates(found, AUTO)
     if number == 0 or len(every) == 1:
         return ""
-    others = [f"{other} ({_when(found, frames)})" for other, frames in every.items() if other != number]
+    others = [f"{other} ({when(found, frames)})" for other, frames in every.items() if other != number]
     why = f"the person followed is seen well in {shown} of its frames" if choice == AUTO else "as asked for"
     return (
-        f"{path} has {len(every)} shots; number {number} ({_when(found, every[number])}) is used, {why}, and not "
+        f"{path} has {len(every)} shots; number {number} ({when(found, every[number])}) is used, {why}, and not "
         f"{listed(others)}; {_FLAG}='{name}=N' takes another one, {_FLAG}='{name}={WHOLE}' all of the film as one."
     )
 
 
-def _when(found: Detections, frames: range) -> str:
+def note_of_several(path: str, name: str, found: Detections, numbers: Sequence[int]) -> str:
+    """What is said where several shots, by their numbers, show the action; the rest as `note`."""
+    every = candidates(found, AUTO)
+    others = [f"{other} ({when(found, frames)})" for other, frames in every.items() if other not in numbers]
+    left = f", and not {listed(others)}" if others else ""
+    return (
+        f"{path} has {len(every)} shots; numbers {listed([str(n) for n in numbers], len(every))} show one action and are "
+        f"used{left}; {_FLAG}='{name}=N' takes a single one, {_FLAG}='{name}={WHOLE}' all of the film as one."
+    )
+
+
+def when(found: Detections, frames: range) -> str:
     """From when to when frames are shown, seconds; by their numbers where the film has no times."""
     times = found.times
     ends = times[[frames.start, min(frames.stop, len(times) - 1)]]

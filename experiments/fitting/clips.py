@@ -1,5 +1,7 @@
 """Reads the clips that the settings name. A separate module, so that a worker process need not import the whole fit."""
 
+from pathlib import Path
+
 from rich.console import Console
 
 from body_models import loaders, smpl
@@ -7,6 +9,8 @@ from experiments.data import heights, lens_of_files
 from experiments.data.dataset import Dataset
 from experiments.fitting.settings import Settings, size_of
 from experiments.loaders import registry
+
+FINDS = "detections"
 
 
 def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Dataset:
@@ -24,17 +28,25 @@ def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Datase
         init=settings.init,
         person=settings.person,
         shots=settings.shots,
+        split=settings.split,
+        takes=settings.takes,
         pose_model=settings.pose_model,
         ids=settings.ids,
         image_size=size_of(settings.image_size) if settings.image_size else None,
         fps=settings.fps,
         focal_length=settings.focal_length,
-        cache_dir=settings.output / "detections",
+        cache_dir=_finds(settings),
         console=console,
     )
     if settings.height is not None:
         dataset = heights.with_heights(dataset, settings.height)
     return lens_of_files.with_same_camera(dataset, settings.same_camera) if settings.same_camera else dataset
+
+
+def _finds(settings: Settings) -> Path:
+    """Where the people found in films are kept: beside the table of takes, where `run.py split` has looked for them."""
+    beside = Path(settings.takes).parent / FINDS if settings.takes else None
+    return beside if beside is not None and beside.is_dir() else settings.output / FINDS
 
 
 def read_apart(settings: Settings) -> Dataset:

@@ -65,6 +65,14 @@ class Settings:
         "Which shot of films with cuts: auto (taken when not given), the one that shows most of the person followed; N for "
         "the Nth; all, the film as one; or one of these for each film, such as 'a=2,b=all'.",
     )
+    split: str | None = option(
+        None,
+        "Whether films come apart into takes, each a clip: auto (taken when not given), where an action is repeated; off; N "
+        "takes; or one of these for each film, such as 'a=8,b=off'.",
+    )
+    takes: str | None = path(
+        None, "Takes of films, takes.csv as `python run.py split` writes it, in place of those found by themselves."
+    )
     pose_model: str | None = path(
         None,
         "Pose model for --videos: heavy (taken when not given), full, which takes half the time and errs more, a file of "

@@ -35,7 +35,7 @@ FORMATS = {
     "neutral": neutral,
 }
 # Options that a format may take or not, by their flags.
-_FLAGS = ("person", "shots", "ids", "image_size", "fps", "pose_model", "openpose_layout")
+_FLAGS = ("person", "shots", "split", "takes", "ids", "image_size", "fps", "pose_model", "openpose_layout")
 _OF_JSON = ("person", "openpose_layout")  # those that speak of the JSON files, where --openpose names some
 
 
@@ -53,6 +53,8 @@ def load(
     init: Sequence[str] = (),
     person: str | None = None,
     shots: str | None = None,
+    split: str | None = None,
+    takes: str | None = None,
     pose_model: str | None = None,
     ids: str | None = None,
     image_size: tuple[int, int] | None = None,
@@ -76,6 +78,8 @@ def load(
       init: files or folders of 3D poses; the first starts the fit, the others are scored beside it.
       person: who is followed where several are seen, see `experiments.detection.tracking`; None = the largest.
       shots: which shot of films with cuts, see `experiments.detection.shot_choice`; None = chosen in each film.
+      split: whether films come apart into takes, see `experiments.detection.take_choice`; None = where they do.
+      takes: a table of the takes of films, see `experiments.detection.takes_table`.
       pose_model: see `experiments.detection.search.detector`; None = the heavy one.
       ids: names of the clips of a folder, or `all`; None = what the format takes by itself.
       image_size: width and height in pixels, where nothing tells.
@@ -93,6 +97,8 @@ def load(
     options = {
         "person": person,
         "shots": shots,
+        "split": split,
+        "takes": takes,
         "ids": ids,
         "image_size": image_size,
         "fps": fps,

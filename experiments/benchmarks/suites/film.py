@@ -131,7 +131,9 @@ def with_truth(dataset: Dataset, films: Mapping[str, Film]) -> Dataset:
 
 def _detected(paths: list[Path], name: str, settings: SuiteSettings, body: smpl.SMPL, console: Console) -> Dataset:
     pattern, cache = ",".join(map(str, paths)), settings.output / DETECTIONS
-    return videos.load(pattern, name, cache_dir=cache, body=body, pose_model=settings.pose_model, console=console)
+    # The truth is that of whole films.
+    model = settings.pose_model
+    return videos.load(pattern, name, cache_dir=cache, body=body, split="off", pose_model=model, console=console)
 
 
 def _score(truths: list[FilmTruth], fit: Finished) -> tuple[Numbers, dict[str, Numbers]]:

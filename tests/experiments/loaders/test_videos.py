@@ -407,3 +407,18 @@ def test_the_live_line(tmp_path, load):
     terminal = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
     load(console=terminal)
     assert "frame 12/12" in terminal.file.getvalue()
+
+
+def test_takes_of_a_table(tmp_path, load):
+    film(tmp_path / "a.mp4")
+    film(tmp_path / "b.mp4")
+    table = tmp_path / "takes.csv"
+    table.write_text("film,take,start_seconds,end_seconds\na,1,0.04,0.2\na,2,0.2,0.4\n")
+    dataset = load(takes=table)
+    assert dataset.names == ("a take 1", "a take 2")
+    assert [list(video.frames) for video in dataset.videos] == [[1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    np.testing.assert_allclose(dataset.clips.keypoints[1, :5, 0, 0], 20 + 15.5 + 2 * np.arange(5, 10), atol=1.5)
+    assert dataset.notes == ("Left out: --takes has no row of b.",)
+    with pytest.raises(UserError, match="are both given; leave one out"):
+        load(takes=table, split="2")
+    assert load(split="a=7").notes[0].startswith(f"Left out: in {tmp_path}/a.mp4, --split=7 asks for 7 takes")

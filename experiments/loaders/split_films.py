@@ -1,0 +1,84 @@
+"""The takes of films, without their clips: what `python run.py split` shows."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from experiments.base import films
+from experiments.data.dataset import DatasetError
+from experiments.detection import search, tracking
+from experiments.detection.takes_table import Take
+from experiments.loaders import film_parts, film_paths, videos
+
+Array = np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SplitFilm:
+    """A film and its takes.
+
+    name: of it. path: of it. seconds (F,): of its frames, the first 0. speed (F,): of the person followed, trunks per
+    second, NaN in shots that are not used. frames: of each take. takes: the same in seconds. cuts: seconds.
+    """
+
+    name: str
+    path: Path
+    seconds: Array
+    speed: Array
+    frames: tuple[range, ...]
+    takes: tuple[Take, ...]
+    cuts: tuple[float, ...]
+
+
+def find(
+    pattern: str,
+    cache_dir: Path,
+    console: Console | None = None,
+    *,
+    person: str | None = None,
+    shots: str | None = None,
+    split: str | None = None,
+    takes: str | Path | None = None,
+    pose_model: str | None = None,
+    detector: search.Detector | None = None,
+) -> tuple[list[SplitFilm], list[str]]:
+    """The films that can be used, with their takes, and sentences on the others; arguments as those of `videos.load`.
+
+    Raises:
+      UserError: as `videos.load`. DatasetError: no film can be used.
+    """
+    paths = film_paths.files(pattern)
+    names = film_paths.names(paths)
+    person = person or tracking.LARGEST
+    tracking.check_names(person, names)
+    choices = videos.choices_of(names, person, shots, split, takes, detect=True)
+    result, notes = [], []
+    with contextlib.ExitStack() as opened:
+        searcher = opened.enter_context(search.Searcher(detector or search.detector(pose_model), cache_dir, console))
+        for path, name in zip(paths, names, strict=True):
+            try:
+                found = searcher.people(path)
+                parts = film_parts.parts(path, name, found, choices)
+                seconds = film_parts.seconds(found)
+                speed = np.full(len(seconds), np.nan)
+                for part in parts:
+                    speed[part.frames.start : part.frames.stop] = film_parts.course(path, part.found, part.who).speed
+            except (film_parts.LeftOutError, films.VideoError) as error:
+                notes.append(f"Left out: {error}.")
+                continue
+            step = seconds[-1] / max(len(seconds) - 1, 1)
+            ends = [*seconds, seconds[-1] + step]
+            own = tuple(part.frames for part in parts)
+            as_seconds = tuple(Take(n, ends[f.start], ends[f.stop]) for n, f in enumerate(own, 1))
+            cuts = tuple(float(seconds[frame]) for frame in found.shots[1:])
+            result.append(SplitFilm(name, path, seconds, speed, own, as_seconds, cuts))
+            notes += [note for part in parts for note in part.notes]
+        notes += searcher.notes
+    if not result:
+        raise DatasetError(f"no video of --videos={pattern} can be used: {'; '.join(notes)}")
+    return result, notes
