@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from experiments.base.errors import UserError
 from experiments.base.text import listed
-from experiments.detection import per_clip, shot_choice
+from experiments.data import per_clip
+from experiments.detection import shot_choice
 from experiments.detection.detections import Detections
 
 AUTO, OFF = "auto", "off"

@@ -52,7 +52,8 @@ class _Arrays:
     predicted, given, reference (T, K, 2): pixels of the fit, of the clips, and of the reference of 2D errors.
     seen (T, K): joints that the fit saw and is scored on. scored (T, K): joints of the paper's errors. hidden (T, K):
     joints hidden from the fit, or None. reference_confidence (T, K). diagonal (T,): of the person's box. mask (T,). feet
-    (T, 4, 3), planted (T, 4): the points of contact and their probabilities, ground (5,): the fit's, or None. fps (): frames per second.
+    (T, 4, 3), planted (T, 4): the points of contact and their probabilities, ground (5,): the fit's floor, all None where
+    it has none. fps (): frames per second.
     in_3d: inputs of the 3D errors; None without ground truth.
     """
 

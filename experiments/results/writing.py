@@ -93,8 +93,8 @@ def write_motions(
     """Writes one file per instance; files of instances that no longer exist are deleted.
 
     scale_sd (N,): standard deviation of the metres as a share of them. expected_mm (N, T): the error that is expected of
-    each frame, if it is known. spread_mm (N, T): how far several starts of the fit are apart, if there are. focal_interval (N, 2): pixels between which a guessed focal length lies for two clips of
-    three; NaN where it was given.
+    each frame, if it is known. spread_mm (N, T): how far several starts of the fit are apart, if there are.
+    focal_interval (N, 2): pixels between which a guessed focal length lies for two clips of three; NaN where it was given.
     """
     for instance, name in enumerate(dataset.names):
         with replacing(folder / f"{name}.npz") as temporary, temporary.open("wb") as file:

@@ -175,7 +175,9 @@ def test_standing_heights():
     height = np.array([[0.11, 0.2, 0.5, 0.2], [0.13, 0.2, 0.12, 0.3], [0.9, 0.9, 0.9, 0.9]])
     points = jnp.float32(np.stack([0 * height, height, 0 * height], -1))
     contact = jnp.float32(np.array([[1, 0, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]]))
-    np.testing.assert_allclose(world_metrics.standing_heights(points, contact, soles), [0.12, 0.2, 0.12, 0.2], atol=1e-6)
+    np.testing.assert_allclose(
+        world_metrics.standing_heights(points, contact, soles), [0.12, 0.2, 0.12, 0.2], atol=1e-6
+    )
     no_heels = contact.at[:, 1::2].set(0)
     np.testing.assert_allclose(world_metrics.standing_heights(points, no_heels, soles)[1::2], 0.14, atol=1e-6)
     assert np.isnan(world_metrics.standing_heights(points, 0 * contact, soles)).all()
