@@ -28,6 +28,17 @@ def key_frames(clips: Clips, count: int) -> Array:
     return jnp.round(jnp.linspace(0.0, 1.0, count) * last).astype(jnp.int32)
 
 
+def common_frames(clips: Clips, count: int) -> tuple[Array, Array | None]:
+    """Frame indices (N, count) at `count` raw phases that are the same for all instances, and whether (N, count) each
+    shows that moment; None = all do, which only clips of takes need not."""
+    if clips.take is None:
+        return key_frames(clips, count), None
+    phases = jnp.linspace(0.0, 1.0, count)
+    raw, exists = clips_lib.raw_phase(clips)[:, None], jnp.asarray(clips.frame_mask)[:, None] > 0
+    apart = jnp.where(exists, jnp.abs(raw - phases[:, None]), jnp.inf)
+    return jnp.argmin(apart, -1).astype(jnp.int32), apart.min(-1) <= 0.5 / (count - 1)
+
+
 def targets_from(clips: Clips) -> Targets:
     """The clips' own initial poses as targets; the root stays unused until cameras are aligned."""
     mask = jnp.asarray(clips.init_mask) * clips.frame_mask
@@ -62,9 +73,11 @@ def align_roots(
       yaws (N,) of the level cameras, and targets whose root orientations are in the shared world frame.
     """
     chex.assert_rank(targets.rotations, 5)
-    frames = key_frames(clips, count)
+    frames, shown = common_frames(clips, count)
     frames = jax.vmap(nearest_known)(targets.mask, frames)
     seen = jnp.take_along_axis(targets.rotations[:, :, 0], frames[..., None, None], axis=1)
+    if shown is not None:
+        seen = jnp.where(shown[..., None, None], seen, 0.0)
     known = (targets.mask.sum(-1) > 0).astype(seen.dtype) * targets.weight
     if clips.real is not None:
         known = known * clips.real

@@ -34,6 +34,10 @@ class Clips:
     lens (N,): number of the lens that filmed each instance; instances with equal numbers share an unknown focal length.
       None = each has its own.
     height (N,): how tall each person is, metres; NaN = unknown. None = nobody's is known.
+    take (N,): number of the take that each instance belongs to; instances with equal numbers are cameras on one
+      performance, see `takes`. None = each is a performance of its own.
+    offset (N,): when the first frame of each instance was filmed, seconds on the clock of its take; None = all clips of a
+      take start together.
     real (N,): 1 where the instance exists, 0 where it is padding without any frame, which comes after all existing
       instances (`stacking.pad_instances`); None = all exist.
     """
@@ -47,6 +51,8 @@ class Clips:
     focal_length: Array
     fps: Array
     lens: Array | None = None
+    take: Array | None = None
+    offset: Array | None = None
     real: Array | None = None
     height: Array | None = None
 
@@ -128,6 +134,10 @@ def check(clips: Clips) -> None:
         chex.assert_shape(clips.lens, (n,), custom_message="Clips.lens")
     if clips.height is not None:
         chex.assert_shape(clips.height, (n,), custom_message="Clips.height")
+    if clips.take is not None:
+        chex.assert_shape(clips.take, (n,), custom_message="Clips.take")
+    if clips.offset is not None:
+        chex.assert_shape(clips.offset, (n,), custom_message="Clips.offset")
     if clips.real is not None:
         chex.assert_shape(clips.real, (n,), custom_message="Clips.real")
 
@@ -143,6 +153,40 @@ def which_real(clips: Clips) -> Array | None:
 
 
 def raw_phase(clips: Clips) -> jax.Array:
+    """Time of every frame (N, T), 0 to 1, within its clip or, where clips form takes, within the span of its take."""
+    own = clip_phase(clips)
+    if clips.take is None:
+        return own
+    first, last = take_spans(clips)
+    start, end = _times(clips)
+    length = jnp.maximum(last - first, 1e-6)
+    return ((start - first) / length)[:, None] + own * ((end - start) / length)[:, None]
+
+
+def take_spans(clips: Clips) -> tuple[jax.Array, jax.Array]:
+    """The first and the last moment (N,) that any clip of each one's take shows, seconds on the clock of the take.
+
+    Without takes, of each clip by itself.
+    """
+    start, end = _times(clips)
+    if clips.take is None:
+        return start, end
+    take = jnp.asarray(clips.take)
+    same = (take[:, None] == take) & (num_frames(clips) > 0)
+    over = lambda values, reduce, none: reduce(jnp.where(same, values, none), -1)
+    first, last = over(start, jnp.min, jnp.inf), over(end, jnp.max, -jnp.inf)
+    # Padding has no frames, and may have no take that exists.
+    exists = same.any(-1)
+    return jnp.where(exists, first, start), jnp.where(exists, last, end)
+
+
+def _times(clips: Clips) -> tuple[jax.Array, jax.Array]:
+    """When the first and the last frame (N,) of each clip were filmed, seconds."""
+    start = jnp.zeros(clips.num_instances) if clips.offset is None else jnp.asarray(clips.offset)
+    return start, start + jnp.maximum(num_frames(clips) - 1, 0) / jnp.asarray(clips.fps)
+
+
+def clip_phase(clips: Clips) -> jax.Array:
     """t / (F - 1) per instance (N, T); padding is clamped to 1, and the phase of a single frame is 0."""
     last = jnp.maximum(num_frames(clips) - 1, 1)[:, None]
     return jnp.minimum(jnp.arange(clips.num_frames) / last, 1.0)

@@ -315,6 +315,12 @@ class FitConfig:
         most=MOST_RATE,
     )
     lr_path: float = option(0.005, "learning rate of the clips' own paths", least=0.0, most=MOST_RATE)
+    lr_delay: float = option(
+        3e-4,
+        "learning rate of when the clips of a take start, in parts of the take; 0 = as given",
+        least=0.0,
+        most=MOST_RATE,
+    )
     lr_contact: float = option(0.05, "learning rate of contacts", least=0.0, most=MOST_RATE)
     lr_ground: float = option(0.003, "learning rate of the floor and of what is up", least=0.0, most=MOST_RATE)
     weight_decay: float = option(

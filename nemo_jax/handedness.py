@@ -29,7 +29,14 @@ _TELLING = np.array(
 )
 
 
-def mirrored_instances(targets: Targets, clips: Clips, margin: float = 0.2, count: int = 24, slack: int = 4) -> Array:
+def mirrored_instances(
+    targets: Targets,
+    clips: Clips,
+    margin: float = 0.2,
+    count: int = 24,
+    slack: int = 4,
+    same_take: Array | None = None,
+) -> Array:
     """Array (N,): 1 for each instance that is to be mirrored, else 0.
 
     Args:
@@ -37,6 +44,7 @@ def mirrored_instances(targets: Targets, clips: Clips, margin: float = 0.2, coun
       margin: an instance is mirrored only if that reduces the distance of its poses to the others' by at least this
         fraction; symmetric or doubtful actions are left unchanged.
       count: number of phases compared. slack: number of phases by which two instances may be out of step.
+      same_take: (N, N), `Assets.same_take`; clips of one take are mirrored together.
     """
     chex.assert_rank(targets.rotations, 5)
     frames = jax.vmap(camera_search.nearest_known)(targets.mask, camera_search.key_frames(clips, count))
@@ -55,7 +63,11 @@ def mirrored_instances(targets: Targets, clips: Clips, margin: float = 0.2, coun
     # Votes of the other instances for each instance, relative to the distances between them.
     support = (votes * sign).sum(-1)
     doubt = margin * (pairs * (other + same) / 2).sum(-1)
-    return (support < -doubt).astype(poses.dtype)
+    if same_take is not None:
+        support, doubt = (jnp.matmul(same_take, votes, precision="highest") for votes in (support, doubt))
+    found = (support < -doubt).astype(poses.dtype)
+    # Rounding must not part the clips of a take.
+    return found if same_take is None else found[jnp.argmax(same_take > 0, -1)]
 
 
 def _distances(a: Array, b: Array, slack: int) -> Array:

@@ -199,7 +199,7 @@ def finish(lift: Lift, assets: Assets, config: FitConfig, clips: Clips, targets:
     upright = jnp.arange(values.shape[0])[:, None] < config.lift_yaws
     winner = jnp.argmin(jnp.where(upright, values, (1 + config.lift_margin) * values), axis=0)
     six = lift.variables[0][winner, jnp.arange(winner.shape[0])]
-    phase = clips_lib.raw_phase(clips) * (config.lift_frames - 1)
+    phase = clips_lib.clip_phase(clips) * (config.lift_frames - 1)
     low = jnp.clip(jnp.floor(phase).astype(jnp.int32), 0, config.lift_frames - 2)
     blend = (phase - low)[..., None, None]
     rows = jnp.arange(clips.num_instances)[:, None]

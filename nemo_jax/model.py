@@ -36,7 +36,8 @@ class Params:
     log_focal (N,): correction of the focal length, 0 = as given. span (N, 2): phases at which the instance starts and
     ends; (0, 1) = it shows the whole action. mirrored (N,): 1 where the instance does the action with
     the other hand, so that the shared motion is reflected for it; set by the start of a fit, not by gradients.
-    path (N, P, 3): the way of each clip beside that of the field, see `nemo_jax.path`. contact: Flax parameters of
+    path (N, P, 3): the way of each clip beside that of the field, see `nemo_jax.path`. delay (N,): how much later than
+    given each clip was filmed, in parts of its take's span, see `nemo_jax.takes`. contact: Flax parameters of
     `ContactHead`, shared. ground (5,): floor, up and soles, shared, see `nemo_jax.ground`. Each of these is None where the
     configuration has none.
     """
@@ -50,6 +51,7 @@ class Params:
     span: Array
     mirrored: Array
     path: Array | None = None
+    delay: Array | None = None
     contact: Tree = None
     ground: Array | None = None
 
@@ -64,9 +66,10 @@ class Assets:
     body: the body model. priors: the pose priors. focal (N,) pixels, to which `Params.log_focal` is a correction.
     principal (N, 2) pixels. pixel_scale (N,): residuals are multiplied by it before the loss. diagonal (N,) of the image,
     pixels. lens_known (N,): 1 where the focal length is given, so that it is not corrected. same_lens (N, N): the matrix
-    that averages over the instances of one lens, or None. rows: the body in the layout of the fused vertex term, computed by
-    `with_rows` before a loop; None if the plain term is used. soles (4,): heights of the points of contact above the
-    ground under a standing body, metres, and lowest (): the height of that ground; None without contacts.
+    that averages over the instances of one lens, or None; same_take (N, N): over the clips of one take, or None. rows: the
+    body in the layout of the fused vertex term, computed by `with_rows` before a loop; None if the plain term is used.
+    soles (4,): heights of the points of contact above the ground under a standing body, metres, and lowest (): the height
+    of that ground; None without contacts.
     """
 
     body: smpl.SMPL
@@ -77,6 +80,7 @@ class Assets:
     diagonal: Array
     lens_known: Array
     same_lens: Array | None = None
+    same_take: Array | None = None
     rows: vertex_gap.Table | None = None
     soles: Array | None = None
     lowest: Array | None = None
@@ -133,16 +137,17 @@ def prepare(clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) ->
         pixel_scale=jnp.where(config.person_size > 0, config.person_size / size, 1.0),
         diagonal=jnp.linalg.norm(image_size, axis=-1),
         lens_known=(~jnp.isnan(known)).astype(size.dtype),
-        same_lens=None if clips.lens is None else _averages(clips),
+        same_lens=None if clips.lens is None else _averages(clips, clips.lens),
+        same_take=None if clips.take is None else _averages(clips, clips.take),
         soles=soles,
         lowest=lowest,
     )
 
 
-def _averages(clips: Clips) -> Array:
-    """The matrix (N, N) that averages a value of each instance over the existing instances of the same lens."""
-    lens = jnp.asarray(clips.lens)
-    same = (lens[:, None] == lens).astype(jnp.float32)
+def _averages(clips: Clips, numbers: clips_lib.Array) -> Array:
+    """The matrix (N, N) that averages a value of each instance over the existing instances of the same number (N,)."""
+    numbers = jnp.asarray(numbers)
+    same = (numbers[:, None] == numbers).astype(jnp.float32)
     if clips.real is not None:
         same = same * clips.real
     return same / jnp.maximum(same.sum(-1, keepdims=True), 1.0)
@@ -194,9 +199,14 @@ def warp(params: Params, config: FitConfig, instance: Array, raw_phase: Array) -
 
 def warp_of(own: Params, config: FitConfig, raw_phase: Array) -> Array:
     """`warp` of the instance whose parameters are `own`, see `of_instance`."""
-    part = cast(Array, phase_module(config).apply({"params": own.phase}, raw_phase))
+    part = cast(Array, phase_module(config).apply({"params": own.phase}, on_time(own, raw_phase)))
     start, end = jnp.clip(own.span, 0.0, 1.0)
     return start + (end - start) * part
+
+
+def on_time(own: Params, raw_phase: Array) -> Array:
+    """Raw phases of any shape of the instance whose parameters are `own`, corrected by what is learned of its clock."""
+    return raw_phase if own.delay is None else raw_phase + own.delay
 
 
 def motion(params: Params, config: FitConfig, phase: Array, code: Array) -> tuple[Array, Array]:
@@ -238,7 +248,7 @@ def predict(
 
     Args:
       params: learned parameters. assets: fixed inputs. config: the configuration of the fit.
-      instance: () int. raw_phase: () in [0, 1], t / (F - 1).
+      instance: () int. raw_phase: () in [0, 1], see `clips.raw_phase`.
       code_noise: (C,), added to the instance code.
     """
     return evaluate(params, assets, config, instance, raw_phase, code_noise)[0]
@@ -286,7 +296,9 @@ def motion_of(
       Rotations (24, 3, 3) and translation (3,).
     """
     rotation, translation = mirror.mirror_motion(*motion(params, config, phase, code), own.mirrored)
-    return rotation, translation if own.path is None else translation + path_lib.offset(own.path, raw_phase)
+    if own.path is None:
+        return rotation, translation
+    return rotation, translation + path_lib.offset(own.path, on_time(own, raw_phase))
 
 
 def pose_body(

@@ -29,6 +29,7 @@ GROUPS = (
     "span",
     "mirrored",
     "path",
+    "delay",
     "contact",
     "ground",
 )

@@ -21,6 +21,8 @@ def offset(knots: Array, raw_phase: Array) -> Array:
     count = knots.shape[0]
     if count == 1:
         return knots[0]
+    # A clip of a take can turn out to start before the time for which there are knots.
+    raw_phase = jnp.clip(raw_phase, 0.0, 1.0)
     u = jnp.abs(raw_phase * (count - 3) + 1 - jnp.arange(count))
     basis = jnp.where(u < 1, 2 / 3 - u**2 + u**3 / 2, jnp.maximum(2 - u, 0.0) ** 3 / 6)
     return basis @ knots

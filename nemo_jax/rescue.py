@@ -5,7 +5,8 @@ hand. Between two parts of the joint stage the shared field is held, and each in
 readings: as the action or as its mirror image, in the whole action or in a part of it, with a camera solved in closed form.
 All readings, the present one among them, are judged by the shared motion, without a variation of their own, because by its
 code an instance can follow its keypoints in a wrong reading too. All get the same number of steps; an instance changes if
-another reading explains its keypoints and initial poses clearly better.
+another reading explains its keypoints and initial poses clearly better. The clips of a take are read alike, by the mean over
+them; what each has of its own are its camera and its clock.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ import optax
 
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
-from nemo_jax import camera_search, model, objective, optim
+from nemo_jax import camera_search, model, objective, optim, takes
 from nemo_jax import clips as clips_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
@@ -119,6 +120,7 @@ def step(
         return values.sum(), values
 
     (_, values), gradient = jax.value_and_grad(total, has_aux=True)(rescue.own)
+    gradient = jax.vmap(takes.gradient, (0, None))(gradient, assets)
     updates, adam = _ADAM.update(optim.as_tree(gradient), rescue.adam)
     scale = cam.step_sizes(rescue.own.cameras)
 
@@ -140,6 +142,7 @@ def finish(
     # Steps can lead away from a reading that was good already: the present one is looked at before them too.
     every = jax.tree.map(lambda moved, unmoved: jnp.concatenate([moved, unmoved[None]]), rescue.own, _present(params))
     values = losses(rescue, every, params, assets, config, clips, targets)
+    values = takes.shared(values.T, assets).T
     values, present = values[:-1], jnp.minimum(values[0], values[-1])
     if not config.find_handedness:
         same_hand = jnp.abs(rescue.own.mirrored - params.mirrored) < 0.5

@@ -16,7 +16,20 @@ import optax
 
 from body_models import smpl
 from body_models.pytree import Tree, pytree
-from nemo_jax import camera_search, contact, ground, handedness, lens, lift, model, objective, optim, rescue, stature
+from nemo_jax import (
+    camera_search,
+    contact,
+    ground,
+    handedness,
+    lens,
+    lift,
+    model,
+    objective,
+    optim,
+    rescue,
+    stature,
+    takes,
+)
 from nemo_jax import clips as clips_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig, with_steps
@@ -78,6 +91,7 @@ def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: Fit
     params = as_tall(params, body, clips)
     if params.ground is not None:
         params = dataclasses.replace(params, ground=params.ground.at[0].set(assets.lowest))
+    params = takes.with_delays(takes.tied(params, assets), clips)
     state = FitState(
         params=params,
         opt_state=optim.initial(params, config),
@@ -161,7 +175,7 @@ def _update(problem: Problem, state: FitState, gradient: Params, rates: Mapping[
     # A known lens is not corrected, and clips of one lens are corrected together.
     free = 1 - problem.assets.lens_known
     log_focal = free * lens.shared(gradient.log_focal * free, problem.assets)
-    gradient = dataclasses.replace(gradient, log_focal=log_focal)
+    gradient = takes.gradient(dataclasses.replace(gradient, log_focal=log_focal), problem.assets)
     config = problem.config
     params, opt_state = optim.update(state.params, gradient, state.opt_state, config, rates)
     params = as_tall(params, problem.assets.body, problem.clips)
@@ -201,7 +215,8 @@ def _end_lift(problem: Problem, carry: Carry) -> FitState:
 
 def _begin_warmup(problem: Problem, state: FitState) -> FitState:
     if problem.config.find_handedness:
-        mirrored = handedness.mirrored_instances(state.targets, problem.clips, problem.config.handedness_margin)
+        margin, same = problem.config.handedness_margin, problem.assets.same_take
+        mirrored = handedness.mirrored_instances(state.targets, problem.clips, margin, same_take=same)
         state = dataclasses.replace(state, params=dataclasses.replace(state.params, mirrored=mirrored))
     if problem.config.warmup_root:
         yaws, targets = camera_search.align_roots(state.targets, problem.clips, state.params.mirrored)
@@ -330,7 +345,7 @@ def _begin_anew(problem: Problem, state: FitState) -> FitState:
     fresh = model.init(
         key, problem.clips.num_instances, jnp.asarray(problem.clips.image_size), old.betas.shape[-1], config
     )
-    params = dataclasses.replace(old, field=fresh.field, codes=fresh.codes)
+    params = takes.tied(dataclasses.replace(old, field=fresh.field, codes=fresh.codes), problem.assets)
     return dataclasses.replace(state, params=params, opt_state=optim.initial(params, config), kept=old)
 
 
@@ -370,6 +385,7 @@ def _joint_rates(config: FitConfig, step: Array) -> dict[str, Array | float]:
         "log_focal": config.lr_focal * factor,
         "span": config.lr_span * factor,
         "path": config.lr_path * (config.path_knots > 0) * factor,
+        "delay": config.lr_delay * factor,
         "contact": config.lr_contact * factor,
         "ground": config.lr_ground * factor,
     }

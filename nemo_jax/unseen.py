@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from body_models import smpl
 from nemo_jax import clips as clips_lib
-from nemo_jax import model, objective, stages
+from nemo_jax import model, objective, stages, takes
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Params
@@ -69,6 +69,6 @@ def fit_unseen(
 
     hands = jnp.array([0.0, 1.0] if config.find_handedness else [0.0])
     tried, losses = jax.lax.map(run, hands)
-    best = jnp.argmin(losses, axis=0)
+    best = jnp.argmin(jax.vmap(takes.shared, (0, None))(losses, problem.assets), axis=0)
     chosen = jax.tree.map(lambda leaf: leaf[best, jnp.arange(instances)], model.without_shared(tried))
     return model.with_shared(chosen, learned), losses.min(0)

@@ -43,6 +43,8 @@ KEYS = {
     "fps": Entry("numbers"),
     "focal_length": Entry("numbers"),
     "height": Entry("numbers"),
+    "take": Entry("whole numbers"),
+    "offset_seconds": Entry("numbers"),
     "annotated": Entry("whole numbers", (None,)),
     "head_point": Entry("text"),
     "box_size": Entry("numbers", ("F",)),
@@ -261,6 +263,7 @@ def _check_values(arrays: Mapping[str, Array], frames: int) -> None:
         least(key, 0, above=True)
     least("box_size", 0)
     least("source_frames", 1)
+    least("take", 0)
     least("video_frames", -1)
     for key, known in _RANGES.items():
         if key in arrays:

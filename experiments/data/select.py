@@ -41,6 +41,8 @@ _AXES: dict[type, dict[str, dict[str, str]]] = {
         "focal_length": PER_INSTANCE,
         "fps": PER_INSTANCE,
         "lens": PER_INSTANCE,
+        "take": PER_INSTANCE,
+        "offset": PER_INSTANCE,
         "real": PER_INSTANCE,
         "height": PER_INSTANCE,
     },

@@ -117,7 +117,7 @@ def sample(saved: Run, instance: int, fps: float | None = None, ground: bool = T
     fps = fps or own
     rotations, translation = saved.at_rate(instance, fps)
     seconds = (saved.num_frames(instance) - 1) / own
-    raw_phases = np.arange(len(rotations)) / fps / max(seconds, 1e-9)
+    raw_phases = saved.raw_phases_at(instance, np.arange(len(rotations)) / fps / max(seconds, 1e-9))
     phases = _warp(saved.params, saved.config, instance, jnp.asarray(raw_phases, jnp.float32))
     name, betas = saved.dataset.names[instance], np.asarray(saved.params.betas[instance], float)
     contact = saved.contact_at(instance, raw_phases)

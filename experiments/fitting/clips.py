@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from body_models import loaders, smpl
-from experiments.data import heights, lens_of_files
+from experiments.data import heights, lens_of_files, takes
 from experiments.data.dataset import Dataset
 from experiments.fitting.settings import Settings, size_of
 from experiments.loaders import registry
@@ -40,6 +40,7 @@ def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Datase
     )
     if settings.height is not None:
         dataset = heights.with_heights(dataset, settings.height)
+    dataset = takes.with_same_take(dataset, settings.same_take) if settings.same_take else dataset
     return lens_of_files.with_same_camera(dataset, settings.same_camera) if settings.same_camera else dataset
 
 

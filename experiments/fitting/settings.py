@@ -110,6 +110,11 @@ class Settings:
         None,
         "Clips whose unknown focal length is one: all, or groups of names such as 'serve*;volley1,volley2'.",
     )
+    same_take: str | None = option(
+        None,
+        "Clips that are cameras on one performance: all, or groups of names such as 'left1,right1;left2,right2'. They have "
+        "one motion, and are aligned in time by it.",
+    )
     body_model: str | None = shared_options.body_model(group="Fit")
     vposer: str | None = path(None, "Folder of the VPoser V02_05 snapshot, a pose prior. Without it, none.")
     gmm: str | None = path(None, "SMPLify's pose mixture, gmm_08.pkl. Without it, none.")

@@ -72,7 +72,15 @@ def posterior(given: Given, spread: float, directions: int, exact: bool = False)
     Args:
       spread, directions: see `laplace.tangents`.
       exact: use each frame's exact Hessian instead of the Gauss-Newton matrix; a Cholesky factor may not exist then.
+
+    Raises:
+      UserError: clips form takes.
     """
+    if given.clips.take is not None:
+        raise UserError(
+            "the clips form takes (--same_take), whose shared codes and shapes the posterior would take for independent; "
+            "expected performances of their own: fit the clips without --same_take"
+        )
     lines = jax.jit(laplace.tangents, static_argnums=1)(given, directions, spread)
     noise = detector_noise(given, lines)
     curvature = jax.jit(laplace.frame_hessian if exact else _gauss_newton)(given, lines.z)

@@ -25,7 +25,8 @@ from experiments.data import neutral
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.results.fitted_motion import FittedMotion, predict
 from experiments.results.truth import AlignedTruth, onto_fit
-from nemo_jax import contact, model, options, rotations
+from nemo_jax import clips as clips_lib
+from nemo_jax import contact, model, options, rotations, takes
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
 from nemo_jax.priors import Priors
@@ -114,7 +115,14 @@ class Run:
         """The motion of an instance at `fps` frames per second, from its first to its last frame, from the field."""
         seconds = (self.num_frames(instance) - 1) / float(self.dataset.clips.fps[instance])
         count = int(np.floor(seconds * fps + 1e-6)) + 1
-        return self.at_raw_phase(instance, np.arange(count) / fps / max(seconds, 1e-9))
+        return self.at_raw_phase(instance, self.raw_phases_at(instance, np.arange(count) / fps / max(seconds, 1e-9)))
+
+    def raw_phases_at(self, instance: int, parts: np.ndarray) -> np.ndarray:
+        """Raw phases (P,) at parts (P,), 0 to 1, of the time that an instance was filmed: the same, but within a take."""
+        if self.dataset.clips.take is None:
+            return parts
+        raw = np.asarray(clips_lib.raw_phase(self.dataset.clips))[instance, [0, self.num_frames(instance) - 1]]
+        return raw[0] + (raw[1] - raw[0]) * parts
 
     def vertices(self, instance: int, rotation: Array, translation: Array) -> Array:
         """Meshes (P, V, 3) in world axes, metres, of rotations and translations from `at_raw_phase`, with the
@@ -199,13 +207,15 @@ def load(folder: str | Path) -> Run:
     except DatasetError as error:
         raise UserError(f"--results={folder}: its clips cannot be read ({error}); run its command again") from error
     body = loaders.load_body(body_model)
-    params = _read_params(folder / PARAMS, len(dataset.names), body.num_betas, config)
+    params = _read_params(folder / PARAMS, dataset, body.num_betas, config)
     return Run(folder, dataset, params, config, body, settings, metrics)
 
 
-def _read_params(path: Path, instances: int, num_betas: int, config: FitConfig) -> Params:
+def _read_params(path: Path, dataset: Dataset, num_betas: int, config: FitConfig) -> Params:
+    instances = len(dataset.names)
     image_size = jnp.ones((instances, 2))
-    like = jax.eval_shape(lambda: model.init(jax.random.key(0), instances, image_size, num_betas, config))
+    start = lambda: model.init(jax.random.key(0), instances, image_size, num_betas, config)
+    like = jax.eval_shape(lambda: takes.with_delays(start(), dataset.clips))
     leaves, tree = jax.tree_util.tree_flatten_with_path(like)
     try:
         arrays = safe_npz.read(path, {_name(place) for place, _ in leaves})

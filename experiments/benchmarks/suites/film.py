@@ -21,6 +21,7 @@ from experiments.benchmarks.suites.rendered import Film
 from experiments.benchmarks.suites.rows import Cell
 from experiments.benchmarks.suites.settings import SuiteSettings
 from experiments.benchmarks.suites.variants import Variant
+from experiments.data import takes as takes_of_clips
 from experiments.data.dataset import Dataset, pad
 from experiments.data.neutral_file import FileError
 from experiments.fitting.finishing import Finished
@@ -74,6 +75,7 @@ def _real(
     found = []
     for name, paths in takes.items():
         dataset = _detected(paths, name, settings, body, console)
+        dataset = takes_of_clips.with_same_take(dataset, "all") if settings.as_take else dataset
         for seed, variant in itertools.product(settings.fit_seeds, variants):
             cell = Cell(name, variant.name, REAL, seed)
             found.append(fits.case(cell, variant, dataset, settings, cache, holdout=0.0, score=score, about=about))

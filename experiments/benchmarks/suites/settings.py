@@ -46,6 +46,9 @@ class SuiteSettings:
         True,
         "film: fit the real films as clips of one action, which does not know that they show one take; or each alone.",
     )
+    as_take: bool = option(
+        False, "film: tell the fit that the real films are cameras on one performance; their clocks are found."
+    )
     pose_model: str | None = path(None, "film: MediaPipe pose model (.task). Without it, the one that is shipped.")
     actions: tuple[str, ...] = option(
         (), "Actions, or names of films, separated by commas. Not given: all of the folder.", separated=True

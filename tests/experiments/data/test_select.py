@@ -37,6 +37,8 @@ def whole() -> Dataset:
         "focal_length": np.arange(n),
         "fps": np.arange(n) + 30.0,
         "lens": np.arange(n) * 1.0,
+        "take": np.arange(n) * 1.0,
+        "offset": np.arange(n) * 0.1,
         "real": np.ones(n),
         "height": np.arange(n) + 1.5,
     }
