@@ -12,25 +12,29 @@ from scipy.spatial.transform import Rotation
 
 from experiments.base.errors import UserError
 from experiments.base.text import listed
+from experiments.data import take_sound
 from experiments.data.dataset import Dataset
 from nemo_jax.clips import Clips
 
 Array = np.ndarray
+OFF = "off"  # of `--same_take`
 _MOST_NAMED = 6
 _RATE = 60.0  # at which motions are compared, per second
 _LEAST_OVERLAP = 0.4  # of the shorter clip
 
 
 def with_same_take(dataset: Dataset, said: str) -> Dataset:
-    """The dataset in which clips form takes as `--same_take` says, and start when their motion agrees.
+    """The dataset in which clips form takes as `--same_take` says, and start when their sound or their motion agrees.
 
     Args:
-      said: `all`, or groups of names separated by semicolons, of names separated by commas, in which * stands for any
-        letters: 'left1,right1;left2,right2'. Clips in no group are performances of their own.
+      said: `off`, none; `all`; or groups of names separated by semicolons, of names separated by commas, in which * stands
+        for any letters: 'left1,right1;left2,right2'. Clips in no group are performances of their own.
 
     Raises:
       UserError: a name that no clip has, or a clip in two groups.
     """
+    if said.strip() == OFF:
+        return dataclasses.replace(dataset, clips=dataclasses.replace(dataset.clips, take=None, offset=None))
     names, number = list(dataset.names), {}
     groups = [["*"]] if said.strip() == "all" else [group.split(",") for group in said.split(";")]
     for group, patterns in enumerate(groups):
@@ -38,18 +42,36 @@ def with_same_take(dataset: Dataset, said: str) -> Dataset:
             matching = fnmatch.filter(names, pattern)
             if not matching:
                 raise UserError(
-                    f"--same_take={said} names {pattern!r}, which is no clip; give all, or names of "
+                    f"--same_take={said} names {pattern!r}, which is no clip; give all, off, or names of "
                     f"{listed(names, _MOST_NAMED)}"
                 )
             for name in matching:
                 if number.setdefault(name, group) != group:
                     raise UserError(f"--same_take={said} has {name} in two groups; leave it in one")
     take = np.array([number.get(name, len(groups) + n) for n, name in enumerate(names)], np.float32)
-    offset, notes = offsets(dataset.clips, take), []
-    for group in range(len(groups)):
-        own = [n for n, name in enumerate(names) if number.get(name) == group]
+    return with_starts(dataset, take)
+
+
+def with_starts(dataset: Dataset, take: Array) -> Dataset:
+    """The dataset with these takes (N,), whose clips start when their sound agrees, else when their motion does.
+
+    Notes say which it was, and when.
+    """
+    names, notes = dataset.names, []
+    offset = offsets(dataset.clips, take)
+    for number in dict.fromkeys(take.tolist()):
+        own = np.flatnonzero(take == number)
+        if len(own) < 2:
+            continue
+        way = "motion"
+        if dataset.videos and any(dataset.videos[n] for n in own):
+            try:
+                offset[own] = take_sound.offsets([dataset.videos[n] for n in own], [names[n] for n in own])
+                way = "sound"
+            except take_sound.UnsureError as error:
+                way = f"motion, not the sound ({error}),"
         said_of = listed([f"{names[n]} {offset[n]:+.2f} s" for n in own], _MOST_NAMED)
-        notes.append(f"One performance; by the motion its clips start, before the fit corrects it, at: {said_of}.")
+        notes.append(f"One performance; by the {way} its clips start, before the fit corrects it, at: {said_of}.")
     clips = dataclasses.replace(dataset.clips, take=take, offset=offset)
     return dataclasses.replace(dataset, clips=clips, notes=(*dataset.notes, *notes))
 

@@ -12,6 +12,7 @@ from experiments.base.text import duration
 from experiments.data.dataset import Dataset
 from experiments.evaluation import doubts, expected_error, lens_error
 from experiments.evaluation import table as comparison
+from experiments.results import take_offsets
 
 # Label, unit, key without the method, digits, factor.
 _ERRORS = (
@@ -52,7 +53,7 @@ _HEADINGS = {"init": "initial"}
 
 def print_table(console: Console, dataset: Dataset, metrics: Mapping[str, Any], output: Path) -> None:
     """Prints mean scores of all methods side by side, then those on hidden joints, which clips are no fit, how sure
-    lenses are, the time and the results folder."""
+    lenses are, when clips of takes start, the time and the results folder."""
     console.print(comparison_table(dataset, metrics))
     for sentence in doubts.shown(metrics.get(doubts.KEY, {})):
         console.print(f"Warning: {sentence}", markup=False)
@@ -60,6 +61,8 @@ def print_table(console: Console, dataset: Dataset, metrics: Mapping[str, Any], 
         console.print(expected_error.described(expected, expected_error.shipped()), markup=False)
     if lenses := metrics.get(lens_error.KEY):
         console.print(lens_error.described(lenses), markup=False)
+    for sentence in take_offsets.sentences(metrics.get(take_offsets.KEY, [])):
+        console.print(sentence, markup=False)
     console.print(
         f"{duration(metrics['seconds/total'])} in all: {duration(metrics['seconds/compile'])} compiling, "
         f"{duration(metrics['seconds/fit'])} fitting"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from body_models import loaders, smpl
@@ -38,9 +39,14 @@ def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Datase
         cache_dir=_finds(settings),
         console=console,
     )
-    if settings.height is not None:
-        dataset = heights.with_heights(dataset, settings.height)
-    dataset = takes.with_same_take(dataset, settings.same_take) if settings.same_take else dataset
+    if settings.same_take:
+        dataset = takes.with_same_take(dataset, settings.same_take)
+    elif dataset.clips.take is not None and dataset.clips.offset is None:
+        # Folders of films say what is one performance, and not when its films start.
+        dataset = takes.with_starts(dataset, np.asarray(dataset.clips.take))
+    # After the takes, whose clips have one height.
+    dataset = heights.with_heights(dataset, settings.height) if settings.height is not None else dataset
+    dataset = heights.of_takes(dataset)
     return lens_of_files.with_same_camera(dataset, settings.same_camera) if settings.same_camera else dataset
 
 

@@ -21,7 +21,7 @@ from experiments.fitting.compiled_programs import History
 from experiments.fitting.inputs import Inputs
 from experiments.fitting.settings import Settings
 from experiments.fitting.workers import Later, Submit
-from experiments.results import fitted_motion, reading, writing
+from experiments.results import fitted_motion, reading, take_offsets, writing
 from experiments.results.fitted_motion import FittedMotion, predict_many
 from experiments.results.reading import Run
 from nemo_jax.config import FitConfig
@@ -102,7 +102,7 @@ def score(
             config=own.job.config,
             fitted=motion,
             numbers=numbers,
-            each=each,
+            each=_with_offsets(own.dataset, motion, each),
             history=end.history,
             seconds={**end.seconds, "before": end.seconds["before"] + share},
             device=device,
@@ -113,6 +113,12 @@ def score(
             settings, inputs, fitted, scored, ends, names, strict=True
         )
     ]
+
+
+def _with_offsets(dataset: Dataset, motion: FittedMotion, each: Mapping[str, Mapping[str, float]]):
+    """The numbers of each clip, with when it starts, where it is of a take."""
+    found = take_offsets.of_takes(dataset, take_offsets.of_clips(dataset, motion.params))
+    return take_offsets.with_offsets(each, found)
 
 
 def _rescued(dataset: Dataset, end: Snapshot) -> tuple[str, ...]:
@@ -188,7 +194,9 @@ def _write(
     body_name = settings.body_model or "open_body"
     scale_sd = np.array([fit.each[name]["scale_sd_percent/fit"] / 100 for name in dataset.names])
     lenses = lens_error.of_clips(dataset, fit.fitted, fit.config)
-    more = (scale_sd, expected, fit.spread, lenses.intervals)
+    offsets = take_offsets.of_clips(dataset, fit.fitted.params)
+    takes = take_offsets.of_takes(dataset, offsets)
+    more = (scale_sd, expected, fit.spread, lenses.intervals, offsets)
     writing.write_motions(output / "motion", dataset, fit.fitted, body_name, *more)
     reading.write(output, dataset, fit.fitted.params)
     writing.write_history(output / "history.npz", fit.history)
@@ -204,6 +212,7 @@ def _write(
             doubts.KEY: doubted,
             expected_error.KEY: expected_error.as_metrics(dataset.names, expected),
             lens_error.KEY: lens_error.as_metrics(dataset.names, lenses),
+            **({take_offsets.KEY: takes} if takes else {}),
             "num_instances": len(dataset.names),
             "num_frames": int(np.asarray(dataset.clips.frame_mask).sum()),
             "num_mirrored": len(fit.mirrored),

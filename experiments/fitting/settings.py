@@ -113,7 +113,7 @@ class Settings:
     same_take: str | None = option(
         None,
         "Clips that are cameras on one performance: all, or groups of names such as 'left1,right1;left2,right2'. They have "
-        "one motion, and are aligned in time by it.",
+        "one motion, and are aligned in time by sound or motion. Not given: films in folders such as take_1; off: none.",
     )
     body_model: str | None = shared_options.body_model(group="Fit")
     vposer: str | None = path(None, "Folder of the VPoser V02_05 snapshot, a pose prior. Without it, none.")

@@ -12,11 +12,15 @@ from experiments.base.errors import UserError
 from experiments.base.text import natural
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".3gp")
+# Not `takes`, nor another word that begins so.
+_TAKE = re.compile(r"take([ _-]?\d+|[ _-][a-z])", re.IGNORECASE)
 _NO_FILE_NAME = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 
 
 def files(pattern: str) -> list[Path]:
     """The files of a pattern, a folder, a file, or several of these separated by commas, in natural order, each once.
+
+    Of a folder without films they are those in the folders in it.
 
     Raises:
       UserError: a part matches no file.
@@ -36,11 +40,15 @@ def files(pattern: str) -> list[Path]:
 
 
 def names(paths: Sequence[Path]) -> list[str]:
-    """A name for each film: its file's without the suffix, made unique, and usable as a file's name anywhere."""
+    """A name for each film: its file's without the suffix, made unique, and usable as a file's name anywhere.
+
+    That of a film in the folder of a take begins with the folder's.
+    """
     taken: set[str] = set()
     result = []
-    for path in paths:
-        stem = _NO_FILE_NAME.sub("_", unicodedata.normalize("NFC", path.stem)).strip(" .") or "clip"
+    for path, folder in zip(paths, take_folders(paths), strict=True):
+        said = path.stem if folder is None else f"{folder.name} {path.stem}"
+        stem = _NO_FILE_NAME.sub("_", unicodedata.normalize("NFC", said)).strip(" .") or "clip"
         name, number = stem, 2
         # File systems may not tell capitals from small letters.
         while name.casefold() in taken:
@@ -48,6 +56,12 @@ def names(paths: Sequence[Path]) -> list[str]:
         taken.add(name.casefold())
         result.append(name)
     return result
+
+
+def take_folders(paths: Sequence[Path]) -> list[Path | None]:
+    """For each film the folder that is a take: called so, as `take_1` or `take 2`, with several of these films in it."""
+    folders = [path.absolute().parent for path in paths]
+    return [folder if _TAKE.fullmatch(folder.name) and folders.count(folder) > 1 else None for folder in folders]
 
 
 def _parts(pattern: str) -> list[str]:
@@ -70,12 +84,17 @@ def _matches(part: str) -> list[Path]:
     for form in (part, unicodedata.normalize("NFC", part), unicodedata.normalize("NFD", part)):
         path = Path(form).expanduser()
         if path.is_dir():
-            return [file for file in path.iterdir() if _is_film(file)]
+            # Films of takes are often in a folder for each.
+            return _films_in(path) or [film for below in path.iterdir() if below.is_dir() for film in _films_in(below)]
         if path.is_file():
             return [path]
         if matches := [Path(match) for match in glob.glob(str(path), recursive=True)]:
             return [match for match in matches if match.is_file()]
     return []
+
+
+def _films_in(folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if _is_film(file)]
 
 
 def _is_film(path: Path) -> bool:

@@ -13,6 +13,7 @@ from body_models import joints as jn
 from body_models import smpl
 from experiments.base import films
 from experiments.base.errors import UserError
+from experiments.base.text import listed
 from experiments.data.dataset import Dataset, DatasetError, Instance, stack, visible_box_size
 from experiments.data.footage import Video
 from experiments.detection import (
@@ -97,9 +98,10 @@ def load(
         reasons = "; ".join(left_out[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
         raise DatasetError(f"no video of --videos={pattern} can be used: {reasons}")
 
-    clips = stack([film.instance for film in found])
+    take, said = _takes(found, paths)
+    clips = dataclasses.replace(stack([film.instance for film in found]), take=take)
     notes = [f"Left out: {reason}." for reason in left_out]
-    notes += [*(searcher.notes if searcher else ()), *(note for film in found for note in film.notes)]
+    notes += [*(searcher.notes if searcher else ()), *(note for film in found for note in film.notes), *said]
     if len(found) == 1:
         notes.append(f"Only one clip of {action}: its motion is fitted from a single view, with nothing to share.")
     return Dataset(
@@ -133,6 +135,37 @@ def _films(
         except (LeftOutError, films.VideoError) as error:
             left_out.append(str(error))
     return found[:most], left_out
+
+
+def _takes(found: list[_Clip], paths: list[Path]) -> tuple[Array | None, list[str]]:
+    """Numbers (N,) of the performances that folders of takes say, None without any, and notes.
+
+    Where films of a folder come apart, it is their first parts that are one performance, their second ones, and so on.
+    """
+    folders = {str(path): folder for path, folder in zip(paths, film_paths.take_folders(paths), strict=True) if folder}
+    groups: dict[Path, dict[str, list[int]]] = {}
+    for n, clip in enumerate(found):
+        if (folder := folders.get(str(clip.video.path))) is not None:
+            groups.setdefault(folder, {}).setdefault(str(clip.video.path), []).append(n)
+    take, notes = np.arange(len(found), dtype=np.float32), []
+    for folder, films_of in groups.items():
+        counts = {len(parts) for parts in films_of.values()}
+        if len(films_of) < 2:
+            continue
+        if len(counts) > 1:
+            notes.append(
+                f"The films of {folder.name} are not taken for one performance, since they come apart into different "
+                "numbers of clips; --split=off leaves them whole."
+            )
+            continue
+        for together in zip(*films_of.values(), strict=True):
+            take[list(together)] = together[0]
+            said = listed([found[n].name for n in together], _MOST_NAMED)
+            notes.append(
+                f"{said} are taken for one performance, since their folder is {folder.name}; --same_take=off takes each "
+                "for one of its own."
+            )
+    return (take if len(set(take.tolist())) < len(take) else None), notes
 
 
 def choices_of(

@@ -75,7 +75,7 @@ def _real(
     found = []
     for name, paths in takes.items():
         dataset = _detected(paths, name, settings, body, console)
-        dataset = takes_of_clips.with_same_take(dataset, "all") if settings.as_take else dataset
+        dataset = takes_of_clips.with_same_take(dataset, "all" if settings.as_take else takes_of_clips.OFF)
         for seed, variant in itertools.product(settings.fit_seeds, variants):
             cell = Cell(name, variant.name, REAL, seed)
             found.append(fits.case(cell, variant, dataset, settings, cache, holdout=0.0, score=score, about=about))

@@ -13,6 +13,7 @@ from experiments.base.text import duration
 from experiments.data.dataset import Dataset
 from experiments.evaluation import doubts, expected_error, lens_error
 from experiments.fitting.settings import Settings
+from experiments.results import take_offsets
 from experiments.results.fitted_motion import FittedMotion
 from experiments.results.reading import Run
 from experiments.show import figures
@@ -133,6 +134,7 @@ def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray
     shares = checks.seen_shares(dataset, run.threshold)
     expected = expected_error.of_clips(expected_error.of_frames(dataset, fitted, run.threshold))
     lenses = lens_error.of_clips(dataset, fitted, run.config)
+    offsets = take_offsets.of_clips(dataset, fitted.params)
     columns: dict[str, list[str]] = {}
 
     def add(name: str, value: str) -> None:
@@ -145,6 +147,7 @@ def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray
         width, height = (round(float(side)) for side in clips.image_size[n])
         add("frames", f"{int(np.asarray(clips.frame_mask[n]).sum())}")
         add("frames/s", f"{float(clips.fps[n]):.4g}")
+        add("starts at (s), in its take", f"{offsets[n]:.2f}" if np.isfinite(offsets[n]) else "–")
         add("picture", f"{width} × {height}")
         add("joints seen", f"{shares[n]:.0%}")
         add("reprojection, median (px)", _number(scores, "reprojection_px/median"))
@@ -163,7 +166,9 @@ def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray
         add("mirrored", "yes" if fitted.params.mirrored[n] > 0.5 else "–")
     kept = {name: values for name, values in columns.items() if any(value != "–" for value in values)}
     rows = zip(dataset.names, *kept.values(), strict=True)
-    return [table(["clip", *kept], list(rows), numbers=range(1, len(kept) + 1))]
+    said = take_offsets.sentences(take_offsets.of_takes(dataset, offsets))
+    shown = table(["clip", *kept], list(rows), numbers=range(1, len(kept) + 1))
+    return [*(element("p", sentence) for sentence in said), shown]
 
 
 def _number(scores: Mapping[str, float], key: str) -> str:

@@ -214,6 +214,7 @@ def take(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(b"")
     asked = []
     monkeypatch.setattr(film.videos, "load", lambda pattern, name, **_: asked.append((pattern, name)))
+    monkeypatch.setattr(film.takes_of_clips, "with_same_take", lambda dataset, said: dataset)
     monkeypatch.setattr(film.fits, "case", lambda cell, *_, **__: cell)
     return tmp_path, lambda: [sorted(part.rsplit("/", 1)[1] for part in pattern.split(",")) for pattern, _ in asked]
 

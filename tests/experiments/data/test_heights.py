@@ -62,3 +62,41 @@ def test_the_neutral_format_keeps_heights(tmp_path):
     neutral.write(dataclasses.replace(known, clips=wrong), tmp_path)
     with pytest.raises(DatasetError, match=r"height holds 190, expected metres from 0\.5 to 2\.5"):
         neutral.load(tmp_path, "serve")
+
+
+def taken(heights_of_files=(np.nan, np.nan)):
+    given = dataset()
+    clips = dataclasses.replace(given.clips, take=np.zeros(2, np.float32), height=np.float32(heights_of_files))
+    return dataclasses.replace(given, clips=clips)
+
+
+@pytest.mark.parametrize(
+    ("text", "files", "expected"),
+    [
+        ("serve 2=1.7", (np.nan, np.nan), 1.7),
+        ("1.9,serve 1=1.6", (np.nan, np.nan), 1.6),
+        ("serve 2=1.7", (1.5, 1.6), 1.7),
+        (None, (np.nan, 1.6), 1.6),
+    ],
+)
+def test_a_take_has_one_height(text, files, expected):
+    given = taken(files)
+    found = heights.of_takes(given if text is None else heights.with_heights(given, text))
+    np.testing.assert_array_equal(found.clips.height, np.float32([expected] * 2))
+
+
+@pytest.mark.parametrize(("text", "files"), [("serve 1=1.5,serve 2=1.6", (np.nan, np.nan)), (None, (1.5, 1.6))])
+def test_two_heights_in_a_take(text, files):
+    given = taken(files)
+    act = (lambda: heights.of_takes(given)) if text is None else (lambda: heights.with_heights(given, text))
+    with pytest.raises(
+        UserError, match=r"serve 1 has a person of 1\.5 m .* and serve 2 one of 1\.6 m, .*give one height"
+    ):
+        act()
+
+
+def test_clips_by_themselves_have_heights_of_their_own():
+    given = dataclasses.replace(taken((1.5, np.nan)), names=("serve 1", "serve 2"))
+    apart = dataclasses.replace(given, clips=dataclasses.replace(given.clips, take=np.float32([0, 1])))
+    np.testing.assert_array_equal(heights.of_takes(apart).clips.height, np.float32([1.5, np.nan]))
+    assert heights.of_takes(dataset()).clips.take is None

@@ -77,3 +77,9 @@ def test_the_neutral_format_has_takes(tmp_path):
     np.testing.assert_array_equal(mixed.offset, [0, 0, 0.5])
     plain = dataset().clips
     assert takes.of_entries([{}, {}, {}], plain) is plain
+
+
+def test_off_takes_none():
+    given = takes.with_same_take(dataset(), "all")
+    found = takes.with_same_take(given, "off").clips
+    assert found.take is None and found.offset is None

@@ -73,3 +73,26 @@ def test_names_are_unique_and_usable():
         Path(text) for text in ("a/x.mp4", "b/x.mov", "c/X.mp4", "a/x-2.mp4", "a/was?.mp4", "a/ü 1.mp4", "a/...mp4")
     ]
     assert film_paths.names(paths) == ["x", "x-2", "X-3", "x-2-2", "was_", "ü 1", "clip"]
+
+
+def test_takes_in_folders(tmp_path):
+    for name in (
+        "take_1/b.mp4",
+        "take_1/a.mp4",
+        "Take 2/a.mp4",
+        "Take 2/b.mp4",
+        "take_3/a.mp4",
+        "takes/a.mp4",
+        "takes/b.mp4",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    paths = film_paths.files(str(tmp_path))
+    assert paths == film_paths.files(f"{tmp_path}/*/*.mp4")
+    folders = [folder and folder.name for folder in film_paths.take_folders(paths)]
+    # One film is no take, and `takes` is a folder of anything.
+    assert folders == ["Take 2", "Take 2", "take_1", "take_1", None, None, None]
+    assert film_paths.names(paths) == ["Take 2 a", "Take 2 b", "take_1 a", "take_1 b", "a", "a-2", "b"]
+    # Films beside folders are all that a folder means.
+    (tmp_path / "c.mp4").write_bytes(b"")
+    assert found(tmp_path) == ["c.mp4"]

@@ -422,3 +422,28 @@ def test_takes_of_a_table(tmp_path, load):
     with pytest.raises(UserError, match="are both given; leave one out"):
         load(takes=table, split="2")
     assert load(split="a=7").notes[0].startswith(f"Left out: in {tmp_path}/a.mp4, --split=7 asks for 7 takes")
+
+
+def test_folders_of_takes(load, tmp_path):
+    for name in ("take_1/a", "take_1/b", "take_2/a", "take_2/b", "solo/c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        film(tmp_path / f"{name}.mp4")
+    found = load()
+    assert found.names == ("c", "take_1 a", "take_1 b", "take_2 a", "take_2 b")
+    np.testing.assert_array_equal(found.clips.take, [0, 1, 1, 3, 3])
+    assert found.clips.offset is None
+    assert (
+        "take_1 a, take_1 b are taken for one performance, since their folder is take_1; --same_take=off"
+        in found.notes[-2]
+    )
+    assert load(f"{tmp_path}/take_1/a.mp4").clips.take is None
+
+
+def test_takes_of_films_that_come_apart(tmp_path):
+    paths = [tmp_path / "take_1" / f"{name}.mp4" for name in "ab"]
+    clip = lambda path, n: videos._Clip(f"{path.stem} {n}", videos.Video(str(path), np.arange(3)), None, ())
+    take, notes = videos._takes([clip(path, n) for path in paths for n in range(2)], paths)
+    np.testing.assert_array_equal(take, [0, 1, 0, 1])
+    assert len(notes) == 2
+    take, (note,) = videos._takes([clip(paths[0], 0), clip(paths[1], 0), clip(paths[1], 1)], paths)
+    assert take is None and "come apart into different numbers of clips; --split=off" in note
