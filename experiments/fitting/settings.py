@@ -132,6 +132,9 @@ class Settings:
     )
     overlay: bool = option(True, "Write films of the fitted body over the clips; of several fits only if asked for.")
     compare: bool = option(False, "Draw the initial estimate beside the fit in those films.")
+    overlay_ground: bool = option(
+        True, "Draw the floor that the fit has found in those films, a grid of 0.5 m squares."
+    )
     figures: bool = option(True, "Write figures for a paper, PNG and PDF; the same.")
     viewer: bool = option(True, "Write viewer.html, the motion in 3D; the same.")
     report: bool = option(True, "Write report.html, the run on a page; the same.")

@@ -46,7 +46,7 @@ def write_all(
     for name in PARTS:
         if not asked[name]:
             _delete(run.folder / PARTS[name])
-    films = overlay.Films(run, settings.compare, submit) if asked["overlay"] else None
+    films = overlay.Films(run, settings.compare, settings.overlay_ground, submit) if asked["overlay"] else None
     drawn = [submit(figures.write, run, name) for name in figures.NAMES] if asked["figures"] else []
     viewer = [submit(page.write, run.folder / PARTS["viewer"], run)] if asked["viewer"] else []
     overview = [submit(run_pictures.write_all, run, history, hidden)] if settings.overview else []

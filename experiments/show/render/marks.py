@@ -42,6 +42,35 @@ def _draw_dot(picture: Array, centre: Array, radius: float, colour: Array) -> No
     part[:] = (1 - cover) * part + cover * 255 * colour + 0.5
 
 
+def draw_lines(picture: Array, start: Array, end: Array, alpha: Array, colour: str) -> None:
+    """Draws smooth lines, a pixel wide, into the picture, in place: from pixels start (S, 2) to end (S, 2), each with its
+    alpha (S,). What is outside of the picture is left out, however far the ends are."""
+    height, width = picture.shape[:2]
+    # Along the axis of its larger extent a line has one place at every pixel's centre.
+    steep = np.abs(end - start).argmax(-1) == 1
+    a, b = (np.where(steep[:, None], ends[:, ::-1], ends) for ends in (start, end))
+    back = (a[:, 0] > b[:, 0])[:, None]
+    a, b = np.where(back, b, a), np.where(back, a, b)
+    most = np.where(steep, height, width)
+    first, last = (np.clip(np.ceil(ends[:, 0] - 0.5), 0, most).astype(np.int64) for ends in (a, b))
+    counts = np.maximum(last - first, 0)
+    which = np.repeat(np.arange(len(counts)), counts)
+    along = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts - first, counts)
+    slope = (b - a)[:, 1] / np.maximum((b - a)[:, 0], 1e-9)
+    aside = a[which, 1] + slope[which] * (along + 0.5 - a[which, 0]) - 0.5
+    whole = np.floor(np.clip(aside, -2, max(height, width))).astype(np.int64)
+    cover = np.zeros(height * width)
+    found = []
+    for step, share in ((0, 1 - (aside - whole)), (1, aside - whole)):
+        x, y = np.where(steep[which], (whole + step, along), (along, whole + step))
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        found.append((y * width + x)[inside])
+        np.maximum.at(cover, found[-1], (share * alpha[which])[inside])
+    index = np.concatenate(found)
+    mixed, flat = cover[index, None], picture.reshape(-1, 3)
+    flat[index] = (1 - mixed) * flat[index] + mixed * np.array(rgb(colour)) + 0.5
+
+
 @functools.cache
 def font(size: int) -> ImageFont.FreeTypeFont:
     """The figures' font, which comes with Matplotlib."""

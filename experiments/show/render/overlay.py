@@ -16,7 +16,7 @@ from experiments.data import pictures
 from experiments.data.dataset import Dataset
 from experiments.fitting.workers import Later, Submit
 from experiments.results.reading import Run
-from experiments.show.render import bodies, grid, marks, mp4, views
+from experiments.show.render import bodies, floor, grid, marks, mp4, views
 from experiments.show.render.shading import Mesh, draw
 from experiments.show.render.views import View
 from experiments.show.style import FIT, INITIAL
@@ -31,12 +31,14 @@ _ALPHA, _ALPHA_ON_GREY, _ALPHA_INITIAL = 0.8, 1.0, 0.6
 
 @dataclasses.dataclass(frozen=True)
 class Show:
-    """Selects what is drawn: the film's picture, the fitted body, the initial estimate, the input joints."""
+    """Selects what is drawn: the film's picture, the fitted body, the initial estimate, the input joints, the floor that
+    the fit has found."""
 
     picture: bool = True
     fit: bool = True
     initial: bool = False
     joints: bool = True
+    ground: bool = False
 
 
 def still(run: Run, instance: int, frame: int, view: View | None = None, show: Show | None = None) -> Array:
@@ -60,7 +62,7 @@ def stills(
     yield from _draw(run, instance, frames, seen, view or _whole(run.dataset, instance), show)
 
 
-def write_all(run: Run, console: Console, compare: bool = False) -> None:
+def write_all(run: Run, console: Console, compare: bool = False, ground: bool = True) -> None:
     """Writes `overlay/<instance>.mp4` for each instance into the run's folder and, of two or more,
     `overlay/all_synchronised.mp4` and `overlay/all_unsynchronised.mp4`; films of instances that no longer exist are
     deleted.
@@ -68,21 +70,23 @@ def write_all(run: Run, console: Console, compare: bool = False) -> None:
     Args:
       console: where to report.
       compare: whether the initial estimate is drawn too.
+      ground: whether the floor that the fit has found is drawn too.
     """
-    Films(run, compare).finish(console)
+    Films(run, compare, ground).finish(console)
 
 
 class Films:
     """The films of `write_all`, begun here, each a piece of work by itself; `finish` waits for them and reports."""
 
-    def __init__(self, run: Run, compare: bool, submit: Submit = Later):
+    def __init__(self, run: Run, compare: bool, ground: bool, submit: Submit = Later):
         self._begun = time.perf_counter()
         self._run, self._compare, self._submit = run, compare, submit
         self._plan = grid.make_plan(run)
         folder = run.folder / "overlay"
         self._paths = [folder / grid.film_name(name) for name in run.dataset.names]
         self._films = [
-            submit(_write_film, path, run, instance, compare, self._plan) for instance, path in enumerate(self._paths)
+            submit(_write_film, path, run, instance, compare, ground, self._plan)
+            for instance, path in enumerate(self._paths)
         ]
 
     def finish(self, console: Console) -> None:
@@ -120,7 +124,7 @@ class Films:
 
 
 def _write_film(
-    path: Path, run: Run, instance: int, compare: bool, plan: grid.Plan | None
+    path: Path, run: Run, instance: int, compare: bool, ground: bool, plan: grid.Plan | None
 ) -> tuple[grid.Cells, list[int]]:
     """Writes the film of one instance; returns its frames that the grids need, and the numbers of those whose pictures
     should be on disk and cannot be read."""
@@ -128,7 +132,7 @@ def _write_film(
     image_size = np.asarray(dataset.clips.image_size[instance])
     view = _whole(dataset, instance)
     frames = range(run.num_frames(instance))
-    show = Show(initial=compare and bool(np.asarray(dataset.clips.init_mask[instance]).any()))
+    show = Show(initial=compare and bool(np.asarray(dataset.clips.init_mask[instance]).any()), ground=ground)
     cells: grid.Cells = {}
     lost: list[int] = []
     seen = _watched(dataset, instance, lost)
@@ -170,6 +174,9 @@ def _draw(
     fit = bodies.of_fit(run, instance, frames) if show.fit else nothing
     initial = bodies.of_initial(run, instance, frames) if show.initial else nothing
     faces = np.asarray(run.body.faces)
+    # A fit without contacts knows of no floor.
+    standing = floor.feet(run, instance) if show.ground and run.params.ground is not None else None
+    level = floor.camera(run, instance, camera)
     pixels, confidence = np.asarray(dataset.clips.keypoints[instance]), np.asarray(dataset.clips.confidence[instance])
     for frame, picture, one, other in zip(frames, seen, fit, initial, strict=True):
         alpha = _ALPHA_ON_GREY if picture is None else _ALPHA
@@ -177,7 +184,10 @@ def _draw(
         meshes = [
             Mesh(vertices, faces, to_rgb(colour), alpha) for vertices, colour, alpha in drawn if vertices is not None
         ]
-        out = draw(views.background(picture, image_size, view), meshes, camera)
+        out = views.background(picture, image_size, view)
+        if standing is not None:
+            out = floor.draw(out, level, standing[frame])
+        out = draw(out, meshes, camera)
         if show.joints:
             marks.draw_joints(out, view.place(pixels[frame]), confidence[frame] > 0, max(1.5, view.size[1] / 240))
         yield out

@@ -11,7 +11,20 @@ from experiments.show.viewer import scene
 
 _WEB = Path(__file__).parent / "web"
 # The script files, in the order in which they are joined to one script.
-SCRIPTS = ("unpack", "vectors", "field", "body", "clips", "renderer", "cameras", "charts", "controls", "app", "start")
+SCRIPTS = (
+    "unpack",
+    "vectors",
+    "field",
+    "body",
+    "contacts",
+    "clips",
+    "renderer",
+    "cameras",
+    "charts",
+    "controls",
+    "app",
+    "start",
+)
 
 
 def write(path: Path, saved: Run) -> None:

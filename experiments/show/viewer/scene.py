@@ -19,7 +19,7 @@ from experiments.show.overview import widest_direction
 from experiments.show.style import CENTRE, CYCLE, INITIAL, TRUTH
 from experiments.show.viewer import figure
 from experiments.show.viewer.packing import pack, pack_rounded
-from nemo_jax import path
+from nemo_jax import contact, path
 
 Array = np.ndarray
 
@@ -27,6 +27,7 @@ Array = np.ndarray
 COLOURS = tuple(colour for colour in CYCLE if colour not in (INITIAL, CENTRE))
 _GROUND_FRAMES = 24  # number of frames of each instance whose lowest vertices determine the ground height
 _WAY_POINTS = 65  # phases between which a clip's own path is straight
+_CONTACT_JOINTS = tuple(jn.SMPL_JOINTS.index(name) for name in ("left_foot", "left_ankle", "right_foot", "right_ankle"))
 _GROUND_PERCENTILE = 5  # robust to a few frames in which a foot is below the ground
 
 
@@ -56,6 +57,7 @@ def describe(saved: Run) -> dict[str, Any]:
         "ways": _ways(saved),
         "ground": [ground(saved, n) for n in range(len(dataset.names))],
         "field": _field(saved),
+        "contact": _contact(saved),
         "codes": pack(fitted.params.codes),
         "betas": pack(fitted.params.betas),
         "mirrored": (np.asarray(fitted.params.mirrored) > 0.5).tolist(),
@@ -122,6 +124,23 @@ def _field(saved: Run) -> dict[str, Any]:
             {"kernel": pack(layer["kernel"]), "bias": pack(layer["bias"])}
             for layer in [*layers, params["rotation"], params["translation"]]
         ],
+    }
+
+
+def _contact(saved: Run) -> dict[str, Any] | None:
+    """An exact copy of the weights of contact, in the format that `web/contacts.js` evaluates, and where its points are
+    from the joints that move them, (4, 3) metres on the unposed body; None without contacts."""
+    if saved.params.contact is None:
+        return None
+    body, joints = saved.body, list(_CONTACT_JOINTS)
+    rest = jnp.broadcast_to(jnp.eye(3), (jn.NUM_JOINTS, 3, 3))
+    points = smpl.keypoints(body, rest, jnp.zeros(body.num_betas), jnp.zeros(3))[np.array(contact.POINTS)]
+    return {
+        "values": pack(saved.params.contact["values"]),
+        "own": pack(saved.params.contact["own"]),
+        "joints": joints,
+        "offsets": pack(np.asarray(points - body.joint_template[np.array(joints)], np.float32)),
+        "other_side": contact.OTHER_SIDE.tolist(),
     }
 
 

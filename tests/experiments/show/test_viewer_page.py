@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from body_models import joints as jn
-from body_models import loaders
+from body_models import loaders, smpl
 from experiments.results import reading as saved_lib
 from experiments.show.viewer import figure, page
-from nemo_jax import field, mirror, rotations
+from nemo_jax import contact, field, mirror, model, rotations
 
 pytestmark = pytest.mark.skipif(chromium.find() is None, reason=f"no {' or '.join(chromium.NAMES)} is installed")
 
@@ -37,8 +37,13 @@ def saved(saved_run):
         codes=rng.normal(0, 0.7, run.params.codes.shape).astype(np.float32),
         betas=rng.normal(0, 0.6, run.params.betas.shape).astype(np.float32),
         mirrored=np.float32([0, 1]),
+        contact={
+            "values": rng.normal(0, 3, (6, 4)).astype(np.float32),
+            "own": rng.normal(0, 1, (run.params.codes.shape[1], 6, 4)).astype(np.float32),
+        },
     )
-    return dataclasses.replace(run, params=params, body=loaders.load_body(None))
+    config = dataclasses.replace(run.config, contact_centres=6)
+    return dataclasses.replace(run, params=params, config=config, body=loaders.load_body(None))
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +275,43 @@ def test_paths_are_where_the_joints_go(opened, saved):
     assert np.ptp(place, axis=0).max() > 0.05
 
 
+@pytest.mark.parametrize("instance", [0, 1])
+def test_discs_lie_under_the_feet_that_stand(opened, saved, instance):
+    raw = np.linspace(0, 1, saved.num_frames(instance))
+    person = f"nemo.page.people[{instance}]"
+    found = opened.value(
+        f"{raw.tolist()}.map((raw) => nemo.page.contacts.at({person}.phaseAt(raw), {person}.code, {person}.mirrored))"
+    )
+    wanted = saved.contact_at(instance, raw)
+    assert (wanted > 0.5).any() and (wanted < 0.5).any()
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    rotation, translation = saved.at_raw_phase(instance, raw[3:4])
+    betas = jnp.asarray(saved.params.betas[instance])
+    points = smpl.keypoints(saved.body, jnp.asarray(rotation[0]), betas, jnp.asarray(translation[0]))
+    points = np.asarray(points)[np.array(contact.POINTS)][wanted[3] > 0.5]
+    discs = opened.value(
+        f"""(() => {{
+          const [person, phase] = [{person}, {person}.phaseAt({raw[3]})];
+          const pose = nemo.page.body.pose(nemo.page.motion(person, phase), person.betas, 0);
+          return nemo.page.discsOf(person, phase, pose).map(([place]) => place);
+        }})()"""
+    )
+    assert len(discs) == len(points)
+    # A point of the skin moves a little with the joints beside its own.
+    np.testing.assert_allclose(np.reshape(discs, (-1, 3)), points * [1, 0, 1], atol=0.04)
+
+
+def test_discs_can_be_left_out(opened, tmp_path):
+    opened.value("document.querySelector('[data-view=top]').click()")
+    pause(opened, phase=0.3, fit=True)
+    shown = pixels(opened, tmp_path / "shown.png")[40:730, 20:960]
+    opened.value("document.getElementById('contacts').click()")
+    settle(opened)
+    assert opened.value("nemo.page.discsOf(nemo.page.people[0], 0.3, null)") == []
+    without = pixels(opened, tmp_path / "without.png")[40:730, 20:960]
+    assert (np.abs(shown - without).sum(-1) > 60).sum() > 20
+
+
 def test_a_lost_graphics_card_comes_back(opened, tmp_path):
     pause(opened, phase=0.3)
     before = pixels(opened, tmp_path / "before.png")
@@ -337,8 +379,9 @@ def test_one_instance_alone(tab, saved, tmp_path):
     )
     dataset = dataclasses.replace(saved.dataset, clips=clips, names=saved.dataset.names[:1], truth=None)
     dataset = dataclasses.replace(dataset, box_size=np.asarray(dataset.box_size)[:1])
-    own = dataclasses.replace(saved.params, field=None)
-    params = dataclasses.replace(jax.tree.map(lambda x: np.asarray(x)[:1], own), field=saved.params.field)
+    own = dataclasses.replace(saved.params, **dict.fromkeys(model.SHARED))
+    shared = {name: getattr(saved.params, name) for name in model.SHARED}
+    params = dataclasses.replace(jax.tree.map(lambda x: np.asarray(x)[:1], own), **shared)
     page.write(tmp_path / "viewer.html", dataclasses.replace(saved, dataset=dataset, params=params))
     tab.errors.clear()
     tab.open((tmp_path / "viewer.html").as_uri())

@@ -23,6 +23,7 @@ class Page {
     this.clips = new Clips(data);
     this.field = new Field(data.field, this.clips.codes[0].length);
     this.body = new Body(data.body);
+    this.contacts = data.contact ? new Contacts(data.contact) : null;
     this.films = new FilmCameras(data.cameras, data.ground);
     this.keypoints = unpack(data.keypoints);
     this.visible = unpack(data.visible);
@@ -41,6 +42,7 @@ class Page {
       initial: false,
       truth: false,
       cameras: false,
+      contacts: true,
       paths: false,
       own: false,
       between: false,
@@ -156,7 +158,8 @@ class Page {
     const pose = this.body.pose(motion, person.betas, -person.ground);
     const out = [];
     if (state.fit || person.instance === null) out.push({ pose, colour: rgb(this.colour(person)), alpha: 1 });
-    if (person.instance === null) return { bodies: out, joints: pose.joints };
+    const discs = out.length ? this.discsOf(person, phase, pose) : [];
+    if (person.instance === null) return { bodies: out, joints: pose.joints, discs };
     const n = person.instance;
     const frame = Math.round(raw * (clips.frames[n] - 1));
     for (const kind of ["initial", "truth"]) {
@@ -170,7 +173,16 @@ class Page {
       const other = this.body.pose({ rotations, translation }, betas, -person.ground);
       out.push({ pose: other, colour: rgb(this.data.other_colours[kind]), alpha: out.length ? VEILED : 1 });
     }
-    return { bodies: out, joints: pose.joints };
+    return { bodies: out, joints: pose.joints, discs };
+  }
+
+  /** Discs [[x, y, z], colour] on the ground under the toes and heels that stand. */
+  discsOf(person, phase, pose) {
+    if (!this.contacts || !this.state.contacts) return [];
+    const stands = this.contacts.at(phase, person.code, person.mirrored);
+    const points = this.contacts.points(pose, this.body.restJoints(person.betas));
+    const colour = rgb(this.colour(person));
+    return points.filter((_, i) => stands[i] > 0.5).map(([x, , z]) => [[x, 0, z], colour]);
   }
 
   /** Middle of these people, and how far they reach from it: {centre, reach: [sideways, upwards]}, metres. */
@@ -202,7 +214,8 @@ class Page {
       const posed = group.map((person) => this.bodiesOf(person));
       const lines = state.paths ? group.flatMap((person) => this.pathLines(person)) : [];
       if (state.cameras && !own) lines.push(...group.flatMap((person) => this.cameraLines(person, frames[i].centre)));
-      return { box: boxes[i], camera, bodies: posed.flatMap((each) => each.bodies), lines, ground: true, own };
+      const [bodies, discs] = ["bodies", "discs"].map((kind) => posed.flatMap((each) => each[kind]));
+      return { box: boxes[i], camera, bodies, discs, lines, ground: true, own };
     });
     this.renderer.draw(cells.length ? cells : [this.emptyCell(width, height)]);
     cells.forEach((cell, i) => this.label(context, cell, groups[i]));
@@ -217,7 +230,7 @@ class Page {
 
   emptyCell(width, height) {
     const camera = this.orbit.camera(NOBODY.centre, NOBODY.reach, width, height);
-    return { box: [0, 0, width, height], camera, bodies: [], lines: [], ground: true };
+    return { box: [0, 0, width, height], camera, bodies: [], discs: [], lines: [], ground: true };
   }
 
   label(context, cell, group) {

@@ -1,6 +1,6 @@
 // The panel, the transport bar and the keyboard.
 
-const CHECKS = ["fit", "initial", "truth", "paths", "own", "between"];
+const CHECKS = ["fit", "initial", "truth", "contacts", "paths", "own", "between"];
 
 class Controls {
   constructor(page) {
@@ -23,6 +23,7 @@ class Controls {
     for (const swatch of document.querySelectorAll("[data-colour]"))
       swatch.style.background = data.other_colours[swatch.dataset.colour];
     for (const kind of ["initial", "truth"]) element(`${kind}-row`).hidden = !data[kind];
+    element("contacts-row").hidden = !data.contact;
     element("between-section").hidden = clips.count < 2;
   }
 

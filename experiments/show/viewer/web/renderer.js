@@ -126,6 +126,32 @@ in vec3 shade;
 out vec4 result;
 void main() { result = vec4(shade, 1.0); }`;
 
+const DISC_VERTEX = `#version 300 es
+precision highp float;
+layout(location = 0) in vec3 centre;
+layout(location = 1) in vec3 colour;
+uniform mat4 viewProjection;
+uniform float radius;
+out vec2 place;
+out vec3 shade;
+void main() {
+  place = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0 - 1.0;
+  shade = colour;
+  gl_Position = viewProjection * vec4(centre + vec3(place.x, 0.0, place.y) * radius + vec3(0.0, 0.004, 0.0), 1.0);
+}`;
+
+const DISC_FRAGMENT = `#version 300 es
+precision highp float;
+in vec2 place;
+in vec3 shade;
+out vec4 result;
+void main() {
+  float away = length(place);
+  if (away > 1.0) discard;
+  result = vec4(shade, away > 0.8 ? 0.95 : 0.6);
+}`;
+
+const DISC_RADIUS = 0.06; // metres
 const LIGHT = [0.25, 1, 0.3];
 const BACKGROUND = [0.975, 0.978, 0.982];
 const TEXTURE_WIDTH = 1024;
@@ -149,6 +175,7 @@ class Renderer {
     this.bodies = program(gl, BODY_VERTEX, BODY_FRAGMENT);
     this.ground = program(gl, GROUND_VERTEX, GROUND_FRAGMENT);
     this.lines = program(gl, LINE_VERTEX, LINE_FRAGMENT);
+    this.discs = program(gl, DISC_VERTEX, DISC_FRAGMENT);
     this.empty = gl.createVertexArray();
 
     this.skinned = []; // of each body in turn: {buffer, mesh}
@@ -181,6 +208,15 @@ class Renderer {
       gl.vertexAttribPointer(i, 3, gl.FLOAT, false, 36, 12 * i);
       gl.vertexAttribDivisor(i, 1);
     }
+    this.spots = gl.createVertexArray();
+    this.spotBuffer = gl.createBuffer();
+    gl.bindVertexArray(this.spots);
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.spotBuffer);
+    for (let i = 0; i < 2; i++) {
+      gl.enableVertexAttribArray(i);
+      gl.vertexAttribPointer(i, 3, gl.FLOAT, false, 24, 12 * i);
+      gl.vertexAttribDivisor(i, 1);
+    }
     gl.bindVertexArray(null);
   }
 
@@ -195,7 +231,7 @@ class Renderer {
 
   /**
    * Draws cells: {box: [x, y, width, height] in CSS pixels from the top left, camera: {viewProjection, eye, centre, reach},
-   * bodies: [{pose, colour: [r, g, b], alpha}], lines: [[from, to, colour]], ground: whether to show the grid}.
+   * bodies: [{pose, colour: [r, g, b], alpha}], lines: [[from, to, colour]], discs: [[centre, colour]], ground: whether to show the grid}.
    */
   draw(cells) {
     const { gl } = this;
@@ -215,6 +251,7 @@ class Renderer {
       this.skin(cell.bodies);
       if (cell.ground) this.drawGround(cell.camera);
       if (cell.ground && cell.camera.eye[1] > 0) this.drawShadows(cell);
+      this.drawDiscs(cell.camera, cell.discs);
       for (const body of cell.bodies) if (body.alpha === 1) this.drawBody(cell.camera, body);
       this.drawLines(cell.camera, cell.lines, [w, h], 1.6 * ratio);
       for (const body of cell.bodies) if (body.alpha < 1) this.drawVeiled(cell.camera, body);
@@ -315,6 +352,22 @@ class Renderer {
     gl.uniform4fv(bodies.at("colour"), colour);
     gl.bindVertexArray(body.mesh);
     gl.drawElements(gl.TRIANGLES, this.body.faces.length, gl.UNSIGNED_INT, 0);
+  }
+
+  drawDiscs(camera, spots) {
+    if (!spots.length) return;
+    const { gl, discs } = this;
+    gl.useProgram(discs.program);
+    gl.uniformMatrix4fv(discs.at("viewProjection"), false, camera.viewProjection);
+    gl.uniform1f(discs.at("radius"), DISC_RADIUS);
+    gl.bindVertexArray(this.spots);
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.spotBuffer);
+    gl.bufferData(gl.ARRAY_BUFFER, Float32Array.from(spots.flat(2)), gl.DYNAMIC_DRAW);
+    gl.enable(gl.BLEND);
+    gl.depthMask(false);
+    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, spots.length);
+    gl.depthMask(true);
+    gl.disable(gl.BLEND);
   }
 
   drawLines(camera, segments, size, width) {
