@@ -207,15 +207,17 @@ def load(folder: str | Path) -> Run:
     except DatasetError as error:
         raise UserError(f"--results={folder}: its clips cannot be read ({error}); run its command again") from error
     body = loaders.load_body(body_model)
-    params = _read_params(folder / PARAMS, dataset, body.num_betas, config)
+    params = _read_params(folder / PARAMS, len(dataset.names), body.num_betas, config, dataset.clips)
     return Run(folder, dataset, params, config, body, settings, metrics)
 
 
-def _read_params(path: Path, dataset: Dataset, num_betas: int, config: FitConfig) -> Params:
-    instances = len(dataset.names)
+def _read_params(
+    path: Path, instances: int, num_betas: int, config: FitConfig, clips: clips_lib.Clips | None = None
+) -> Params:
+    """The parameters of a fit of so many instances, with delays where `clips` form takes."""
     image_size = jnp.ones((instances, 2))
     start = lambda: model.init(jax.random.key(0), instances, image_size, num_betas, config)
-    like = jax.eval_shape(lambda: takes.with_delays(start(), dataset.clips))
+    like = jax.eval_shape(lambda: start() if clips is None else takes.with_delays(start(), clips))
     leaves, tree = jax.tree_util.tree_flatten_with_path(like)
     try:
         arrays = safe_npz.read(path, {_name(place) for place, _ in leaves})

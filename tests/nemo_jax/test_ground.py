@@ -121,7 +121,7 @@ def test_gradients_reach_what_they_should(case):
 
 def test_learning_rates_name_them(case):
     flat = jax.tree_util.tree_flatten_with_path(case.params)[0]
-    assert {optim.group_of(path) for path, _ in flat} == set(optim.GROUPS)
+    assert {optim.group_of(path) for path, _ in flat} == set(optim.GROUPS) - {"delay"}
 
 
 def test_without_contacts_there_is_nothing_of_it():

@@ -120,7 +120,7 @@ def test_monotonic_phase(load, name):
 def test_raw_phase(load, frames):
     from types import SimpleNamespace
 
-    clips = SimpleNamespace(frame_mask=jnp.ones((1, frames)), num_frames=frames)
+    clips = SimpleNamespace(frame_mask=jnp.ones((1, frames)), num_frames=frames, take=None)
     assert deviation(raw_phase(clips)[0], load("phase.npz")[f"raw_phase_F{frames}"]) < VALUE  # pyright: ignore
 
 
