@@ -105,8 +105,10 @@ def test_some_fail_and_the_others_finish(run_py, many_flags, tmp_path, capsys):
     with pytest.raises(UserError, match="4 of 6 fits failed"):
         run_here(given)
     again = capsys.readouterr().out
-    assert "Fitting serve, seed 0, lr_field=10.0; throw, seed 0, lr_field=10.0" in again
-    assert "Fitting serve, seed 0, lr_field=0.001" not in again
+    # On a busy machine one of them may have been saved before it diverged, and then they do not go on together.
+    fitted = " ".join(line for line in again.splitlines() if line.startswith("Fitting "))
+    assert all(f"{action}, seed 0, lr_field=10.0" in fitted for action in ("serve", "throw"))
+    assert "lr_field=0.001" not in fitted
     assert kept.stat().st_mtime_ns == stamp
     assert json.loads(lost.read_text())["mpjpe_mm/fit"] == pytest.approx(numbers["mpjpe_mm/fit"], rel=1e-6)
 
