@@ -31,7 +31,7 @@ _ERRORS = (
     ("acceleration error", "m/s²", "accel_mm_s2", 2, 1e-3),
     ("jitter", "10 m/s³", "jitter_10m_s3", 2, 1.0),
     ("foot slide", "mm", "foot_slide_mm", 2, 1.0),
-    ("  where the fit says they stand", "mm", "planted_slide_mm", 2, 1.0),
+    ("planted feet slide", "mm", "planted_slide_mm", 2, 1.0),
     ("floor tilt", "°", "floor_tilt_deg", 1, 1.0),
     ("peak height error", "cm", "peak_height_error_cm", 1, 1.0),
     ("contacts, F1", "%", "contact_f1", 1, 100.0),

@@ -21,7 +21,7 @@ MEANING = {
     "root translation error": "distance of the root from its true path after one rotation and shift, over the path's length",
     "jitter": "third derivative of the joints' positions: how much the motion trembles",
     "foot slide": "how far feet that truly stand move in a thirtieth of a second",
-    "where the fit says they stand": "the same of feet that the fit says are planted, as it needs no truth",
+    "planted feet slide": "how far feet that the fit says stand move in a thirtieth of a second, which needs no truth",
     "floor tilt": "angle between what the fit and the truth say is up, after one rotation and shift of each clip",
     "peak height error": "difference of the greatest heights of the hips above the floor",
     "contacts, F1": "agreement of planted toes and heels with those that truly stand: slow and near the floor",
