@@ -7,16 +7,15 @@ compared by the diagonals. QuickTime's key is Apple's, the tag of pictures is EX
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from experiments.base.errors import UserError
 from experiments.base.text import listed
+from experiments.data import groups
 from experiments.data.dataset import Dataset
 
 FULL_FRAME = math.hypot(36.0, 24.0)
@@ -97,24 +96,5 @@ def with_same_camera(dataset: Dataset, said: str) -> Dataset:
     Raises:
       UserError: a name that no clip has, or a clip in two groups.
     """
-    groups = [["*"]] if said.strip() == "all" else [group.split(",") for group in said.split(";")]
-    names = list(dataset.names)
-    lens: dict[str, int] = {}
-    for number, patterns in enumerate(groups):
-        for pattern in (pattern.strip() for pattern in patterns):
-            matching = fnmatch.filter(names, pattern)
-            if not matching:
-                raise UserError(
-                    f"--same_camera={said} names {pattern!r}, which is no clip; give all, or names of "
-                    f"{listed(names, _MOST_NAMED)}"
-                )
-            for name in matching:
-                if lens.setdefault(name, number) != number:
-                    raise UserError(f"--same_camera={said} has {name} in two groups; leave it in one")
-    clips = dataclasses.replace(dataset.clips, lens=_numbers(names, lens, len(groups)))
-    return dataclasses.replace(dataset, clips=clips)
-
-
-def _numbers(names: Sequence[str], lens: Mapping[str, int], first_free: int) -> np.ndarray:
-    """A lens number for each clip; clips in no group have one of their own."""
-    return np.array([lens.get(name, first_free + n) for n, name in enumerate(names)], np.float32)
+    lens = groups.numbers("--same_camera", said, dataset.names)
+    return dataclasses.replace(dataset, clips=dataclasses.replace(dataset.clips, lens=lens))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from experiments.base.errors import UserError
 from experiments.base.text import listed
-from experiments.data import take_sound
+from experiments.data import groups, take_sound
 from experiments.data.dataset import Dataset
 from nemo_jax.clips import Clips
 
@@ -35,20 +33,7 @@ def with_same_take(dataset: Dataset, said: str) -> Dataset:
     """
     if said.strip() == OFF:
         return dataclasses.replace(dataset, clips=dataclasses.replace(dataset.clips, take=None, offset=None))
-    names, number = list(dataset.names), {}
-    groups = [["*"]] if said.strip() == "all" else [group.split(",") for group in said.split(";")]
-    for group, patterns in enumerate(groups):
-        for pattern in (pattern.strip() for pattern in patterns):
-            matching = fnmatch.filter(names, pattern)
-            if not matching:
-                raise UserError(
-                    f"--same_take={said} names {pattern!r}, which is no clip; give all, off, or names of "
-                    f"{listed(names, _MOST_NAMED)}"
-                )
-            for name in matching:
-                if number.setdefault(name, group) != group:
-                    raise UserError(f"--same_take={said} has {name} in two groups; leave it in one")
-    take = np.array([number.get(name, len(groups) + n) for n, name in enumerate(names)], np.float32)
+    take = groups.numbers("--same_take", said, dataset.names, "all, off")
     return with_starts(dataset, take)
 
 
@@ -58,7 +43,7 @@ def with_starts(dataset: Dataset, take: Array) -> Dataset:
     Notes say which it was, and when.
     """
     names, notes = dataset.names, []
-    offset = offsets(dataset.clips, take)
+    offset = np.zeros(len(take), np.float32)
     for number in dict.fromkeys(take.tolist()):
         own = np.flatnonzero(take == number)
         if len(own) < 2:
@@ -70,6 +55,8 @@ def with_starts(dataset: Dataset, take: Array) -> Dataset:
                 way = "sound"
             except take_sound.UnsureError as error:
                 way = f"motion, not the sound ({error}),"
+        if way != "sound":
+            offset[own] = _by_motion(dataset.clips, own)
         said_of = listed([f"{names[n]} {offset[n]:+.2f} s" for n in own], _MOST_NAMED)
         notes.append(f"One performance; by the {way} its clips start, before the fit corrects it, at: {said_of}.")
     clips = dataclasses.replace(dataset.clips, take=take, offset=offset)
@@ -82,12 +69,17 @@ def offsets(clips: Clips, take: Array) -> Array:
     A clip without first poses starts with the first one of its take.
     """
     found = np.zeros(len(take), np.float32)
-    moving = [_motion(clips, n) for n in range(len(take))]
-    for n in range(len(take)):
-        first = int(np.flatnonzero(take == take[n])[0])
-        if first != n and len(moving[n]) > 1 and len(moving[first]) > 1:
-            found[n] = _lag(moving[first], moving[n]) / _RATE
+    for number in np.unique(take):
+        own = np.flatnonzero(take == number)
+        found[own] = _by_motion(clips, own)
     return found
+
+
+def _by_motion(clips: Clips, own: Array) -> Array:
+    """When (M,) each of the clips with numbers `own` (M,) starts after the first of them, 0 without first poses."""
+    first, *others = (_motion(clips, n) for n in own)
+    lags = [_lag(first, other) if min(len(first), len(other)) > 1 else 0 for other in others]
+    return (np.array([0, *lags]) / _RATE).astype(np.float32)
 
 
 def _motion(clips: Clips, n: int) -> Array:

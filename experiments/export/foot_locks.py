@@ -60,8 +60,7 @@ def soles(clip: Animation) -> Array:
     turned, places = _posed(clip)
     found = []
     for side in _SIDES:
-        joints, (ball, toe, heel) = _joints(side), _offsets(clip, side)
-        del ball
+        joints, (_, toe, heel) = _joints(side), _offsets(clip, side)
         found += [places[:, joints[3]] + turned[:, joints[3]] @ toe, places[:, joints[2]] + turned[:, joints[2]] @ heel]
     return np.stack(found, 1)
 
@@ -119,15 +118,14 @@ def _targets(
     # From the ankle to the two points, and where these would be if the ankle stayed where it is.
     arms = np.stack([turns[0] @ ball + turns[1] @ toe, turns[0] @ heel], 1)
     points = places[:, ankle, None] + arms
-    held, known = _held(points, planted)
-    moves = np.where(known[..., None], held - points, 0.0)
-    count = known.sum(-1)
+    moves = np.where(planted[..., None], _held(points, planted) - points, 0.0)
+    count = planted.sum(-1)
     change = moves.sum(1) / np.maximum(count, 1)[:, None]
     return places[:, ankle] + _faded(change, count > 0, fade), turns[0], turns[1]
 
 
-def _held(points: Array, planted: Array) -> tuple[Array, Array]:
-    """Where the toe and the heel (T, 2, 3) are to stay, of points (T, 2, 3), and whether (T, 2) they are.
+def _held(points: Array, planted: Array) -> Array:
+    """Where the toe and the heel (T, 2, 3) are to stay, of points (T, 2, 3), in frames (T, 2) in which they stand.
 
     Where both stand the foot is rigid, so that the place of one is that of the other; times that overlap form a chain, which
     is followed from its first.
@@ -143,7 +141,7 @@ def _held(points: Array, planted: Array) -> tuple[Array, Array]:
                 own = place[other] + points[begin, point] - points[begin, other[2]]
         place[first, end, point] = own
         held[first:end, point] = own
-    return held, planted
+    return held
 
 
 def _runs(flags: Array) -> list[tuple[int, int]]:

@@ -196,8 +196,17 @@ def _write(
     lenses = lens_error.of_clips(dataset, fit.fitted, fit.config)
     offsets = take_offsets.of_clips(dataset, fit.fitted.params)
     takes = take_offsets.of_takes(dataset, offsets)
-    more = (scale_sd, expected, fit.spread, lenses.intervals, offsets)
-    writing.write_motions(output / "motion", dataset, fit.fitted, body_name, *more)
+    writing.write_motions(
+        output / "motion",
+        dataset,
+        fit.fitted,
+        body_name,
+        scale_sd=scale_sd,
+        expected_mm=expected,
+        spread_mm=fit.spread,
+        focal_interval=lenses.intervals,
+        offsets=offsets,
+    )
     reading.write(output, dataset, fit.fitted.params)
     writing.write_history(output / "history.npz", fit.history)
     writing.write_json(output / "instances.json", fit.each)

@@ -97,7 +97,7 @@ def parts(path: Path, name: str, found: Detections, choices: Choices) -> list[Pa
     followed, reasons = [], []
     for number, frames in shots.items():
         try:
-            followed += _people(path, found, number, frames, person)
+            followed.append(_followed(path, found, number, frames, person))
         except LeftOutError as error:
             reasons.append(error)
     if not followed:
@@ -142,13 +142,13 @@ def _size(found: Detections) -> tuple[float, float]:
     return float(found.image_size[0]), float(found.image_size[1])
 
 
-def _people(path: Path, found: Detections, number: int, frames: range, person: str) -> list[_Followed]:
-    """Those who are followed in a shot. Raises LeftOutError: nobody is as `person` says."""
+def _followed(path: Path, found: Detections, number: int, frames: range, person: str) -> _Followed:
+    """Who is followed in a shot. Raises LeftOutError: nobody is as `person` says."""
     part = found.part(frames)
     who = _who(path, part, person)
     there = np.flatnonzero(who >= 0)
     confidence = keypoints.body_25(part.landmarks[there, who[there]], _size(part))[1]
-    return [_Followed(number, frames, who, shot_choice.well_seen(confidence))]
+    return _Followed(number, frames, who, shot_choice.well_seen(confidence))
 
 
 def _who(path: Path, found: Detections, person: str) -> Array:
