@@ -19,6 +19,8 @@ from nemo_jax.objective import Targets, keypoint_weights
 
 Array = jax.Array
 
+_LENS_MARGIN = 0.15  # share of its loss by which a lens must be better than the guessed one
+
 _ADAM = optax.scale_by_adam(eps_root=optim.ROOT_FLOOR)
 
 
@@ -217,14 +219,17 @@ def search_step(
 def best(search: Search, assets: Assets, config: FitConfig) -> tuple[Array, Array]:
     """For each instance, the candidate camera (N, 9) with the smallest reprojection loss, and its log_focal (N,).
 
-    The priors over rolls and lenses count too, and instances of one lens choose it together.
+    The priors over rolls and lenses count too, and instances of one lens choose it together. Another lens than the guessed
+    one must be clearly better: an instance that goes another way than most would else seem to be filmed from far away.
     """
     values = search_losses(search, search.cameras, assets, config)
     values = values + config.weight_level * cam.unlevel(search.cameras)
     if config.lens_starts and config.camera_search:
         values = values + config.weight_lens * lens.loss(search.log_focal, assets)
         by_lens = values.reshape(config.lens_starts, -1, values.shape[-1])
-        chosen = jnp.argmin(lens.shared(by_lens.min(1), assets), axis=0)
+        each = lens.shared(by_lens.min(1), assets)
+        # The first lens is the guess.
+        chosen = jnp.argmin(each.at[0].multiply(1 - _LENS_MARGIN), axis=0)
         other = jnp.arange(config.lens_starts)[:, None, None] != chosen
         values = jnp.where(other, jnp.inf, by_lens).reshape(values.shape)
     winner = jnp.argmin(values, axis=0)

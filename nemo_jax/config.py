@@ -103,6 +103,10 @@ class FitConfig:
     )
     camera_yaws: int = option(12, "directions of level cameras tried for each instance", least=0, most=3600)
     camera_frames: int = option(24, "frames of each instance that the search looks at", least=1, most=100_000)
+    find_travel: bool = option(
+        True,
+        "find where the body goes before the cameras are searched; false = the search takes it to stay in its place",
+    )
     near: float = option(
         0.2, "metres; closer points are projected as if so far away; 0 = as they are (published)", least=0.0, most=100.0
     )
@@ -213,6 +217,14 @@ class FitConfig:
     contact_height: float = option(
         0.02, "height of a planted foot over the floor, standard deviation in metres", least=1e-5, most=1e3
     )
+    contact_begin: float = option(
+        5.0,
+        "how many times broader both are when everything begins to be fitted; they narrow to their values by "
+        "contact_narrow of the steps",
+        least=1.0,
+        most=1e3,
+    )
+    contact_narrow: float = option(0.5, "share of the steps by which they have", above=0.0, most=1.0)
     weight_below: float = option(3.0, "weight of feet below the floor", least=0.0, most=MOST_WEIGHT)
     weight_gravity: float = option(
         3.0, "weight of the prior over roll and pitch of cameras", least=0.0, most=MOST_WEIGHT

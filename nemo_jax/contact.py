@@ -83,19 +83,27 @@ def first_floor(heights: Array, mask: Array) -> Array:
 
 
 def loss(
-    logit: Array, velocity: Array, height: Array, speed_scale: Array | float, height_scale: Array | float
+    logit: Array,
+    velocity: Array,
+    height: Array,
+    speed_scale: Array | float,
+    height_scale: Array | float,
+    broader: Array | float = 1.0,
 ) -> Array:
     """The bound (...) described above, for each point.
 
     Args:
       logit: (...,) of the probability p of contact. velocity: (..., 3) m/s. height: (...,) metres above the floor.
-      speed_scale: m/s along each axis. height_scale: metres.
+      speed_scale: m/s along each axis. height_scale: metres. broader: factor of both; a point in the air is then so
+        much less different from a planted one.
     """
     square = 0.5 * jnp.sum((velocity / speed_scale) ** 2, -1) + 0.5 * (height / height_scale) ** 2
+    square = square / broader**2
+    air = AIR_ENERGY - 4 * jnp.log(broader)
     planted = _TAIL * jnp.log1p(square / _TAIL)
     p, log_p, log_not = jax.nn.sigmoid(logit), jax.nn.log_sigmoid(logit), jax.nn.log_sigmoid(-logit)
     surprise = p * (log_p - np.log(PLANTED_SHARE)) + (1 - p) * (log_not - np.log(1 - PLANTED_SHARE))
-    return p * planted + (1 - p) * AIR_ENERGY + surprise
+    return p * planted + (1 - p) * air + surprise
 
 
 def below(height: Array, height_scale: Array | float) -> Array:

@@ -212,8 +212,9 @@ def joint_loss(
     targets: Targets,
     batch: Batch,
     code_noise: Array | float = 0.0,
+    broader: Array | float = 1.0,
 ) -> tuple[Array, dict[str, Array]]:
-    """Total () of the joint stage and its terms, unweighted."""
+    """Total () of the joint stage and its terms, unweighted; `broader` is that of `contact.loss`."""
     prediction, skeletons = _evaluate_batch(params, assets, config, clips, batch, code_noise)
     # All terms share one logarithm, so that its derivative is evaluated only once. XLA removes it if no term uses it.
     pose = jax.vmap(model.body_pose)(prediction.rotations)
@@ -230,7 +231,7 @@ def joint_loss(
         "level": jnp.mean(cam.unlevel(params.cameras), where=real),
         **lens_terms(params, assets, config, clips),
         **depth_terms(prediction, params, assets, config, clips, batch),
-        **ground_terms(params, prediction, assets, config, clips, batch),
+        **ground_terms(params, prediction, assets, config, clips, batch, broader),
         **prior_terms(prediction, pose, skeletons, assets, stride),
     }
     weights = term_weights(config)
@@ -271,7 +272,13 @@ def depth_terms(
 
 
 def ground_terms(
-    params: Params, prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, batch: Batch
+    params: Params,
+    prediction: Prediction,
+    assets: Assets,
+    config: FitConfig,
+    clips: Clips,
+    batch: Batch,
+    broader: Array | float = 1.0,
 ) -> dict[str, Array]:
     """Values () of contacts, of feet below the floor, of leaning cameras and of own paths, where the fit has them.
 
@@ -294,7 +301,7 @@ def ground_terms(
     height = height - ground.soles(params.ground, assets.soles)
     scales = config.contact_speed, config.contact_height
     mean = lambda values: jnp.sum(share * values.mean(-1))
-    planted = mean(contact.loss(prediction.contact[now], velocity, height, *scales))
+    planted = mean(contact.loss(prediction.contact[now], velocity, height, *scales, broader))
     terms["contact"] = planted + ground.sole_loss(params.ground)
     terms["below"] = mean(contact.below(height, config.contact_height))
     leaning = ground.camera_loss(params.cameras, params.ground, params.mirrored)

@@ -29,6 +29,7 @@ from nemo_jax import (
     rescue,
     stature,
     takes,
+    travel,
 )
 from nemo_jax import clips as clips_lib
 from nemo_jax.clips import Clips
@@ -238,7 +239,14 @@ def _step_warmup(problem: Problem, state: FitState, step: Array, batch: Batch | 
 
 
 def _begin_camera(problem: Problem, state: FitState) -> tuple[FitState, camera_search.Search]:
-    return state, camera_search.begin_search(state.params, problem.assets, problem.config, problem.clips, state.yaws)
+    config, clips = problem.config, problem.clips
+    if config.find_travel:
+        frames = camera_search.key_frames(clips, config.camera_frames)
+        rows = jnp.arange(clips.num_instances)[:, None]
+        weights = objective.keypoint_weights(clips, config, rows, frames, config.camera_confidence)
+        path = travel.find(state.params, problem.assets, config, clips, state.yaws, frames, weights)
+        state = dataclasses.replace(state, params=travel.going(state.params, config, path))
+    return state, camera_search.begin_search(state.params, problem.assets, config, clips, state.yaws)
 
 
 def _step_camera(problem: Problem, carry: Carry, step: Array, batch: Batch | None) -> tuple[Carry, Losses]:
@@ -294,13 +302,20 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
         key = jax.random.fold_in(jax.random.fold_in(problem.key, 4), step)
         noise = config.code_noise * jax.random.normal(key, (batch.instance.shape[0], config.code_size))
     (total, terms), gradient = jax.value_and_grad(objective.joint_loss, has_aux=True)(
-        state.params, problem.assets, config, problem.clips, state.targets, batch, noise
+        state.params, problem.assets, config, problem.clips, state.targets, batch, noise, contact_broader(config, step)
     )
     rates = _joint_rates(config, step)
     if config.plateau:
         rates = optim.reduced(rates, state.plateau)
         state = dataclasses.replace(state, plateau=optim.watch(state.plateau, total, config.plateau_factor))
     return _update(problem, state, gradient, rates), {"total": total, **terms}
+
+
+def contact_broader(config: FitConfig, step: Array) -> Array:
+    """How many times broader contacts are at a step of the joint stage: narrowing step by step finds the feet of clips that
+    still slide too fast for any to be called planted (graduated non-convexity; Blake and Zisserman, 1987)."""
+    left = jnp.maximum(1 - step / (config.contact_narrow * config.joint_steps), 0.0)
+    return jnp.asarray(config.contact_begin) ** left
 
 
 def _end_joint(problem: Problem, state: FitState) -> FitState:
@@ -345,6 +360,8 @@ def _begin_anew(problem: Problem, state: FitState) -> FitState:
     fresh = model.init(
         key, problem.clips.num_instances, jnp.asarray(problem.clips.image_size), old.betas.shape[-1], config
     )
+    if config.find_travel:
+        fresh = travel.going(fresh, config, travel.of_field(old, config))
     params = takes.tied(dataclasses.replace(old, field=fresh.field, codes=fresh.codes), problem.assets)
     return dataclasses.replace(state, params=params, opt_state=optim.initial(params, config), kept=old)
 

@@ -19,6 +19,7 @@ PUBLISHED = FitConfig(
     focal_fixed=5000.0,
     principal_swapped=True,
     camera_search=False,
+    find_travel=False,
     camera_joint=False,
     camera_frames=1,
     near=0.0,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from body_models import joints as jn
-from nemo_jax import contact, objective
+from nemo_jax import contact, objective, stages
+from nemo_jax.config import FitConfig
 from tests.nemo_jax import helpers
 
 RNG = np.random.default_rng(0)
@@ -25,6 +26,24 @@ def bound(logit, velocity, height):
 def test_loss_is_the_bound():
     found = jax.jit(contact.loss)(*map(jnp.float32, (LOGIT, VELOCITY, HEIGHT)), *SCALES)
     np.testing.assert_allclose(found, bound(LOGIT, VELOCITY, HEIGHT), rtol=2e-5, atol=2e-5)
+
+
+def test_a_broader_loss_is_that_of_broader_scales():
+    broad = [5 * scale for scale in SCALES]
+    arguments = [jnp.float32(each) for each in (LOGIT, VELOCITY, HEIGHT)]
+    planted = jnp.float32(LOGIT) + 60  # so that nothing is in the air
+    found = contact.loss(planted, *arguments[1:], *SCALES, 5.0)
+    np.testing.assert_allclose(found, contact.loss(planted, *arguments[1:], *broad), rtol=1e-5)
+    # And so many times likelier is a point in the air that a planted one may be as fast: 4 log 5 of three axes and a height.
+    flying = jnp.float32(LOGIT) - 60
+    narrow, wide = (contact.loss(flying, *arguments[1:], *SCALES, by) for by in (1.0, 5.0))
+    np.testing.assert_allclose(narrow - wide, 4 * np.log(5), rtol=1e-4)
+
+
+def test_contacts_narrow_to_their_values():
+    config = FitConfig(joint_steps=100, contact_begin=8.0, contact_narrow=0.5)
+    found = [float(stages.contact_broader(config, jnp.array(step))) for step in (0, 25, 50, 99)]
+    np.testing.assert_allclose(found, [8, 8**0.5, 1, 1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("argument", [0, 1, 2])

@@ -19,6 +19,8 @@ ABLATION: tuple[tuple[str, dict[str, Any]], ...] = (
     ("no depth of first poses", {"weight_depth": 0.0}),
     ("tilted cameras for free", {"weight_level": 0.0}),
     ("no ground", {"contact_centres": 0}),
+    ("contacts not narrowed", {"contact_begin": 1.0}),
+    ("travel not found first", {"find_travel": False}),
     ("no turned starts", {"lift_turned": 0}),
     ("no rescue", {"rescue_steps": 0}),
     ("no second start", {"restart_steps": 0}),
