@@ -276,9 +276,9 @@ class FitConfig:
         0.0, "share of the loss by which the second start must be better", least=0.0, most=1.0
     )
     exchange_price: int = option(
-        8,
-        "price of a change between keypoints as given and with left and right exchanged, in frames of their usual loss: "
-        "stretches that read far better the other way round are read so from the middle of the joint stage on; 0 = never",
+        4,
+        "price of a change between keypoints as given and with left and right exchanged, in frames of the usual difference "
+        "between them: stretches that the shared motion explains better the other way round are read so; 0 = never",
         least=0,
         most=1_000_000,
     )

@@ -79,6 +79,8 @@ def test_frames_in_which_nothing_is_seen_part_no_stretch():
 
 def test_what_is_hardly_better_stays():
     assert not decided((20, 1, 9), (12, 5, 4.9), (10, 1, 9)).any()
+    assert not decided((20, 100, 104), (12, 100, 96), (10, 100, 104)).any()
+    assert decided((20, 20, 24), (12, 20, 16), (10, 20, 24)).sum() == 12
 
 
 def test_what_is_better_throughout_stays():
