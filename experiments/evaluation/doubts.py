@@ -38,7 +38,7 @@ _SHOWN = 5  # clips named on the terminal
 class Evidence:
     """A scored fit.
 
-    dataset: its clips, with left and right as the fit reads them (`exchanged.as_read`). fitted: the fit. each: the scores of
+    dataset: its clips, with left and right as the fit reads them (`data.exchanged`). fitted: the fit. each: the scores of
     each clip by name, as `scores.evaluate` returns them. seen (N, T, K): the keypoints that count, true there.
     """
 

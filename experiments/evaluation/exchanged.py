@@ -1,14 +1,13 @@
 """Left and right that the fit reads the other way round than they were given (`nemo_jax.exchange`): how often, in words, and
 what follows for the scores."""
 
-import dataclasses
 from collections.abc import Mapping
 
-import jax
 import numpy as np
 
 from body_models import joints as jn
 from experiments.data.dataset import Dataset
+from experiments.data.exchanged import as_read
 from experiments.data.visible import visible
 from experiments.results.fitted_motion import FittedMotion
 from nemo_jax import exchange
@@ -18,13 +17,6 @@ Array = np.ndarray
 KEY = "exchanged"  # of `metrics.json`: by the clip's name, the share of its frames for each group of joints
 AS_READ = "pck_0.05/as_read"  # of a clip's scores
 _TOLD = 0.05  # share of a clip's frames from which on a sentence tells of it
-
-
-def as_read(dataset: Dataset, exchanged: Array) -> Dataset:
-    """The dataset with left and right of its keypoints as the fit reads them; exchanged (N, T, 2)."""
-    if not exchanged.any():
-        return dataset
-    return dataclasses.replace(dataset, clips=jax.device_get(exchange.swapped(dataset.clips, exchanged)))
 
 
 def as_metrics(dataset: Dataset, exchanged: Array) -> dict[str, dict[str, float]]:

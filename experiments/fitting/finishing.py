@@ -14,6 +14,7 @@ from body_models import loaders, smpl
 from experiments.base.errors import UserError
 from experiments.base.text import listed
 from experiments.data.dataset import Dataset
+from experiments.data.exchanged import as_read
 from experiments.evaluation import doubts, exchanged, expected_error, lens_error, scores, table
 from experiments.evaluation.scores import ToScore
 from experiments.fitting.checkpoints import Packed, Snapshot, write_packed
@@ -64,6 +65,11 @@ class Finished:
     starts: tuple[float | None, ...] = ()
     kept_start: int = 0
     spread: np.ndarray | None = None
+
+    @functools.cached_property
+    def as_read(self) -> Dataset:
+        """The dataset with left and right of its keypoints as the fit reads them."""
+        return self.dataset if self.exchanged is None else as_read(self.dataset, self.exchanged)
 
     @property
     def mirrored(self) -> list[str]:
@@ -201,9 +207,7 @@ def _write(
     settings = dataclasses.replace(fit.settings, fit=fit.config)
     threshold = float(fit.config.confidence_threshold)
     # What a fit says of itself is said of the keypoints as it reads them; its scores are those of what was given.
-    other = np.zeros((*np.shape(dataset.clips.frame_mask), 2)) if fit.exchanged is None else fit.exchanged
-    read = exchanged.as_read(dataset, other)
-    expected = expected_error.of_frames(read, fit.fitted, threshold)
+    expected = expected_error.of_frames(fit.as_read, fit.fitted, threshold)
     body_name = settings.body_model or "open_body"
     scale_sd = np.array([fit.each[name]["scale_sd_percent/fit"] / 100 for name in dataset.names])
     lenses = lens_error.of_clips(dataset, fit.fitted, fit.config)
@@ -219,7 +223,7 @@ def _write(
         spread_mm=fit.spread,
         focal_interval=lenses.intervals,
         offsets=offsets,
-        exchanged=other,
+        exchanged=fit.exchanged,
     )
     reading.write(output, dataset, fit.fitted.params)
     writing.write_history(output / "history.npz", fit.history)
@@ -227,7 +231,7 @@ def _write(
     table.write_csv(output / "evaluation.csv", dataset, fit.each)
     writing.write_config(output / "config.json", settings, versions())
 
-    doubted = doubts.as_metrics(doubts.find(read, fit.fitted, fit.each, threshold))
+    doubted = doubts.as_metrics(doubts.find(fit.as_read, fit.fitted, fit.each, threshold))
 
     def metrics() -> dict[str, Any]:
         return {
@@ -240,7 +244,7 @@ def _write(
             "num_frames": int(np.asarray(dataset.clips.frame_mask).sum()),
             "num_mirrored": len(fit.mirrored),
             "rescued": list(fit.rescued),
-            exchanged.KEY: exchanged.as_metrics(dataset, other),
+            exchanged.KEY: {} if fit.exchanged is None else exchanged.as_metrics(dataset, fit.exchanged),
             "restarted": fit.restarted,
             **({"starts": list(fit.starts), "kept_start": fit.kept_start} if fit.starts else {}),
             "synthetic": dataset.synthetic,

@@ -23,6 +23,7 @@ from experiments.base.errors import UserError
 from experiments.base.shared_options import path_problem
 from experiments.data import neutral
 from experiments.data.dataset import Dataset, DatasetError
+from experiments.data.exchanged import as_read
 from experiments.results.fitted_motion import FittedMotion, predict
 from experiments.results.truth import AlignedTruth, onto_fit
 from nemo_jax import clips as clips_lib
@@ -111,6 +112,11 @@ class Run:
                 )
             found[instance, :frames] = flags
         return found
+
+    @functools.cached_property
+    def as_read(self) -> Dataset:
+        """The dataset with left and right of its keypoints as the fit reads them. Raises UserError: see `exchanged`."""
+        return as_read(self.dataset, self.exchanged)
 
     @property
     def threshold(self) -> float:

@@ -156,6 +156,19 @@ def test_stretches_are_found_in_the_right_limbs(truth):
     np.testing.assert_array_equal(found_in(params, clips), flags(clips))
 
 
+def test_a_clip_that_is_exchanged_throughout_is_left_to_handedness(truth):
+    clips, params = truth
+    everywhere = flags(clips, (1, slice(None), "arms"), (1, slice(None), "legs"))
+    assert not np.asarray(found_in(params, exchange.swapped(clips, everywhere))).any()
+    # A left-hander, who is shown as the mirror image, is as any other clip.
+    lefty = dataclasses.replace(params, mirrored=jnp.asarray([0.0, 1.0]))
+    assets = model.prepare(clips, helpers.body(), Priors(), CONFIG)
+    seen = jax.jit(model.predict_clips)(lefty, assets, CONFIG, clips).keypoints_2d
+    shown, given = dataclasses.replace(clips, keypoints=seen), flags(clips, (1, slice(2, 7), "arms"))
+    np.testing.assert_array_equal(found_in(lefty, shown), flags(clips))
+    np.testing.assert_array_equal(found_in(lefty, exchange.swapped(shown, given)), given)
+
+
 def test_what_is_not_seen_says_nothing(truth):
     """Pixels of hidden joints, whatever they are, decide nothing: held-out joints do not leak."""
     clips, params = truth

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from body_models import joints as jn
+from experiments.data.exchanged import as_read
 from experiments.evaluation import doubts, exchanged
 from nemo_jax import exchange
 
@@ -41,10 +42,10 @@ def test_shares_and_sentences(tiny_dataset, some):
 
 def test_names_are_put_right(tiny_dataset, some):
     given = wrong_names(tiny_dataset, some)
-    read = exchanged.as_read(given, some)
+    read = as_read(given, some)
     np.testing.assert_array_equal(read.clips.keypoints, tiny_dataset.clips.keypoints)
     assert np.any(np.asarray(given.clips.keypoints) != np.asarray(tiny_dataset.clips.keypoints))
-    assert exchanged.as_read(given, np.zeros_like(some)) is given
+    assert as_read(given, np.zeros_like(some)) is given
 
 
 def test_both_readings_are_scored(tiny_dataset, perfect, some):
