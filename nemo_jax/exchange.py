@@ -101,8 +101,9 @@ def costs(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> tu
 
     def of_groups(clips: Clips) -> Array:
         weight = objective.keypoint_weights(clips, config, rows, frames)
-        residual = jnp.where(weight[..., None] > 0, pixels - clips.keypoints, 0.0) * scale[..., None, None]
-        box = losses.box_diagonal(clips.keypoints, clips.confidence, config.visible_box) * scale
+        keypoints, confidence = jnp.asarray(clips.keypoints), jnp.asarray(clips.confidence)
+        residual = jnp.where(weight[..., None] > 0, pixels - keypoints, 0.0) * scale[..., None, None]
+        box = losses.box_diagonal(keypoints, confidence, config.visible_box) * scale
         each = losses.keypoint_loss(config.keypoint_loss, residual, config.robust_scale, box)
         return jnp.mean(weight[..., None] * each, -1) @ MEMBERS.T
 

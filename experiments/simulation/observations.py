@@ -20,7 +20,6 @@ from body_models import joints as jn
 from body_models import smpl
 from body_models.posing import pose_in_chunks
 from experiments.data.camera import Camera
-from nemo_jax import mirror
 from nemo_jax.instances import Instance
 from nemo_jax.options import option
 
@@ -252,7 +251,7 @@ def exchange(rng: np.random.Generator, keypoints: Array, confidence: Array, init
         first = rng.integers(0, frames - length + 1)
         rows = slice(first, first + length)
         keypoints[rows], confidence[rows] = keypoints[rows][:, order], confidence[rows][:, order]
-        init_pose[rows, joints] = np.asarray(mirror.mirror_pose(init_pose[rows]))[:, joints]
+        init_pose[rows, joints] = (init_pose[rows][:, jn.MIRROR_JOINTS] * (1.0, -1.0, -1.0))[:, joints]
 
 
 def estimate_pose(
