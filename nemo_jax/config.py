@@ -287,6 +287,13 @@ class FitConfig:
     restart_margin: float = option(
         0.0, "share of the loss by which the second start must be better", least=0.0, most=1.0
     )
+    exchange_price: int = option(
+        4,
+        "price of a change between keypoints as given and with left and right exchanged, in frames of the usual difference "
+        "between them: stretches that the shared motion explains better the other way round are read so; 0 = never",
+        least=0,
+        most=1_000_000,
+    )
     joint_steps: int = option(
         -1,
         "steps that fit everything",

@@ -31,13 +31,15 @@ class FitResult:
 
     params: the learned parameters. history: stage -> term -> value at each step. targets: the initial poses that were
     used, including lifted ones; their roots are in the shared world frame if they were aligned. rescued (N,): 1 where the
-    rescue changed an instance.
+    rescue changed an instance. exchanged (N, T, 2): 1 in frames where left and right of `exchange.GROUPS` were read the
+    other way round.
     """
 
     params: Params
     history: dict[str, Losses]
     targets: Targets
     rescued: Array
+    exchanged: Array
 
 
 def fit(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) -> FitResult:
@@ -66,7 +68,13 @@ def fit(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitCo
         carry = stage.begin(problem, state)
         carry, history[stage.name] = stages.run_steps(problem, stage, carry, stages.numbers(stage))
         state = stage.end(problem, carry)
-    return FitResult(params=state.params, history=history, targets=state.targets, rescued=state.rescued)
+    return FitResult(
+        params=state.params,
+        history=history,
+        targets=state.targets,
+        rescued=state.rescued,
+        exchanged=state.exchanged,
+    )
 
 
 def needs_lift(clips: Clips) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 
 from body_models import smpl
 from nemo_jax import camera as cam
+from nemo_jax import contact
 from nemo_jax.model import Params
 
 Array = jax.Array
@@ -33,6 +34,22 @@ def up(ground: Array, mirrored: Array) -> Array:
     lean = jnp.stack([ground[1], jnp.ones_like(ground[1]), ground[2]])
     lean = lean / jnp.linalg.norm(lean)
     return jnp.where(mirrored[..., None] > 0.5, _MIRROR * lean, lean)
+
+
+def with_floor(params: Params, rest: Array | None, keypoints: Array, exists: Array) -> Params:
+    """The parameters with a first guess of the floor, from poses that the camera search has looked at.
+
+    Args:
+      params: where they have no floor, or `rest` is None, they stay as they are. rest (4,): `Assets.soles`.
+      keypoints (N, P, 25, 3): of P poses of each instance, metres. exists (N,): whether it has frames.
+    """
+    if params.ground is None or rest is None:
+        return params
+    feet = keypoints[:, :, jnp.array(contact.POINTS)]
+    height = jax.vmap(heights, (None, 0, 0))(jnp.zeros(5), params.mirrored, feet) - rest
+    mask = jnp.broadcast_to(exists[:, None], height.shape[:2])
+    floor = contact.first_floor(height.reshape(-1, height.shape[-1]), mask.reshape(-1))
+    return dataclasses.replace(params, ground=params.ground.at[0].set(floor))
 
 
 def heights(ground: Array, mirrored: Array, points: Array) -> Array:

@@ -126,7 +126,13 @@ def fit_many(
         carry = parts.begin(stage)(problem, state)
         carry, history[stage.name] = parts.steps(stage)(problem, carry, stages.numbers(stage))
         state = parts.end(stage)(problem, carry)
-    results = FitResult(params=state.params, history=history, targets=state.targets, rescued=state.rescued)
+    results = FitResult(
+        params=state.params,
+        history=history,
+        targets=state.targets,
+        rescued=state.rescued,
+        exchanged=state.exchanged,
+    )
     return jax.tree.map(lambda leaf: leaf[:count], results)
 
 

@@ -195,6 +195,7 @@ def result_of(results: FitResult, index: int, clips: Clips) -> FitResult:
         history=one.history,
         targets=targets,
         rescued=one.rescued[:n],
+        exchanged=one.exchanged[:n, :t],
     )
 
 

@@ -1,5 +1,5 @@
 """The stages of a fit: lifting (if initial poses are missing), warm-up, camera stage, and the joint stage in two parts.
-Between these lost clips are rescued, and a second start is tried.
+Between these lost clips are rescued, a second start is tried, and exchanged left and right are found.
 
 Each stage has a carry, a step function and a number of steps, so that `lax.scan` can run it: as a whole in
 `nemo_jax.fit.fit`, or in chunks by a caller that shows progress and writes checkpoints. The random key of a step is
@@ -18,7 +18,7 @@ from body_models import smpl
 from body_models.pytree import Tree, pytree
 from nemo_jax import (
     camera_search,
-    contact,
+    exchange,
     ground,
     handedness,
     lens,
@@ -57,7 +57,8 @@ class Problem:
 class FitState:
     """The state between stages: params, Adam states of all groups, the plateau schedule, 3D targets, aligned yaws (N,)
     of the cameras, rescued (N,): 1 where the rescue changed an instance, kept: the parameters before a second start, so
-    that the better of the two goes on, and restarted (): 1 if that was the second."""
+    that the better of the two goes on, restarted (): 1 if that was the second, and exchanged (N, T, 2): 1 in frames where
+    left and right of `exchange.GROUPS` are read the other way round."""
 
     params: Params
     opt_state: optax.OptState
@@ -67,6 +68,7 @@ class FitState:
     rescued: Array
     kept: Params
     restarted: Array
+    exchanged: Array
 
 
 class Stage(NamedTuple):
@@ -102,6 +104,7 @@ def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: Fit
         rescued=jnp.zeros(clips.num_instances),
         kept=params,
         restarted=jnp.zeros(()),
+        exchanged=exchange.none(clips),
     )
     return Problem(key=step_key, clips=clips, assets=assets, config=config), state
 
@@ -134,14 +137,16 @@ def stages(config: FitConfig) -> tuple[Stage, ...]:
             "FitConfig.lift is None, which only the values of the clips decide, and here they are not known; call "
             "config = nemo_jax.for_clips(config, clips) first, outside of jit, vmap and grad"
         )
+    # Lost clips are rescued before names are exchanged: one that is read wrongly throughout has no wrong names.
+    early = _keep if config.rescue_steps else _read_anew
     # What may change the fit in a leap comes when the cameras are good and the rest of the joint stage can smooth it.
-    interrupted = config.rescue_steps > 0 or config.restart_steps > 0
+    interrupted = config.rescue_steps > 0 or config.restart_steps > 0 or config.exchange_price > 0
     before = config.joint_steps * config.rescue_after // 100 if interrupted else 0
     listed = [
         Stage("lift", config.lift_steps if config.lift else 0, _begin_lift, _step_lift, _end_lift),
         Stage("warmup", config.warmup_steps, _begin_warmup, _step_warmup, _keep, draws=1),
         Stage("camera", config.camera_steps, *_camera_stage(config), draws=2 if config.camera_joint else 0),
-        Stage("early", before, _keep, _step_joint, _keep, draws=3),
+        Stage("early", before, _keep, _step_joint, early, draws=3),
         Stage("rescue", config.rescue_steps, _begin_rescue, _step_rescue, _end_rescue),
         Stage("anew", min(config.restart_steps, config.joint_steps), _begin_anew, _step_joint, _end_anew, draws=3),
         Stage("joint", config.joint_steps - before, _keep, _step_joint, _end_joint, draws=3, first=before),
@@ -261,19 +266,9 @@ def _end_camera(problem: Problem, carry: Carry) -> FitState:
     state, search = carry
     cameras, log_focal = camera_search.best(search, problem.assets, problem.config)
     params = dataclasses.replace(state.params, cameras=cameras, log_focal=log_focal)
-    return dataclasses.replace(state, params=_with_floor(problem, params, search))
-
-
-def _with_floor(problem: Problem, params: Params, search: camera_search.Search) -> Params:
-    """The parameters with a first guess of the floor, from the poses that the search has looked at."""
-    if params.ground is None or problem.assets.soles is None:
-        return params
-    feet = search.points[:, :, jnp.array(contact.POINTS)]
-    height = jax.vmap(ground.heights, (None, 0, 0))(jnp.zeros(5), params.mirrored, feet) - problem.assets.soles
-    exists = clips_lib.num_frames(problem.clips)[:, None] > 0
-    mask = jnp.broadcast_to(exists, height.shape[:2])
-    floor = contact.first_floor(height.reshape(-1, height.shape[-1]), mask.reshape(-1))
-    return dataclasses.replace(params, ground=params.ground.at[0].set(floor))
+    exists = clips_lib.num_frames(problem.clips) > 0
+    params = ground.with_floor(params, problem.assets.soles, search.points, exists)
+    return dataclasses.replace(state, params=params)
 
 
 def _step_camera_joint(problem: Problem, state: FitState, step: Array, batch: Batch | None) -> tuple[FitState, Losses]:
@@ -301,8 +296,9 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
     if config.code_noisy:
         key = jax.random.fold_in(jax.random.fold_in(problem.key, 4), step)
         noise = config.code_noise * jax.random.normal(key, (batch.instance.shape[0], config.code_size))
+    clips, targets = exchange.as_read(problem.clips, state.targets, state.exchanged, problem.config)
     (total, terms), gradient = jax.value_and_grad(objective.joint_loss, has_aux=True)(
-        state.params, problem.assets, config, problem.clips, state.targets, batch, noise, contact_broader(config, step)
+        state.params, problem.assets, config, clips, targets, batch, noise, contact_broader(config, step)
     )
     rates = _joint_rates(config, step)
     if config.plateau:
@@ -316,6 +312,12 @@ def contact_broader(config: FitConfig, step: Array) -> Array:
     still slide too fast for any to be called planted (graduated non-convexity; Blake and Zisserman, 1987)."""
     left = jnp.maximum(1 - step / (config.contact_narrow * config.joint_steps), 0.0)
     return jnp.asarray(config.contact_begin) ** left
+
+
+def _read_anew(problem: Problem, state: FitState) -> FitState:
+    """The state with left and right of all frames decided by the present motion."""
+    exchanged = exchange.find(state.params, problem.assets, problem.config, problem.clips)
+    return dataclasses.replace(state, exchanged=exchanged)
 
 
 def _end_joint(problem: Problem, state: FitState) -> FitState:
@@ -343,7 +345,7 @@ def _end_rescue(problem: Problem, carry: Carry) -> FitState:
     state, readings = carry
     arguments = (state.params, problem.assets, problem.config, problem.clips, state.targets)
     params, rescued = rescue.finish(readings, *arguments)
-    return dataclasses.replace(state, params=params, rescued=rescued)
+    return _read_anew(problem, dataclasses.replace(state, params=params, rescued=rescued))
 
 
 # --- a second start ---
@@ -376,15 +378,17 @@ def _end_anew(problem: Problem, state: FitState) -> FitState:
     fresh = optim.initial(params, config)
     opt_state = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.opt_state, fresh)
     restarted = better.astype(state.restarted.dtype)
-    return dataclasses.replace(state, params=params, opt_state=opt_state, kept=params, restarted=restarted)
+    state = dataclasses.replace(state, params=params, opt_state=opt_state, kept=params, restarted=restarted)
+    return _read_anew(problem, state)
 
 
 def _total(problem: Problem, state: FitState, params: Params, batches: int = 4) -> Array:
     """Total loss () of the joint stage over some batches, which are the same for all parameters."""
+    clips, targets = exchange.as_read(problem.clips, state.targets, state.exchanged, problem.config)
 
     def one(_: None, number: Array) -> tuple[None, Array]:
         batch = _batch(problem, number, 6)
-        arguments = (problem.assets, problem.config, problem.clips, state.targets, batch)
+        arguments = (problem.assets, problem.config, clips, targets, batch)
         return None, objective.joint_loss(params, *arguments)[0]
 
     return jax.lax.scan(one, None, jnp.arange(batches))[1].mean()

@@ -66,6 +66,7 @@ PUBLISHED = FitConfig(
     weight_level=0.0,
     restart_steps=0,
     rescue_steps=0,
+    exchange_price=0,
     weight_decay=1e-3,
     matmul_precision="float32",
 )

@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments.data.dataset import Dataset
 from experiments.data.visible import visible
+from experiments.evaluation import exchanged
 from experiments.results.fitted_motion import FittedMotion
 from nemo_jax.priors import limb_loss, open_limbs
 
@@ -37,8 +38,8 @@ _SHOWN = 5  # clips named on the terminal
 class Evidence:
     """A scored fit.
 
-    dataset: its clips, as read. fitted: the fit. each: the scores of each clip by name, as `scores.evaluate` returns them.
-    seen (N, T, K): the keypoints that count, true there.
+    dataset: its clips, with left and right as the fit reads them (`data.exchanged`). fitted: the fit. each: the scores of
+    each clip by name, as `scores.evaluate` returns them. seen (N, T, K): the keypoints that count, true there.
     """
 
     dataset: Dataset
@@ -72,7 +73,7 @@ def find(
     """The clips that are doubted, in order, and why, what is certain first.
 
     Args:
-      dataset: N clips, as read. fitted: their fit. each: scores of each clip by name.
+      dataset: N clips, with left and right as the fit reads them. fitted: their fit. each: scores of each clip by name.
       threshold: a keypoint counts above this confidence.
     """
     evidence = Evidence(dataset, fitted, each, visible(dataset, threshold))
@@ -171,7 +172,9 @@ def _beside(evidence: Evidence, clip: int) -> Reason | None:
 def _behind(evidence: Evidence, clip: int) -> Reason | None:
     """A clip that is explained far worse than the others has probably ended in a wrong minimum."""
     key, names = "pck_0.05/fit", evidence.dataset.names
-    found = {name: evidence.each[name][key] for name in names if key in evidence.each.get(name, {})}
+    scored = {name: evidence.each[name] for name in names if key in evidence.each.get(name, {})}
+    # Keypoints whose left and right the detector has exchanged are judged as the fit reads them.
+    found = {name: scores.get(exchanged.AS_READ, scores[key]) for name, scores in scored.items()}
     own = found.pop(names[clip], None)
     if own is None or own <= _LEAST_PCK or not found:
         return None

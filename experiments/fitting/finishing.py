@@ -14,7 +14,8 @@ from body_models import loaders, smpl
 from experiments.base.errors import UserError
 from experiments.base.text import listed
 from experiments.data.dataset import Dataset
-from experiments.evaluation import doubts, expected_error, lens_error, scores, table
+from experiments.data.exchanged import as_read
+from experiments.evaluation import doubts, exchanged, expected_error, lens_error, scores, table
 from experiments.evaluation.scores import ToScore
 from experiments.fitting.checkpoints import Packed, Snapshot, write_packed
 from experiments.fitting.compiled_programs import History
@@ -40,6 +41,7 @@ class Finished:
 
     numbers, each: the results of `scores.evaluate`. seconds: time spent so far, by name. checkpoint: the final
     checkpoint, if it is still to be written. rescued: names of the clips that the fit read anew (`nemo_jax.rescue`).
+    exchanged (N, T, 2): 1 where it read left and right the other way round (`nemo_jax.exchange`), None = nowhere.
     restarted: whether the second start went on. starts, kept_start, spread (N, T): the losses of all starts, which of them
     this is, and how far they are apart (`starts.spread_mm`), if there are several. The other attributes are those of
     `inputs.Inputs`.
@@ -57,11 +59,17 @@ class Finished:
     seconds: Mapping[str, float]
     device: str
     rescued: tuple[str, ...] = ()
+    exchanged: np.ndarray | None = None
     restarted: bool = False
     checkpoint: Packed | None = None
     starts: tuple[float | None, ...] = ()
     kept_start: int = 0
     spread: np.ndarray | None = None
+
+    @functools.cached_property
+    def as_read(self) -> Dataset:
+        """The dataset with left and right of its keypoints as the fit reads them."""
+        return self.dataset if self.exchanged is None else as_read(self.dataset, self.exchanged)
 
     @property
     def mirrored(self) -> list[str]:
@@ -92,25 +100,33 @@ def score(
         [ToScore(own.dataset, motion, own.hidden, least) for own, motion, least in each], body
     )
     share = (time.perf_counter() - begun) / len(inputs)
+    read = [np.asarray(end.carry.exchanged) for end in ends]
     names = [_rescued(own.dataset, end) for own, end in zip(inputs, ends, strict=True)]
     return [
         Finished(
             settings=asked,
             dataset=own.dataset,
             hidden=own.hidden,
-            notes=(*own.notes, *_notes_of_rescue(rescued)),
+            notes=(
+                *own.notes,
+                *_notes_of_rescue(rescued),
+                *exchanged.sentences(exchanged.as_metrics(own.dataset, other)),
+            ),
             config=own.job.config,
             fitted=motion,
             numbers=numbers,
-            each=_with_offsets(own.dataset, motion, each),
+            each=exchanged.with_scores(
+                _with_offsets(own.dataset, motion, each), own.dataset, motion, other, own.hidden, least
+            ),
             history=end.history,
             seconds={**end.seconds, "before": end.seconds["before"] + share},
             device=device,
             rescued=rescued,
+            exchanged=other,
             restarted=bool(end.carry.restarted > 0),
         )
-        for asked, own, motion, (numbers, each), end, rescued in zip(
-            settings, inputs, fitted, scored, ends, names, strict=True
+        for asked, own, motion, (numbers, each), end, rescued, other, least in zip(
+            settings, inputs, fitted, scored, ends, names, read, thresholds, strict=True
         )
     ]
 
@@ -190,7 +206,8 @@ def _write(
     output, dataset = fit.settings.output, fit.dataset
     settings = dataclasses.replace(fit.settings, fit=fit.config)
     threshold = float(fit.config.confidence_threshold)
-    expected = expected_error.of_frames(dataset, fit.fitted, threshold)
+    # What a fit says of itself is said of the keypoints as it reads them; its scores are those of what was given.
+    expected = expected_error.of_frames(fit.as_read, fit.fitted, threshold)
     body_name = settings.body_model or "open_body"
     scale_sd = np.array([fit.each[name]["scale_sd_percent/fit"] / 100 for name in dataset.names])
     lenses = lens_error.of_clips(dataset, fit.fitted, fit.config)
@@ -206,6 +223,7 @@ def _write(
         spread_mm=fit.spread,
         focal_interval=lenses.intervals,
         offsets=offsets,
+        exchanged=fit.exchanged,
     )
     reading.write(output, dataset, fit.fitted.params)
     writing.write_history(output / "history.npz", fit.history)
@@ -213,7 +231,7 @@ def _write(
     table.write_csv(output / "evaluation.csv", dataset, fit.each)
     writing.write_config(output / "config.json", settings, versions())
 
-    doubted = doubts.as_metrics(doubts.find(dataset, fit.fitted, fit.each, threshold))
+    doubted = doubts.as_metrics(doubts.find(fit.as_read, fit.fitted, fit.each, threshold))
 
     def metrics() -> dict[str, Any]:
         return {
@@ -226,6 +244,7 @@ def _write(
             "num_frames": int(np.asarray(dataset.clips.frame_mask).sum()),
             "num_mirrored": len(fit.mirrored),
             "rescued": list(fit.rescued),
+            exchanged.KEY: {} if fit.exchanged is None else exchanged.as_metrics(dataset, fit.exchanged),
             "restarted": fit.restarted,
             **({"starts": list(fit.starts), "kept_start": fit.kept_start} if fit.starts else {}),
             "synthetic": dataset.synthetic,

@@ -29,7 +29,7 @@ from experiments.results import reading
 from experiments.show.figures import run_pictures
 from experiments.show.presentation import PARTS, write_all
 from nemo_jax import clips as clips_lib
-from nemo_jax import laplace, losses, model, residuals, stages
+from nemo_jax import exchange, laplace, losses, model, residuals, stages
 from nemo_jax.clips import Clips
 from nemo_jax.laplace import Given, Tangents
 from nemo_jax.objective import Batch
@@ -204,12 +204,14 @@ def from_run(run: reading.Run) -> tuple[Dataset, Given]:
         if stage.name == "lift":
             state = jax.jit(functools.partial(_whole, stage))(problem, state)
     params = jax.tree.map(jnp.asarray, run.params)
+    # The loss is that of the keypoints as the fit has read them.
+    clips, targets = exchange.as_read(clips, state.targets, jnp.asarray(run.exchanged), run.config)
     made = Given(
         params=params,
         assets=problem.assets,
         config=run.config,
         clips=clips,
-        targets=state.targets,
+        targets=targets,
         batch=every_frame(clips),
     )
     try:

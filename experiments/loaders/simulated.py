@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ def of_motions(
         for view in range(views):
             name = path.stem if views == 1 else f"{path.stem}.v{view}"
             rng = np.random.default_rng([seed, view, *path.stem.encode()])
-            observation = observations.observe(rng, body, recorded, model)
+            share = model.exchanged_share if len(seen) < model.exchanged_clips else 0.0
+            observation = observations.observe(rng, body, recorded, replace(model, exchanged_share=share))
             if not observation.instance.confidence.any():
                 left_out.append(f"{name} (no joint of it is seen in its image)")
                 continue

@@ -23,10 +23,11 @@ from experiments.base.errors import UserError
 from experiments.base.shared_options import path_problem
 from experiments.data import neutral
 from experiments.data.dataset import Dataset, DatasetError
+from experiments.data.exchanged import as_read
 from experiments.results.fitted_motion import FittedMotion, predict
 from experiments.results.truth import AlignedTruth, onto_fit
 from nemo_jax import clips as clips_lib
-from nemo_jax import contact, model, options, rotations, takes
+from nemo_jax import contact, exchange, model, options, rotations, takes
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
 from nemo_jax.priors import Priors
@@ -47,6 +48,7 @@ _YOUNGER: dict[str, Any] = {
     "contact_centres": 0,
     "path_knots": 0,
     "restart_steps": 0,
+    "exchange_price": 0,
 }
 
 
@@ -87,6 +89,34 @@ class Run:
     def truth(self) -> AlignedTruth | None:
         """The true motion, each clip rigidly aligned as a whole with its fit; None without ground truth."""
         return onto_fit(self.dataset, self.fitted)
+
+    @functools.cached_property
+    def exchanged(self) -> Array:
+        """1 where (N, T, 2) the fit read left and right of `exchange.GROUPS` the other way round than given.
+
+        Raises:
+          UserError: a file of `motion/` does not say so.
+        """
+        found = np.zeros((*np.shape(self.dataset.clips.frame_mask), len(exchange.GROUPS)), np.float32)
+        for instance, name in enumerate(self.dataset.names if self.config.exchange_price else ()):
+            frames, path = self.num_frames(instance), self.folder / "motion" / f"{name}.npz"
+            try:
+                flags = safe_npz.read(path, {"exchanged"}).get("exchanged")
+            except safe_npz.NpzError as error:
+                raise UserError(f"{path} cannot be read ({error}); run the command of this folder again") from error
+            if flags is None or flags.shape != (frames, len(exchange.GROUPS)):
+                shape = "nothing" if flags is None else flags.shape
+                raise UserError(
+                    f"{path} has {shape} as exchanged, expected {(frames, len(exchange.GROUPS))}; run the command of this "
+                    "folder again"
+                )
+            found[instance, :frames] = flags
+        return found
+
+    @functools.cached_property
+    def as_read(self) -> Dataset:
+        """The dataset with left and right of its keypoints as the fit reads them. Raises UserError: see `exchanged`."""
+        return as_read(self.dataset, self.exchanged)
 
     @property
     def threshold(self) -> float:

@@ -90,13 +90,15 @@ def write_motions(
     spread_mm: np.ndarray | None = None,
     focal_interval: np.ndarray | None = None,
     offsets: np.ndarray | None = None,
+    exchanged: np.ndarray | None = None,
 ) -> None:
     """Writes one file per instance; files of instances that no longer exist are deleted.
 
     scale_sd (N,): standard deviation of the metres as a share of them. expected_mm (N, T): the error that is expected of
     each frame, if it is known. spread_mm (N, T): how far several starts of the fit are apart, if there are.
     focal_interval (N, 2): pixels between which a guessed focal length lies for two clips of three; NaN where it was given.
-    offsets (N,): when clips of takes start (`take_offsets.of_clips`).
+    offsets (N,): when clips of takes start (`take_offsets.of_clips`). exchanged (N, T, 2): 1 where left and right of
+    `exchange.GROUPS` were read the other way round.
     """
     for instance, name in enumerate(dataset.names):
         with replacing(folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
@@ -111,6 +113,8 @@ def write_motions(
                 arrays["focal_interval"] = focal_interval[instance]
             if offsets is not None and dataset.clips.take is not None and np.isfinite(offsets[instance]):
                 arrays |= {"take": int(dataset.clips.take[instance]), "offset_seconds": float(offsets[instance])}
+            if exchanged is not None:
+                arrays["exchanged"] = exchanged[instance, : len(arrays["phases"])] > 0
             np.savez_compressed(file, **arrays)
     for stale in {path.name for path in folder.glob("*.npz")} - {f"{name}.npz" for name in dataset.names}:
         (folder / stale).unlink()

@@ -71,6 +71,14 @@ class ObservationModel:
     lost_burst: float = option(5.0, "mean length of such a gap, frames", least=1, most=1e6)
     swapped_fraction: float = option(0.02, "of frames, left leg taken for the right one", least=0, below=1)
     swapped_burst: float = option(2.0, "mean length of a swap, frames", least=1, most=1e6)
+    exchanged_share: float = option(
+        0.0,
+        "of a clip's frames, in which left and right are exchanged in one stretch, of the legs and in another of arms and "
+        "head; in the initial poses too",
+        least=0,
+        most=1,
+    )
+    exchanged_clips: int = option(1, "clips of an action, its first ones, that this happens to", least=0, most=10_000)
 
     pull: float = option(
         0.25,
@@ -139,6 +147,8 @@ def observe(rng: np.random.Generator, body: smpl.SMPL, motion: Motion, model: Ob
     clean = camera.project(joints)
     keypoints, confidence = detect(rng, clean, model)
     init_pose, init_mask = estimate_pose(rng, motion.pose, camera, model)
+    if model.exchanged_share > 0:
+        exchange(rng, keypoints, confidence, init_pose, model.exchanged_share)
     instance = Instance(
         keypoints=keypoints,
         confidence=confidence,
@@ -221,6 +231,27 @@ LEGS = tuple(
     if name.split("_")[-1] in ("hip", "knee", "ankle", "toe", "heel") and i != 8
 )
 LEGS_EXCHANGED = jn.mirror_order(jn.BODY_25_NAMES, LEGS)
+
+
+# The same of arms and head, and the joints of SMPL that belong to arms and to legs.
+ARMS = tuple(i for i, name in enumerate(jn.BODY_25_NAMES) if ("left" in name or "right" in name) and i not in LEGS)
+ARMS_EXCHANGED = jn.mirror_order(jn.BODY_25_NAMES, ARMS)
+_OF_ARMS = [
+    i for i, n in enumerate(jn.SMPL_JOINTS) if n.split("_")[-1] in ("collar", "shoulder", "elbow", "wrist", "hand")
+]
+_OF_LEGS = [i for i, n in enumerate(jn.SMPL_JOINTS) if n.split("_")[-1] in ("hip", "knee", "ankle", "foot")]
+
+
+def exchange(rng: np.random.Generator, keypoints: Array, confidence: Array, init_pose: Array, share: float) -> None:
+    """Exchanges left and right in place, of the legs in one stretch of a `share` of the frames and of the arms in another:
+    keypoints (F, K, 2), confidence (F, K) and the limbs of initial poses (F, 24, 3), which come of the same mistake."""
+    frames = len(keypoints)
+    length = round(share * frames)
+    for order, joints in ((LEGS_EXCHANGED, _OF_LEGS), (ARMS_EXCHANGED, _OF_ARMS)):
+        first = rng.integers(0, frames - length + 1)
+        rows = slice(first, first + length)
+        keypoints[rows], confidence[rows] = keypoints[rows][:, order], confidence[rows][:, order]
+        init_pose[rows, joints] = (init_pose[rows][:, jn.MIRROR_JOINTS] * (1.0, -1.0, -1.0))[:, joints]
 
 
 def estimate_pose(

@@ -36,6 +36,7 @@ TINY = {
     "camera_frames": 4,
     "rescue_steps": 0,
     "restart_steps": 0,
+    "exchange_price": 0,
     # Contacts have tests of their own; what is shared by all clips besides the field is not sliced by tests of single clips.
     "contact_centres": 0,
 }

@@ -180,6 +180,7 @@ def tiny_config(**changes):
         "lens_starts": 1,
         "rescue_steps": 0,
         "restart_steps": 0,
+        "exchange_price": 0,
         "contact_centres": 0,
     }
     return FitConfig(**{**small, **changes})

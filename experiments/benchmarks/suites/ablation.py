@@ -24,6 +24,7 @@ ABLATION: tuple[tuple[str, dict[str, Any]], ...] = (
     ("no turned starts", {"lift_turned": 0}),
     ("no rescue", {"rescue_steps": 0}),
     ("no second start", {"restart_steps": 0}),
+    ("names as given", {"exchange_price": 0}),
     ("constant rates", {"schedule": "constant"}),
     ("warm-up without roots", {"warmup_root": False}),
     ("cameras not searched", {"camera_search": False, "lens_starts": 0, "weight_lens": 0.0}),

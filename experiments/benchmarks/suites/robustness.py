@@ -53,6 +53,8 @@ CURVES: dict[str, tuple[Level, ...]] = {
     "directions of cameras": tuple(
         Level(f"{wide:g}°", {"azimuth_range": (-wide / 2, wide / 2)}) for wide in (360.0, 90.0, 30.0)
     ),
+    # Of one clip alone.
+    "sides exchanged": tuple(Level(f"{share:.0%}", {"exchanged_share": share}) for share in (0.0, 0.2, 0.4)),
     "a clip of another action": (Level("none"), Level("one more", stranger=True)),
 }
 

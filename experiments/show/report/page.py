@@ -37,9 +37,9 @@ _LICENCE_FREE = "open body (no licensed file)"
 def build(run: Run, settings: Settings, each: Mapping[str, Mapping[str, float]], notes: Sequence[str]) -> Html:
     """The whole page; the arguments are those of `report.write`."""
     output, dataset, fitted, metrics, threshold = run.folder, run.dataset, run.fitted, run.metrics, run.threshold
-    errors = checks.frame_errors(dataset, fitted, threshold)
+    errors = checks.frame_errors(run.as_read, fitted, threshold)
     found = checks.findings(dataset, fitted, threshold)
-    doubted = doubts.sentences(doubts.as_metrics(doubts.find(dataset, fitted, each, threshold)))
+    doubted = doubts.sentences(doubts.as_metrics(doubts.find(run.as_read, fitted, each, threshold)))
     parts = [
         section("Numbers", *_numbers(dataset, metrics), id_="numbers"),
         section("Pictures", *_pictures(output, dataset), id_="pictures"),
@@ -132,7 +132,7 @@ def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray
     """A table with one row per clip; columns without any value are omitted."""
     dataset, fitted, clips = run.dataset, run.fitted, run.dataset.clips
     shares = checks.seen_shares(dataset, run.threshold)
-    expected = expected_error.of_clips(expected_error.of_frames(dataset, fitted, run.threshold))
+    expected = expected_error.of_clips(expected_error.of_frames(run.as_read, fitted, run.threshold))
     lenses = lens_error.of_clips(dataset, fitted, run.config)
     offsets = take_offsets.of_clips(dataset, fitted.params)
     columns: dict[str, list[str]] = {}

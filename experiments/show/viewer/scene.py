@@ -52,7 +52,7 @@ def describe(saved: Run) -> dict[str, Any]:
         "phases": pack(np.asarray(seen.phase)),
         "across": across.tolist(),
         "expected_mm": pack(
-            np.nan_to_num(expected_error.of_frames(dataset, fitted, saved.threshold)).astype(np.float32)
+            np.nan_to_num(expected_error.of_frames(saved.as_read, fitted, saved.threshold)).astype(np.float32)
         ),
         "ways": _ways(saved),
         "ground": [ground(saved, n) for n in range(len(dataset.names))],

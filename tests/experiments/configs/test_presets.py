@@ -36,6 +36,7 @@ def test_published_numbers(name):
     assert (config.focal_fixed, config.hidden, config.num_centres, config.phase_nodes) == (5000.0, 1000, 100, 200)
     # Nothing that came after the paper.
     assert (config.lens_starts, config.lr_focal, config.lr_span, config.rescue_steps, config.restart_steps) == (0,) * 5
+    assert config.exchange_price == 0
     assert [stage.name for stage in stages.stages(dataclasses.replace(config, lift=False))] == [
         "warmup",
         "camera",

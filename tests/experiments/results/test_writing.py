@@ -1,5 +1,6 @@
 """Files of a fit: whole or not there, strict JSON, motion that gives the prediction back when posed."""
 
+import dataclasses
 import json
 import multiprocessing
 
@@ -11,7 +12,7 @@ from body_models import joints as jn
 from body_models import smpl
 from experiments.base import files
 from experiments.base.errors import UserError
-from experiments.results import writing
+from experiments.results import reading, writing
 from nemo_jax import rotations
 
 
@@ -74,6 +75,20 @@ def test_motion_gives_the_prediction_back(tmp_path, tiny_dataset, tiny_fitted, t
         assert motion["raw_phases"][0] == 0
         assert motion["raw_phases"][-1] == 1
         assert np.all(np.diff(motion["phases"]) >= 0)
+
+
+def test_exchanged_sides_come_back_from_the_files(tmp_path, tiny_dataset, tiny_fitted, tiny_body, tiny_config):
+    exchanged = np.random.default_rng(0).random((*tiny_dataset.clips.frame_mask.shape, 2)) < 0.5
+    exchanged &= tiny_dataset.clips.frame_mask[..., None] > 0
+    (tmp_path / "motion").mkdir()
+    writing.write_motions(tmp_path / "motion", tiny_dataset, tiny_fitted, "tiny", exchanged=exchanged)
+    config = dataclasses.replace(tiny_config, exchange_price=8)
+    run = lambda config: reading.Run(tmp_path, tiny_dataset, tiny_fitted.params, config, tiny_body)
+    np.testing.assert_array_equal(run(config).exchanged, exchanged)
+    assert not run(tiny_config).exchanged.any()
+    writing.write_motions(tmp_path / "motion", tiny_dataset, tiny_fitted, "tiny")
+    with pytest.raises(UserError, match=r"has nothing as exchanged, expected \(\d+, 2\); run the command"):
+        _ = run(config).exchanged
 
 
 @pytest.mark.parametrize("folder", ["/dev/null/results", "/proc/results"])

@@ -149,6 +149,29 @@ def test_swaps_exchange_the_legs_and_nothing_else():
     np.testing.assert_array_equal(seen[swapped], np.tile(expected, (swapped.sum(), 1)))
 
 
+def test_a_share_of_the_frames_has_its_sides_exchanged(body):
+    draw = lambda share: (
+        observations.observe(
+            np.random.default_rng(0),
+            body,
+            _motion(np.random.default_rng(1)),
+            dataclasses.replace(CLEAN, exchanged_share=share),
+        ).instance
+    )
+    plain, some, all_of_it = draw(0.0), draw(0.35), draw(1.0)
+    for joints in (observations.LEGS, observations.ARMS):
+        joints = list(joints)
+        differ = (some.keypoints[:, joints] != plain.keypoints[:, joints]).any((1, 2))
+        assert differ.sum() == 14 and np.abs(np.diff(differ.astype(int))).sum() <= 2
+        np.testing.assert_array_equal(
+            some.keypoints[differ][:, joints], plain.keypoints[differ][:, jn.MIRROR_BODY_25[joints]]
+        )
+    np.testing.assert_array_equal(all_of_it.keypoints, plain.keypoints[:, jn.MIRROR_BODY_25])
+    left, right = (jn.SMPL_JOINTS.index(f"{side}_elbow") for side in ("left", "right"))
+    np.testing.assert_allclose(all_of_it.init_pose[:, left], plain.init_pose[:, right] * [1, -1, -1], atol=1e-6)
+    np.testing.assert_array_equal(all_of_it.init_pose[:, 0], plain.init_pose[:, 0])
+
+
 @pytest.mark.parametrize("field", ["bias_sd", "drift_sd", "jitter_sd"])
 def test_initial_pose_errors_have_their_stated_spread(field):
     model = dataclasses.replace(CLEAN, **{field: 0.1})

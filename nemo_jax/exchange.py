@@ -1,0 +1,160 @@
+"""Left and right that a detector has exchanged for a stretch of a clip, put right by what the shared motion says.
+
+A detector that takes somebody's back for the front, or one leg for the other, calls left what is right, often for many
+frames. Where the fit has a motion, both ways to read a frame are scored against it: the keypoints as given, and with left
+and right exchanged, arms and legs each by themselves (`GROUPS`). The motion is the shared one, without the clip's own
+variation, by which it could follow wrong names too. For each clip and group the cheapest way through both readings, where
+every change from one to the other has its price, says which stretches are exchanged: the shortest path through a chain of
+two states (Viterbi, IEEE Trans. Information Theory 1967).
+
+A stretch is exchanged only where that explains it far better, and a clip only in a part of its frames: one that reads better
+the other way round throughout shows the other hand or has another camera, which `handedness` and `rescue` decide.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from body_models import joints as jn
+from nemo_jax import clips as clips_lib
+from nemo_jax import losses, model, objective
+from nemo_jax.clips import Clips
+from nemo_jax.config import FitConfig
+from nemo_jax.model import Assets, Params
+from nemo_jax.objective import Targets
+
+Array = jax.Array
+
+GROUPS = ("arms", "legs")
+_LEG_PARTS = ("hip", "knee", "ankle", "toe", "heel")
+# Which keypoints (2, 25) belong to each group; eyes and ears go with the arms, neck and middle of the hips with none.
+_SIDED = np.array(["left" in name or "right" in name for name in jn.BODY_25_NAMES])
+_OF_LEGS = np.array([name.split("_")[-1] in _LEG_PARTS for name in jn.BODY_25_NAMES])
+MEMBERS = np.stack([_SIDED & ~_OF_LEGS, _SIDED & _OF_LEGS]).astype(np.float32)
+# A stretch is exchanged only where it loses so much of its loss by it, a share.
+MARGIN = 0.1
+# Where more of a clip than this reads better the other way round, its camera or hand is in doubt and not its names.
+MOST = 0.5
+
+
+def swapped(clips: Clips, exchanged: Array) -> Clips:
+    """The clips as they are read: left and right keypoints traded in the frames and groups where `exchanged` (N, T, 2) is 1.
+
+    Initial poses of these frames, which are made of the same pictures, are no longer trusted.
+    """
+    flag = of_keypoints(exchanged)
+    twin = jn.MIRROR_BODY_25
+    keypoints, confidence = jnp.asarray(clips.keypoints), jnp.asarray(clips.confidence)
+    return dataclasses.replace(
+        clips,
+        keypoints=jnp.where(flag[..., None], keypoints[:, :, twin], keypoints),
+        confidence=jnp.where(flag, confidence[:, :, twin], confidence),
+        init_mask=jnp.where(jnp.asarray(exchanged).any(-1), 0.0, clips.init_mask),
+    )
+
+
+def of_keypoints(exchanged: Array | np.ndarray) -> Array:
+    """Whether (N, T, 25) each keypoint is read as its twin, by flags (N, T, 2) of frames and groups."""
+    return jnp.asarray(exchanged) @ MEMBERS > 0
+
+
+def without(targets: Targets, exchanged: Array) -> Targets:
+    """The 3D targets without those of frames in which `exchanged` (N, T, 2) is 1 somewhere, also where they were lifted."""
+    kept = 1 - exchanged.max(-1)
+    return dataclasses.replace(targets, mask=targets.mask * kept, root_mask=targets.root_mask * kept)
+
+
+def as_read(clips: Clips, targets: Targets, exchanged: Array, config: FitConfig) -> tuple[Clips, Targets]:
+    """Clips and 3D targets as they are read; as given, and the same arrays, where the configuration exchanges nothing."""
+    if not config.exchange_price:
+        return clips, targets
+    return swapped(clips, exchanged), without(targets, exchanged)
+
+
+def none(clips: Clips) -> Array:
+    """Flags (N, T, 2) of clips that are read as given."""
+    return jnp.zeros((clips.num_instances, clips.num_frames, len(GROUPS)))
+
+
+def find(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Array:
+    """Which frames and groups (N, T, 2) of the clips, as given, are exchanged: 1 there. It has no gradient."""
+    if not config.exchange_price:
+        return none(clips)
+    given, other = costs(params, assets, config, clips)
+    by_group = jax.vmap(decide, (-1, -1, None, None), -1)
+    chosen = jax.vmap(by_group, (0, 0, None, 0))(given, other, float(config.exchange_price), clips.frame_mask)
+    return jax.lax.stop_gradient(chosen)
+
+
+def costs(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> tuple[Array, Array]:
+    """Keypoint losses (N, T, 2) of every frame and group, as given and exchanged, against the shared motion.
+
+    They are 0 where nothing is seen.
+    """
+    still = None if params.path is None else jnp.zeros_like(params.path)
+    shared = dataclasses.replace(params, codes=jnp.zeros_like(params.codes), path=still)
+    pixels = model.predict_clips(shared, assets, config, clips).keypoints_2d
+    rows, frames = jnp.arange(clips.num_instances)[:, None], jnp.arange(clips.num_frames)
+    scale = assets.pixel_scale[:, None]
+
+    def of_groups(clips: Clips) -> Array:
+        weight = objective.keypoint_weights(clips, config, rows, frames)
+        keypoints, confidence = jnp.asarray(clips.keypoints), jnp.asarray(clips.confidence)
+        residual = jnp.where(weight[..., None] > 0, pixels - keypoints, 0.0) * scale[..., None, None]
+        box = losses.box_diagonal(keypoints, confidence, config.visible_box) * scale
+        each = losses.keypoint_loss(config.keypoint_loss, residual, config.robust_scale, box)
+        return jnp.mean(weight[..., None] * each, -1) @ MEMBERS.T
+
+    return of_groups(clips), of_groups(swapped(clips, jnp.ones_like(none(clips))))
+
+
+def decide(given: Array, other: Array, price: Array | float, mask: Array) -> Array:
+    """Which frames (T,) of ONE group of ONE clip are exchanged, 1 there.
+
+    Args:
+      given, other: losses (T,) of its frames as given and exchanged. price: of a change from one reading to the other, in
+        frames of the usual difference between them. mask (T,): 1 where the frame exists.
+    """
+    given, other, count = given * mask, other * mask, jnp.maximum(mask.sum(), 1)
+    # In a clip that is not yet explained well both losses are large, but they still differ by as much as left and right do.
+    usual = jnp.abs(given - other).sum() / count
+    chosen = cheapest(jnp.stack([given, other], -1), price * usual) * mask
+    chosen = jnp.where(_clear(chosen, given, other), chosen, 0.0)
+    return jnp.where(chosen.sum() <= MOST * count, chosen, 0.0)
+
+
+def cheapest(cost: Array, price: Array | float) -> Array:
+    """The states (T,), 0 or 1, of the path of least cost (T, 2), where every change of state costs `price` more.
+
+    Of equally cheap paths it is the one that changes late and starts in state 0.
+    """
+    change = price * (1 - jnp.eye(2))
+
+    def forward(total: Array, now: Array) -> tuple[Array, Array]:
+        through = total[:, None] + change
+        # A tie stays in its state.
+        stays = jnp.diagonal(through) <= through.min(0)
+        return through.min(0) + now, jnp.where(stays, jnp.arange(2), jnp.argmin(through, 0))
+
+    def back(state: Array, origin: Array) -> tuple[Array, Array]:
+        return origin[state], state
+
+    total, origins = jax.lax.scan(forward, cost[0], cost[1:])
+    first, rest = jax.lax.scan(back, jnp.argmin(total), origins, reverse=True)
+    return jnp.concatenate([first[None], rest]).astype(cost.dtype)
+
+
+def _clear(chosen: Array, given: Array, other: Array) -> Array:
+    """Where (T,) the stretch of equal `chosen` (T,) that a frame is in loses `MARGIN` of its loss when exchanged."""
+    begins = jnp.concatenate([jnp.zeros(1), jnp.abs(jnp.diff(chosen))])
+    stretch = jnp.cumsum(begins).astype(int)
+    sums = jax.ops.segment_sum(jnp.stack([given, other], -1), stretch, num_segments=chosen.shape[0])
+    return (sums[:, 1] < (1 - MARGIN) * sums[:, 0])[stretch]
+
+
+def shares(exchanged: Array | np.ndarray, clips: Clips) -> np.ndarray:
+    """Share (N, 2) of each clip's frames that are exchanged, on the host."""
+    count = np.maximum(np.asarray(clips_lib.num_frames(clips)), 1)
+    return np.asarray(exchanged).sum(1) / count[:, None]
