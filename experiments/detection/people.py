@@ -18,6 +18,7 @@ _SHOULDERS, _HIPS = (11, 12), (23, 24)
 _BODY = (*range(11, 17), *range(23, 29))
 
 _SCAN_EVERY = 8  # frames between searches of the whole picture for people who came
+_SCAN_SOON, _SOON = 2, 24  # the same for so many frames after somebody was lost, as one who is crossed comes back
 _MOST_PEOPLE = 5
 _REACH = 1.2  # half the side of a region, in distances of the farthest landmark from the hips
 _SAME_BOX = 0.5  # overlap (intersection over union) of boxes from which on they are one person's
@@ -87,6 +88,7 @@ class Watcher:
         self._landmarker = landmarker
         self._known: list[Person] = []
         self._since_scan = _SCAN_EVERY
+        self._soon = 0
 
     def people(self, picture: Array) -> list[Person]:
         """Everybody in the next picture, those known from the picture before first."""
@@ -94,7 +96,9 @@ class Watcher:
         present = _apart([(before, now) for before, now in followed if now is not None])
         self._since_scan += 1
         due, lost = self._since_scan >= _SCAN_EVERY, len(present) < len(self._known)
-        if due or lost or not present:
+        self._soon = _SOON if lost else max(0, self._soon - 1)
+        again = self._soon % _SCAN_SOON == 1
+        if due or lost or again or not present:
             for candidate in self._newcomers(picture, thorough=due and not present):
                 if len(present) < _MOST_PEOPLE and not any(same(candidate, person) for person in present):
                     present.append(candidate)

@@ -24,6 +24,8 @@ from experiments.detection import (
 from experiments.detection.detections import Detections
 from experiments.detection.self_similarity import Course
 from experiments.detection.takes_table import Take
+from experiments.loaders import film_people
+from experiments.loaders.film_people import Followed, LeftOutError
 
 Array = np.ndarray
 
@@ -56,18 +58,13 @@ class Part:
     notes: tuple[str, ...] = ()
 
 
-class LeftOutError(ValueError):
-    """A film that cannot be used; the message says which and why."""
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Followed:
-    """Somebody in a shot: its number, 0 = the whole film, its frames, who (F,) it is in each, and how many show it well."""
+class _Shot:
+    """Somebody in a shot: its number, 0 = the whole film, its frames, and who is followed there."""
 
     number: int
     frames: range
-    who: Array
-    well_seen: int
+    person: Followed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,7 +72,7 @@ class _Stretch:
     """A take: frames of the film, the shot that has it, and its course."""
 
     frames: range
-    shot: _Followed
+    shot: _Shot
     course: Course
 
 
@@ -97,12 +94,12 @@ def parts(path: Path, name: str, found: Detections, choices: Choices) -> list[Pa
     followed, reasons = [], []
     for number, frames in shots.items():
         try:
-            followed.append(_followed(path, found, number, frames, person))
+            followed.append(_Shot(number, frames, film_people.one(path, found.part(frames), person)))
         except LeftOutError as error:
             reasons.append(error)
     if not followed:
         raise reasons[0]
-    best = max(followed, key=lambda shot: (shot.well_seen, int((shot.who >= 0).sum())))
+    best = max(followed, key=lambda shot: (shot.person.well_seen, int((shot.person.who >= 0).sum())))
     split = take_choice.choice_for(choices.split, name)
     chosen = followed if split == take_choice.AUTO else [best]
     stretches = [stretch for shot in chosen for stretch in _takes(path, found, shot, split)]
@@ -130,7 +127,7 @@ def rate(found: Detections) -> float:
 def course(path: Path, found: Detections, who: Array) -> Course:
     """The course of the person followed. Raises LeftOutError: the film has no rate."""
     every = np.arange(len(who))
-    points, confidence = keypoints.body_25(found.landmarks[every, who], _size(found))
+    points, confidence = keypoints.body_25(found.landmarks[every, who], film_people.image_size(found))
     confidence[who < 0] = 0.0
     try:
         return self_similarity.course(points, confidence, rate(found))
@@ -138,40 +135,10 @@ def course(path: Path, found: Detections, who: Array) -> Course:
         raise LeftOutError(f"{path} {error}; convert it to a film that plays at the speed of the motion") from error
 
 
-def _size(found: Detections) -> tuple[float, float]:
-    return float(found.image_size[0]), float(found.image_size[1])
-
-
-def _followed(path: Path, found: Detections, number: int, frames: range, person: str) -> _Followed:
-    """Who is followed in a shot. Raises LeftOutError: nobody is as `person` says."""
-    part = found.part(frames)
-    who = _who(path, part, person)
-    there = np.flatnonzero(who >= 0)
-    confidence = keypoints.body_25(part.landmarks[there, who[there]], _size(part))[1]
-    return _Followed(number, frames, who, shot_choice.well_seen(confidence))
-
-
-def _who(path: Path, found: Detections, person: str) -> Array:
-    """Index (F,) of the followed person in each frame; -1 = not seen. Raises LeftOutError: nobody is as `person` says."""
-    if not found.seen.any():
-        raise LeftOutError(f"nobody is in view in {path}")
-    points, confidence = keypoints.body_25(found.landmarks, _size(found))
-    everybody = np.concatenate([points, confidence[..., None]], -1)
-    people = [row[present] for row, present in zip(everybody, found.seen, strict=True)]
-    try:
-        among_present = tracking.follow(people, person)
-    except UserError as error:
-        raise LeftOutError(f"in {path}, {error}") from error
-    if (among_present < 0).all():
-        raise LeftOutError(f"nobody is in view in {path}")
-    columns = [np.flatnonzero(present) for present in found.seen]
-    return np.array([c[i] if i >= 0 else -1 for c, i in zip(columns, among_present, strict=True)])
-
-
-def _takes(path: Path, found: Detections, shot: _Followed, split: str) -> list[_Stretch]:
+def _takes(path: Path, found: Detections, shot: _Shot, split: str) -> list[_Stretch]:
     """The takes of a shot, or all of it. Raises LeftOutError: it has not as many as are asked for."""
-    of = course(path, found.part(shot.frames), shot.who)
-    whole = range(len(shot.who))
+    of = course(path, found.part(shot.frames), shot.person.who)
+    whole = range(len(shot.person.who))
     if split == take_choice.OFF:
         every = (whole,)
     else:
@@ -191,7 +158,7 @@ def _of_one_action(found: Detections, stretches: list[_Stretch]) -> list[_Stretc
     """Those, of all shots, that show the action of which there is most."""
     own = [range(s.frames.start - s.shot.frames.start, s.frames.stop - s.shot.frames.start) for s in stretches]
     same = same_action.alike([(s.course, frames) for s, frames in zip(stretches, own, strict=True)])
-    worth = [s.shot.well_seen * len(s.frames) / len(s.shot.frames) for s in stretches]
+    worth = [s.shot.person.well_seen * len(s.frames) / len(s.shot.frames) for s in stretches]
     return [stretches[number] for number in same_action.group(same, worth)]
 
 
@@ -201,15 +168,17 @@ def _named(path: Path, name: str, found: Detections, stretches: list[_Stretch], 
     if len(shots) > 1:
         notes = [shot_choice.note_of_several(str(path), name, found, shots)]
     else:
-        notes = [shot_choice.note(str(path), name, found, shots[0], choice, stretches[0].shot.well_seen)]
+        notes = [shot_choice.note(str(path), name, found, shots[0], choice, stretches[0].shot.person.well_seen)]
     whole = stretches[0].shot.frames
     if len(stretches) > len(shots) or len(shots) == 1:
         notes.append(take_choice.note(str(path), name, found, [s.frames for s in stretches], whole))
+    shots_of = list({id(s.shot): s.shot for s in stretches}.values())
     result = []
     for number, stretch in enumerate(stretches, 1):
         own = slice(stretch.frames.start - stretch.shot.frames.start, stretch.frames.stop - stretch.shot.frames.start)
         clip = f"{name} take {number}" if len(stretches) > 1 else name
-        result.append(Part(clip, stretch.frames, found.part(stretch.frames), stretch.shot.who[own]))
+        result.append(Part(clip, stretch.frames, found.part(stretch.frames), stretch.shot.person.who[own]))
+    notes += [film_people.doubts(str(path), name, found, shot.person, shot.frames.start) for shot in shots_of]
     result[0] = dataclasses.replace(result[0], notes=tuple(note for note in notes if note))
     return result
 
@@ -227,16 +196,21 @@ def _of_table(path: Path, name: str, found: Detections, choices: Choices) -> lis
         raise LeftOutError(f"{path} {error}; convert it to a film that plays at the speed of the motion") from error
     result, empty = [], []
     several = len(table[name]) > 1
-    followed: dict[range, Array] = {}
+    followed: dict[range, Followed | None] = {}
     for take, frames in zip(table[name], takes_table.frames(table[name], times, name), strict=True):
         # Who is the largest of a shot is told by all of it.
         around = next((s for s in shots.values() if s.start <= frames.start and frames.stop <= s.stop), frames)
         if around not in followed:
             try:
-                followed[around] = _who(path, found.part(around), person)
+                followed[around] = film_people.one(path, found.part(around), person)
             except LeftOutError:
-                followed[around] = np.full(len(around), -1)
-        who = followed[around][frames.start - around.start : frames.stop - around.start]
+                followed[around] = None
+        own = followed[around]
+        who = (
+            np.full(len(frames), -1)
+            if own is None
+            else own.who[frames.start - around.start : frames.stop - around.start]
+        )
         if (who < 0).all():
             empty.append(str(take.number))
             continue

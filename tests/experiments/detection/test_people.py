@@ -51,6 +51,18 @@ def test_somebody_lost_is_searched_at_once():
     assert lefts(watcher.people(sticks.picture(400, 100, {RED: (300, 20, 24, 60)}))) == [300]
 
 
+def test_somebody_hidden_for_a_while_is_found_as_soon_as_seen_again():
+    watcher = Watcher(sticks.StickLandmarker())
+    both, alone = {RED: (60, 20, 24, 60), GREEN: (150, 30, 24, 60)}, {GREEN: (150, 30, 24, 60)}
+    for hidden in (9, 10, 11, 12):
+        for _ in range(10):
+            watcher.people(sticks.picture(220, 100, both))
+        for _ in range(hidden):
+            watcher.people(sticks.picture(220, 100, alone))
+        counts = [len(watcher.people(sticks.picture(220, 100, both))) for _ in range(3)]
+        assert counts[-1] == 2
+
+
 class Shy(sticks.StickLandmarker):
     """Sees nobody in whole pictures but the first, and only in regions as small as `most` shares of its height."""
 

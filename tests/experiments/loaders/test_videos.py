@@ -12,7 +12,7 @@ from rich.console import Console
 from experiments.base import films as frames
 from experiments.base.errors import UserError
 from experiments.data.dataset import DatasetError
-from experiments.detection import detections, landmarks, search, sides
+from experiments.detection import detections, identities, landmarks, search, sides
 from experiments.loaders import videos
 from tests.fuzz import bombs
 
@@ -208,6 +208,37 @@ def test_two_people_crossing(tmp_path, load, person, start, step, offset):
     assert apart[:8].max() < 4 and apart[-4:].max() < 4
     load(person="2" if person == "1" else "1")
     assert load.starter.starts == 1
+
+
+def passing(frame: int) -> dict:
+    """Somebody stands; somebody larger walks across in front, who hides the other in frames 19 to 25."""
+    return {RED: (110, 40, 26, 60), GREEN: (260 - 8 * frame, 20, 80, 96)}
+
+
+def test_somebody_who_is_hidden_is_not_taken_for_who_passes_in_front(tmp_path, load):
+    film(tmp_path / "a.mp4", passing, count=36)
+    dataset = load(person="123,70")
+    nose, seen = dataset.clips.keypoints[0, :, 0, 0], dataset.clips.confidence[0, :, 0] > 0
+    assert not seen[19:26].any()
+    whole = np.r_[0:16, 28:36]
+    assert seen[whole].all()
+    np.testing.assert_allclose(nose[whole], 110 + 12.5, atol=3)
+
+
+def test_two_in_the_same_clothes_are_named_where_they_cannot_be_told_apart(tmp_path, load, monkeypatch):
+    film(tmp_path / "a.mp4", passing, count=36)
+    followed = identities.find
+
+    def doubtful(*given):
+        for somebody in (found := followed(*given)):
+            somebody.doubts = ((14, 22), (30, 31))
+        return found
+
+    monkeypatch.setattr(identities, "find", doubtful)
+    (note,) = [note for note in load().notes if "somebody else" in note]
+    assert note.startswith(
+        f"In {tmp_path / 'a.mp4'} somebody else is so near, or so like, the person of a at 0.56 to 0.88 s, "
+    )
 
 
 def test_person_by_clip(tmp_path, load):
