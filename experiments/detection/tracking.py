@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 import numpy as np
 
@@ -18,8 +19,8 @@ from experiments.detection.identities import Somebody
 
 Array = np.ndarray
 
-LARGEST = "largest"
-_GHOST_SHARE = 0.05  # a track in a smaller share of the frames is nobody, where people are counted
+LARGEST, ALL = "largest", "all"
+GHOST_SHARE = 0.05  # a track in a smaller share of the frames is nobody, where people are counted
 _PIXEL = re.compile(r"(\d+(?:\.\d+)?)\s*,\s*(\d+(?:\.\d+)?)")
 
 
@@ -36,7 +37,7 @@ def follow(people: Sequence[Array], person: str = LARGEST, clothes: Sequence[Arr
       clothes: per frame (P_t, 2, B), what they wear, as `appearance.clothes` has it; None = unknown.
 
     Raises:
-      UserError: the choice is none of these, or fits nobody although people are seen.
+      UserError: the choice is none of these, or fits nobody although people are seen; or it is everybody.
     """
     somebody = choose(identities.find(people, clothes), people, person)
     return frames_of(somebody, len(people))
@@ -53,6 +54,8 @@ def frames_of(somebody: Somebody | None, count: int) -> Array:
 def choose(everybody: Sequence[Somebody], people: Sequence[Array], person: str) -> Somebody | None:
     """The one of them that `person` says, as in `follow`; None where nobody is. Raises UserError, as `follow`."""
     _check_choice(person, person)
+    if person == ALL:
+        _refuse_all(person)
     return _choose(list(everybody), people, person) if everybody else None
 
 
@@ -62,7 +65,7 @@ def _choose(tracks: list[Somebody], people: Sequence[Array], person: str) -> Som
     if pixel := _PIXEL.fullmatch(person):
         return _at_pixel(tracks, people, np.array([float(pixel[1]), float(pixel[2])]), person)
     number = int(person)
-    lasting = [track for track in tracks if len(track.members) >= _GHOST_SHARE * len(people)] or tracks
+    lasting = [track for track in tracks if len(track.members) >= GHOST_SHARE * len(people)] or tracks
     most = 0
     for frame, detected in enumerate(people):
         present = [track for track in lasting if frame in track.members]
@@ -94,8 +97,9 @@ def _at_pixel(tracks: list[Somebody], people: Sequence[Array], pixel: Array, per
 def parse_person(flag: str) -> tuple[str, dict[str, str]]:
     """The choice for all clips and those of single ones, of `--person=`.
 
-    The flag is one choice, as `follow` takes it, or `name=choice` for single clips, separated by commas, or both, the one
-    for all others first: `2`, `clip a=2,clip b=310,140`, `1,clip b=largest`.
+    The flag is one choice, as `follow` takes it; or `all`, everybody in a film who does the action; or `name=choice` for
+    single clips, separated by commas, or both, the one for all others first: `2`, `clip a=2,clip b=310,140`,
+    `1,clip b=largest`.
 
     Raises:
       UserError: it is none of these.
@@ -110,15 +114,31 @@ def choice_for(flag: str, instance_name: str) -> str:
     return single.get(instance_name, default)
 
 
-def check_names(flag: str, instance_names: Iterable[str]) -> None:
-    """Raises UserError: `--person=` names a clip that is not among these, or is no choice at all."""
+def check_names(flag: str, instance_names: Iterable[str], films: bool = False) -> None:
+    """Raises UserError: `--person=` names a clip that is not among these, or is no choice at all, or asks for everybody
+    where there are no films in which people are found.
+    """
+    if not films and asks_for_all(flag):
+        _refuse_all(flag)
     per_clip.check_names("--person", flag, parse_person(flag)[1], instance_names)
 
 
+def asks_for_all(flag: str) -> bool:
+    """Whether `--person=` asks for everybody in some film. Raises UserError, as `parse_person`."""
+    default, single = parse_person(flag)
+    return ALL in (default, *single.values())
+
+
+def _refuse_all(flag: str) -> NoReturn:
+    raise UserError(
+        f"--person={flag} asks for everybody, who is found in films only; keypoints come from files here, so name one"
+    )
+
+
 def _check_choice(choice: str, flag: str) -> None:
-    if choice == LARGEST or _PIXEL.fullmatch(choice) or (choice.isdecimal() and int(choice) > 0):
+    if choice in (LARGEST, ALL) or _PIXEL.fullmatch(choice) or (choice.isdecimal() and int(choice) > 0):
         return
     raise UserError(
-        f"--person={flag} is not understood at {choice!r}; expected {LARGEST}, a number counted from the left such as 2, a "
-        "pixel such as 310,140, or one of these for each clip as name=choice"
+        f"--person={flag} is not understood at {choice!r}; expected {LARGEST}, {ALL}, a number counted from the left such "
+        "as 2, a pixel such as 310,140, or one of these for each clip as name=choice"
     )

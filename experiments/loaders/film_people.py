@@ -16,6 +16,8 @@ from experiments.detection.identities import Somebody
 
 Array = np.ndarray
 _NAMED = 4  # moments of a film
+_LEAST_FRAMES = 5  # of somebody who is more than a mistake of the detector
+_SAME_BOX = 0.5  # overlap (intersection over union) of boxes from which on they are one person's
 
 
 class LeftOutError(ValueError):
@@ -49,18 +51,57 @@ def one(path: Path, found: Detections, person: str) -> Followed:
     return _followed(found, chosen)
 
 
-def doubts(path: str, name: str, found: Detections, followed: Followed, start: int) -> str:
+def several(found: Detections) -> list[Followed]:
+    """Everybody who is there for more than a moment, none of them twice, from the left to the right."""
+    people = _in_frames(found)
+    least = max(_LEAST_FRAMES, tracking.GHOST_SHARE * len(people))
+    lasting = [somebody for somebody in _everybody(found, people) if len(somebody.members) >= least]
+    lasting.sort(key=lambda somebody: -somebody.weight)
+    result: list[Followed] = []
+    for somebody in lasting:
+        followed = _followed(found, somebody)
+        if not any(_twice(found, followed, other) for other in result):
+            result.append(followed)
+    return sorted(result, key=lambda followed: float(middles(found, followed.who)[0]))
+
+
+def boxes(found: Detections, who: Array) -> Array:
+    """The box (F, 4) around the landmarks of somebody in each frame, left, top, right, bottom, pixels; NaN = not seen."""
+    points = found.landmarks[np.arange(len(who)), who, :, :2].astype(float)
+    corners = np.concatenate([points.min(1), points.max(1)], 1)
+    return np.where((who >= 0)[:, None], corners, np.nan)
+
+
+def middles(found: Detections, who: Array) -> Array:
+    """The middle (2,) of somebody in the picture, pixels, in most frames."""
+    corners = boxes(found, who)
+    return np.nanmedian((corners[:, :2] + corners[:, 2:]) / 2, 0)
+
+
+def _twice(found: Detections, followed: Followed, other: Followed) -> bool:
+    """Whether somebody is in the same place as another in most frames: one person, seen twice."""
+    one, two = boxes(found, followed.who), boxes(found, other.who)
+    both = np.minimum(one[:, 2:], two[:, 2:]) - np.maximum(one[:, :2], two[:, :2])
+    shared = np.maximum(np.nan_to_num(both), 0).prod(1)
+    areas = (one[:, 2:] - one[:, :2]).prod(1) + (two[:, 2:] - two[:, :2]).prod(1)
+    return int((shared > _SAME_BOX * (areas - shared)).sum()) > 0.5 * int((followed.who >= 0).sum())
+
+
+def doubts(path: str, name: str, found: Detections, followed: Followed, shot: range, frames: range) -> str:
     """A sentence on where the person of a clip may be another one; empty where that is sure.
 
     Args:
-      path: of the film. name: of the clip. found: in all of the film. start: the frame in which the stretch begins.
+      path: of the film. name: of the clip. found: in all of the film. shot: the frames in which the person is followed.
+      frames: those of the clip.
     """
-    if not followed.doubts:
+    where = [range(shot.start + first, shot.start + last + 1) for first, last in followed.doubts]
+    where = [own for own in where if own.start < frames.stop and frames.start < own.stop]
+    if not where:
         return ""
-    when = [shot_choice.when(found, range(start + first, start + last)) for first, last in followed.doubts]
+    when = [shot_choice.when(found, range(own.start, own.stop - 1)) for own in where]
     return (
         f"In {path} somebody else is so near, or so like, the person of {name} at {listed(when, _NAMED)} that it may be "
-        f"another one from there on; look at the overlay, and leave out what is wrong by --takes, or choose by --person."
+        "another one from there on; look at the overlay, and leave out what is wrong by --takes, or choose by --person."
     )
 
 

@@ -10,10 +10,12 @@ import numpy as np
 from rich.console import Console
 
 from experiments.base import films
+from experiments.base.errors import UserError
 from experiments.data.dataset import DatasetError
 from experiments.detection import search, tracking
 from experiments.detection.takes_table import Take
-from experiments.loaders import film_parts, film_paths, videos
+from experiments.loaders import film_parts, film_paths, film_stretches, videos
+from experiments.loaders.film_people import LeftOutError
 
 Array = np.ndarray
 
@@ -55,7 +57,9 @@ def find(
     paths = film_paths.files(pattern)
     names = film_paths.names(paths)
     person = person or tracking.LARGEST
-    tracking.check_names(person, names)
+    tracking.check_names(person, names, films=True)
+    if tracking.asks_for_all(person):
+        raise UserError(f"--person={person} asks for everybody, but takes are shown of one person a film; name one")
     choices = videos.choices_of(names, person, shots, split, takes, detect=True)
     result, notes = [], []
     with contextlib.ExitStack() as opened:
@@ -64,11 +68,13 @@ def find(
             try:
                 found = searcher.people(path)
                 parts = film_parts.parts(path, name, found, choices)
-                seconds = film_parts.seconds(found)
+                seconds = film_stretches.seconds(found)
                 speed = np.full(len(seconds), np.nan)
                 for part in parts:
-                    speed[part.frames.start : part.frames.stop] = film_parts.course(path, part.found, part.who).speed
-            except (film_parts.LeftOutError, films.VideoError) as error:
+                    speed[part.frames.start : part.frames.stop] = film_stretches.course(
+                        path, part.found, part.who
+                    ).speed
+            except (LeftOutError, films.VideoError) as error:
                 notes.append(f"Left out: {error}.")
                 continue
             step = seconds[-1] / max(len(seconds) - 1, 1)

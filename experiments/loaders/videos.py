@@ -28,7 +28,9 @@ from experiments.detection import (
     tracking,
 )
 from experiments.loaders import film_parts, film_paths
-from experiments.loaders.film_parts import Choices, LeftOutError, Part
+from experiments.loaders.film_parts import Choices
+from experiments.loaders.film_people import LeftOutError
+from experiments.loaders.film_stretches import Part
 
 Array = np.ndarray
 
@@ -38,12 +40,13 @@ _SELDOM = 0.5  # share of frames with the person, below which a note says so
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Clip:
-    """A film, or a part of one, that can be used; its frames are on a steady clock."""
+    """A film, or a part of one, that can be used; its frames are on a steady clock. person: as that of `Part`."""
 
     name: str
     video: Video
     instance: Instance
     notes: tuple[str, ...]
+    person: int = 0
 
 
 def load(
@@ -85,7 +88,7 @@ def load(
     """
     paths = film_paths.files(pattern)
     names = film_paths.names(paths)
-    tracking.check_names(person, names)
+    tracking.check_names(person, names, films=detect)
     choices = choices_of(names, person, shots, split, takes, detect)
     with contextlib.ExitStack() as opened:
         searcher = None
@@ -140,7 +143,8 @@ def _films(
 def _takes(found: list[_Clip], paths: list[Path]) -> tuple[Array | None, list[str]]:
     """Numbers (N,) of the performances that folders of takes say, None without any, and notes.
 
-    Where films of a folder come apart, it is their first parts that are one performance, their second ones, and so on.
+    Where films of a folder come apart, it is their first parts that are one performance, their second ones, and so on; but
+    where everybody in them is fitted, none.
     """
     folders = {str(path): folder for path, folder in zip(paths, film_paths.take_folders(paths), strict=True) if folder}
     groups: dict[Path, dict[str, list[int]]] = {}
@@ -151,6 +155,12 @@ def _takes(found: list[_Clip], paths: list[Path]) -> tuple[Array | None, list[st
     for folder, films_of in groups.items():
         counts = {len(parts) for parts in films_of.values()}
         if len(films_of) < 2:
+            continue
+        if any(found[n].person for own in films_of.values() for n in own):
+            notes.append(
+                f"The films of {folder.name} are not taken for one performance, since everybody in them is fitted and who "
+                "is who is not told from film to film; --same_take says which clips are one."
+            )
             continue
         if len(counts) > 1:
             notes.append(
@@ -235,7 +245,7 @@ def _clip(path: Path, part: Part, body: smpl.SMPL) -> _Clip:
         where = "" if part.name == Path(path).stem else f", {part.name},"
         notes += (f"In {path}{where} the person followed is seen in only {seen.sum()} of {len(seen)} frames.",)
     instance = Instance(points[at], confidence[at], size, pose, mask, fps=clock.fps)
-    return _Clip(part.name, Video(str(path), part.frames.start + at), instance, notes)
+    return _Clip(part.name, Video(str(path), part.frames.start + at), instance, notes, part.person)
 
 
 def _clock(path: Path, times: Array, claimed_fps: float | None) -> timing.Clock:
