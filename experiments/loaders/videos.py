@@ -14,6 +14,8 @@ from body_models import smpl
 from experiments.base import films
 from experiments.base.errors import UserError
 from experiments.base.text import listed
+from experiments.data import bystanders
+from experiments.data.bystanders import Bystanders
 from experiments.data.dataset import Dataset, DatasetError, Instance, stack, visible_box_size
 from experiments.data.footage import Video
 from experiments.detection import (
@@ -47,6 +49,7 @@ class _Clip:
     instance: Instance
     notes: tuple[str, ...]
     person: int = 0
+    bystanders: Bystanders | None = None
 
 
 def load(
@@ -113,6 +116,7 @@ def load(
         action=action,
         box_size=visible_box_size(np.asarray(clips.keypoints), np.asarray(clips.confidence)),
         videos=tuple(film.video for film in found),
+        bystanders=tuple(film.bystanders for film in found) if any(film.bystanders for film in found) else None,
         notes=tuple(notes),
         annotated=tuple(sorted(int(k) for k in keypoints.KEYPOINTS)),
         head_point="nose",
@@ -245,7 +249,10 @@ def _clip(path: Path, part: Part, body: smpl.SMPL) -> _Clip:
         where = "" if part.name == Path(path).stem else f", {part.name},"
         notes += (f"In {path}{where} the person followed is seen in only {seen.sum()} of {len(seen)} frames.",)
     instance = Instance(points[at], confidence[at], size, pose, mask, fps=clock.fps)
-    return _Clip(part.name, Video(str(path), part.frames.start + at), instance, notes, part.person)
+    video = Video(str(path), part.frames.start + at)
+    others = found.seen & (np.arange(found.seen.shape[1]) != who[:, None])
+    around = bystanders.of_landmarks(found.landmarks[at, :, :, :2], others[at], size)
+    return _Clip(part.name, video, instance, notes, part.person, around)
 
 
 def _clock(path: Path, times: Array, claimed_fps: float | None) -> timing.Clock:

@@ -206,6 +206,11 @@ def test_two_people_crossing(tmp_path, load, person, start, step, offset):
     expected = start + offset + step * np.arange(30)
     apart = np.abs(nose - expected)
     assert apart[:8].max() < 4 and apart[-4:].max() < 4
+    (others,) = dataset.bystanders
+    (box,) = others.at(0)
+    left, top, width, height = crossing(0)[RED if offset == 14 else GREEN]
+    np.testing.assert_allclose(box, [left, top, left + width - 1, top + height - 1], atol=2)
+    assert len(others.at(29)) == 1 and others.select([29, -1]).boxes.shape == (1, 1, 4)
     load(person="2" if person == "1" else "1")
     assert load.starter.starts == 1
 
