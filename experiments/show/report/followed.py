@@ -17,6 +17,7 @@ Array = np.ndarray
 _LONG_SIDE = 190  # pixels
 _MOST = 60  # clips with a picture: reading films takes time
 _FEWEST = 4  # keypoints that make a box
+_SELDOM = 0.05  # share of the frames
 _MARGIN = 0.06  # of a box, in heights of it: keypoints lie within the body
 _OTHERS = (150, 150, 150)
 
@@ -38,7 +39,10 @@ def _of_clip(dataset: Dataset, n: int) -> Html | None:
 
 
 def telling_frame(dataset: Dataset, n: int) -> int | None:
-    """The frame that shows the person of a clip well and most others, the nearest to the middle; None without the person."""
+    """The frame that shows the person of a clip well and most others, the nearest to the middle; None without the person.
+
+    More people than are seen in other frames too are mistakes of the detector.
+    """
     count = int(np.asarray(dataset.clips.frame_mask[n]).sum())
     shown = (np.asarray(dataset.clips.confidence[n])[:count] > 0).sum(1)
     if not count or shown.max() < _FEWEST:
@@ -46,7 +50,9 @@ def telling_frame(dataset: Dataset, n: int) -> int | None:
     own = dataset.bystanders[n] if dataset.bystanders else None
     others = np.zeros(count, int) if own is None else np.array([len(own.at(frame)) for frame in range(count)])
     well = shown >= max(_FEWEST, 0.8 * shown.max())
-    best = np.flatnonzero(well & (others == others[well].max()))
+    often = max(1, round(_SELDOM * count))
+    most = np.sort(others[well])[::-1][min(often, int(well.sum())) - 1]
+    best = np.flatnonzero(well & (others == most))
     return int(best[np.argmin(np.abs(best - count // 2))])
 
 

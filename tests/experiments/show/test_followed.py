@@ -39,6 +39,11 @@ def test_the_frame_that_tells_most():
     assert followed.telling_frame(dataset("x"), 0) == COUNT // 2
     box = (100, 20, 150, 160)
     assert followed.telling_frame(dataset("x", others=[(0, [box, box]), (4, [box]), (18, [box])]), 0) == 4
+    # Two others in one frame of 21 may be, in one of 40 not.
+    often = dataset("x", others=[(4, [box, box]), *((t, [box]) for t in range(6, 16))])
+    assert followed.telling_frame(often, 0) == 4
+    frames = [*range(2, COUNT)] * 2
+    assert followed.telling_frame(often.select(frames=[[4, *(t for t in frames if t != 4)]]), 0) == 22
     nobody = dataset("x")
     clips = dataclasses.replace(nobody.clips, confidence=np.zeros_like(nobody.clips.confidence))
     assert followed.telling_frame(dataclasses.replace(nobody, clips=clips), 0) is None
