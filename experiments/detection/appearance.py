@@ -27,6 +27,7 @@ _ALONG, _ACROSS = np.linspace(0.08, 0.92, 14), np.linspace(-1, 1, 9)
 _TRUNK_WIDTH = (0.7, 0.14)  # half of it: share of the shoulders', and at least this share of the trunk's length
 _LIMB_WIDTH = 0.07  # half of a limb's, in lengths of it
 _SHORTEST = 5.0  # pixels of a trunk whose colours are told
+_MOST_FRAMES = 300  # that tell what somebody wears
 _INSIDE = 0.3  # share of the samples that must lie in the picture
 
 
@@ -73,7 +74,8 @@ def model(each: Array) -> Array:
 
     A region that no frame tells stays zero.
     """
-    each = np.asarray(each, float)
+    each = np.asarray(each)
+    each = each[:: max(1, len(each) // _MOST_FRAMES)].astype(float)
     result = np.zeros((REGIONS, BINS))
     for region in range(REGIONS):
         own = each[:, region]

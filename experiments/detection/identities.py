@@ -21,6 +21,7 @@ from experiments.detection.tracklets import PersonTrack
 Array = np.ndarray
 
 _WINDOW = 5  # frames before and after, whose clothes are compared to find a change
+_CHUNK = 4000  # frames at once, for memory
 _CHANGE = 0.4  # unlikeness of these from which on it is one
 _COVERED = 0.3  # share of somebody's box that another's covers, from which on colours are not to be believed
 # Of the same person's clothes in different frames the unlikeness is 0.02 to 0.15, half hidden 0.3; of different people's 0.5
@@ -120,7 +121,7 @@ def _pieces(
 ) -> list[_Piece]:
     """A track, cut where its clothes change and around frames in which somebody else may be seen."""
     frames = list(track.members)
-    told = np.stack([clothes[t][track.members[t]] for t in frames]).astype(float)
+    told = np.stack([clothes[t][track.members[t]] for t in frames])
     clean = told.any((-1, -2)) & ~np.array([hidden[t][track.members[t]] for t in frames])
     doubtful = np.array([t in track.rivals for t in frames])
     # What lies between two doubtful frames nearby is doubtful.
@@ -151,11 +152,8 @@ def _changes(told: Array) -> list[int]:
     count = len(told)
     if count < 2 * _WINDOW:
         return []
-    sums = np.concatenate([np.zeros((1, *told.shape[1:])), np.cumsum(told, 0)])
     at = np.arange(1, count)
-    before = sums[at] - sums[np.maximum(at - _WINDOW, 0)]
-    after = sums[np.minimum(at + _WINDOW, count)] - sums[at]
-    change = np.nan_to_num(appearance.unlikeness(before, after))
+    change = np.concatenate([_change(told, part) for part in np.array_split(at, -(-count // _CHUNK))])
     change[: _WINDOW - 1], change[count - _WINDOW :] = 0, 0
     result: list[int] = []
     while change.max() > _CHANGE:
@@ -163,6 +161,15 @@ def _changes(told: Array) -> list[int]:
         result.append(_sharp(told, int(at[best])))
         change[max(0, best - _WINDOW + 1) : best + _WINDOW] = 0
     return result
+
+
+def _change(told: Array, at: Array) -> Array:
+    """How unlike (A,) the clothes (F, 2, B) before and from frames on are, where these tell any."""
+    start, stop = max(0, at[0] - _WINDOW), min(len(told), at[-1] + _WINDOW)
+    sums = np.concatenate([np.zeros((1, *told.shape[1:])), np.cumsum(told[start:stop], 0)])
+    before = sums[at - start] - sums[np.maximum(at - _WINDOW, start) - start]
+    after = sums[np.minimum(at + _WINDOW, stop) - start] - sums[at - start]
+    return np.nan_to_num(appearance.unlikeness(before, after))
 
 
 def _sharp(told: Array, change: int) -> int:
@@ -183,14 +190,23 @@ def _joined(pieces: list[_Piece], people: Sequence[Array]) -> tuple[dict[int, in
     worth = np.maximum(score, 0.0)
     rows, columns = linear_sum_assignment(worth, maximize=True)
     links = {int(i): int(j) for i, j in zip(rows, columns, strict=True) if worth[i, j] > 0}
-    total = sum(worth[i, j] for i, j in links.items())
-    margins = {}
-    for i, j in links.items():
-        without = worth.copy()
-        without[i, j] = 0.0
-        again = linear_sum_assignment(without, maximize=True)
-        margins[i] = float(total - without[again].sum())
-    return links, margins
+    return links, {i: _margin(worth, links, i) for i in links}
+
+
+def _margin(worth: Array, links: dict[int, int], i: int) -> float:
+    """By how much a link is likelier than none, or than what comes of another for one of its pieces."""
+    j = links[i]
+    before = {column: row for row, column in links.items()}
+    margin = float(worth[i, j])
+    for other in np.flatnonzero(worth[i] > 0):
+        if other != j:
+            row = before.get(int(other))
+            now = worth[i, j] + (0.0 if row is None else worth[row, other])
+            margin = min(margin, float(now - worth[i, other] - (0.0 if row is None else worth[row, j])))
+    for other in np.flatnonzero(worth[:, j] > 0):
+        if other != i and other not in links:
+            margin = min(margin, float(worth[i, j] - worth[other, j]))
+    return margin
 
 
 def _scores(pieces: list[_Piece], people: Sequence[Array]) -> Array:

@@ -138,7 +138,9 @@ class Watcher:
         if not present:
             return True
         largest = max(person.size for person in present)
-        return self._since_sweep >= _SWEEP_EVERY and largest < _TILE * min(picture.shape[:2])
+        # Somebody who was just lost comes back, small or not.
+        every = _SCAN_EVERY if self._soon else _SWEEP_EVERY
+        return self._since_sweep >= every and largest < _TILE * min(picture.shape[:2])
 
     def _meet(self, picture: Array, present: list[Person], regions: Iterable[Region]) -> None:
         """Adds the people in regions who are not known yet to those who are present."""

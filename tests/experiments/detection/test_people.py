@@ -108,6 +108,11 @@ def test_small_people_are_found_beside_somebody_who_is_seen():
     counts = [len(watcher.people(sticks.picture(600, 200, alone if frame < 9 else both))) for frame in range(34)]
     assert counts[8] == 1 and counts[9:24] == [1] * 15 and counts[-1] == 2
     assert lefts(watcher.people(sticks.picture(600, 200, both))) == [60, 450]
+    # And sooner who was hidden.
+    for frame in range(12):
+        hidden = frame < 3
+        found = watcher.people(sticks.picture(600, 200, alone if hidden else both))
+    assert lefts(found) == [60, 450]
     # Not where somebody large shows how near people are.
     landmarker.finds = 0
     watcher = Watcher(landmarker)
