@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from experiments.data import select as selecting
+from experiments.data.bystanders import Bystanders
 from experiments.data.camera import Camera
 from experiments.data.footage import Video
 from experiments.data.select import PARTS, PER_FRAME, PER_INSTANCE, PER_OWN_FRAME, SHARED
@@ -38,6 +39,7 @@ class Dataset:
     cameras: the true camera of each instance, or None.
     frame_paths: per instance None, or the picture of each frame (None where it is missing).
     videos: per instance None, or the film that its frames are from, where they are not single pictures.
+    bystanders: per instance None, or the other people in its frames. For pictures only.
     notes: sentences for the user: what was left out, what is synthetic.
     annotated: keypoints that somebody or something measured; the others are derived or absent and are not to be scored.
     head_point: what keypoint 0 is, so that the fit can hold the right point of the body against it.
@@ -59,6 +61,7 @@ class Dataset:
     cameras: tuple[Camera, ...] | None = field(default=None, metadata=PER_INSTANCE)
     frame_paths: tuple[tuple[str | None, ...] | None, ...] | None = field(default=None, metadata=PER_OWN_FRAME)
     videos: tuple[Video | None, ...] | None = field(default=None, metadata=PER_OWN_FRAME)
+    bystanders: tuple[Bystanders | None, ...] | None = field(default=None, metadata=PER_OWN_FRAME)
     notes: tuple[str, ...] = field(default=(), metadata=SHARED)
     annotated: tuple[int, ...] = field(default=tuple(range(25)), metadata=SHARED)
     head_point: HeadPoint = field(default="nose", metadata=SHARED)

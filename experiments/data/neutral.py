@@ -18,7 +18,7 @@ import numpy as np
 from experiments.base.files import replacing
 from experiments.base.frame_rates import ASSUMED_FPS
 from experiments.base.text import listed, natural
-from experiments.data import neutral_file, takes
+from experiments.data import bystanders, neutral_file, takes
 from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, DatasetError, HeadPoint, Instance, Video, pad, stack, visible_box_size
 from experiments.data.ids import choose_ids, no_folder
@@ -121,7 +121,13 @@ def _arrays(dataset: Dataset, n: int, path: Path) -> dict[str, Any]:
         arrays["other_names"] = np.array(tuple(alone.other_poses), str)
         arrays["other_poses"] = np.stack([pose[0] for pose, _ in alone.other_poses.values()])
         arrays["other_masks"] = np.stack([mask[0] for _, mask in alone.other_poses.values()])
-    return arrays | takes.entries(clips, 0) | _pictures_of(alone, path) | _truth_of(alone)
+    return (
+        arrays
+        | bystanders.entries(alone.bystanders, 0)
+        | takes.entries(clips, 0)
+        | _pictures_of(alone, path)
+        | _truth_of(alone)
+    )
 
 
 def _truth_of(alone: Dataset) -> dict[str, Any]:
@@ -221,6 +227,7 @@ def _dataset(found: list[tuple[Path, dict[str, Array]]], action: str, broken: li
         cameras=tuple(_camera(row) for row in rows) if everywhere("world_from_camera", "the true camera") else None,
         frame_paths=_frame_paths(paths, rows),
         videos=_videos(paths, rows),
+        bystanders=bystanders.of_entries(rows),
         annotated=common,
         head_point=cast(HeadPoint, str(rows[0].get("head_point", "nose"))),
         view=tuple(str(row.get("view", "")) for row in rows) if any("view" in row for row in rows) else None,

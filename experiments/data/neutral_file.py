@@ -58,6 +58,7 @@ KEYS = {
     "frame_paths": Entry("text", (None,)),
     "video_path": Entry("text"),
     "video_frames": Entry("whole numbers", ("F",)),
+    "bystanders": Entry("numbers", ("F", None, 4)),
     # Poses that methods found.
     "init_pose": Entry("numbers", _POSE),
     "init_mask": Entry("numbers", ("F",)),
@@ -85,6 +86,7 @@ _RANGES = {
     "box_size": ranges.LENGTH,
     "source_frames": ranges.FRAMES,
     "video_frames": ranges.FRAMES,
+    "bystanders": ranges.LENGTH,
     "init_pose": ranges.ANGLE,
     "other_poses": ranges.ANGLE,
     "truth_pose": ranges.ANGLE,

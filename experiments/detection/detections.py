@@ -13,15 +13,15 @@ import numpy as np
 from body_models import safe_npz
 from experiments.base import films
 from experiments.base.files import replacing
-from experiments.detection import cuts
+from experiments.detection import appearance, cuts
 from experiments.detection.people import Landmarker, Person, Watcher
 
 Array = np.ndarray
 
 NUM_LANDMARKS = 33
-_MOST_BYTES = 4 << 30  # of a file of detections, unpacked: an hour of 60 frames a second with four people has 800 MB
+_MOST_BYTES = 4 << 30  # of a file of detections, unpacked: an hour of 60 frames a second with four people has 1.2 GB
 # Higher with every change of what is detected: older files are then detected again.
-VERSION = 2
+VERSION = 3
 
 
 class Identified(typing.Protocol):
@@ -42,6 +42,7 @@ class Detections:
     landmarks (F, P, 33, 4): x, y in pixels, visibility, presence.
     world (F, P, 33, 3): metres, from the middle of the hips, x right, y down, z away from the camera; NaN
       where the model tells no depth.
+    clothes (F, P, 2, B): histograms of the colours of trunk and legs, as `appearance.clothes` has them.
     image_size (2,): width, height of the pictures.
     shots (S,): the frames in which a shot begins, the first of them 0.
     claimed_fps: frames per second by the film's header, NaN where it does not tell.
@@ -52,6 +53,7 @@ class Detections:
     seen: Array
     landmarks: Array
     world: Array
+    clothes: Array
     image_size: Array
     shots: Array
     claimed_fps: float
@@ -65,6 +67,7 @@ class Detections:
             "times": (count,),
             "landmarks": (count, people, NUM_LANDMARKS, 4),
             "world": (count, people, NUM_LANDMARKS, 3),
+            "clothes": (count, people, appearance.REGIONS, appearance.BINS),
             "image_size": (2,),
         }
         for name, shape in expected.items():
@@ -87,7 +90,7 @@ class Detections:
     def part(self, frames: range) -> Detections:
         """Some frames that follow one another, as if the film had no others: they are one shot."""
         of = slice(frames.start, frames.stop)
-        arrays = {name: getattr(self, name)[of] for name in ("times", "seen", "landmarks", "world")}
+        arrays = {name: getattr(self, name)[of] for name in ("times", "seen", "landmarks", "world", "clothes")}
         return dataclasses.replace(self, **arrays, shots=np.zeros(1, int))
 
 
@@ -144,6 +147,7 @@ def detect(video: Path, landmarker: Landmarker, progress: Callable[[int], None] 
     claimed_fps = films.probe(video).fps or float("nan")
     times: list[float] = []
     people: list[list[Person]] = []
+    worn: list[list[Array]] = []
     shots: list[int] = []
     size, damage = (0, 0), []
     watcher = Watcher(landmarker)
@@ -155,19 +159,23 @@ def detect(video: Path, landmarker: Landmarker, progress: Callable[[int], None] 
         if begins:
             shots.append(len(times))
         people.append(watcher.people(picture))
+        worn.append([appearance.clothes(picture, person.landmarks) for person in people[-1]])
         times.append(time)
         progress(len(times))
     most = max(len(row) for row in people)
     seen = np.zeros((len(people), most), bool)
     landmarks = np.zeros((len(people), most, NUM_LANDMARKS, 4), np.float32)
     world = np.zeros((len(people), most, NUM_LANDMARKS, 3), np.float32)
+    clothes = np.zeros((len(people), most, appearance.REGIONS, appearance.BINS), np.uint8)
     for frame, row in enumerate(people):
         for index, person in enumerate(row):
             seen[frame, index] = True
             landmarks[frame, index] = person.landmarks
             world[frame, index] = person.world
+            clothes[frame, index] = worn[frame][index]
     sizes = np.array(size, float)
-    return Detections(np.array(times), seen, landmarks, world, sizes, np.array(shots), claimed_fps, "".join(damage))
+    shots_at, said = np.array(shots), "".join(damage)
+    return Detections(np.array(times), seen, landmarks, world, clothes, sizes, shots_at, claimed_fps, said)
 
 
 def _pictures(video: Path, damage: list[str]) -> Iterator[tuple[tuple[float, tuple[int, int]], Array]]:

@@ -66,10 +66,9 @@ class BlazePose:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         del self._finder, self._network
 
-    def find(self, picture: Array) -> list[tuple[Array, Array]]:
+    def regions(self, picture: Array) -> list[Region]:
         """See `people.Landmarker`."""
-        people = [self.look(picture, region) for region in self._finder.regions(picture)[:_MOST_FOUND]]
-        return [(person.landmarks, person.world) for person in people if person is not None]
+        return self._finder.regions(picture)[:_MOST_FOUND]
 
     def look(self, picture: Array, region: Region) -> Person | None:
         """See `people.Landmarker`."""

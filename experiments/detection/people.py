@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -18,6 +19,8 @@ _SHOULDERS, _HIPS = (11, 12), (23, 24)
 _BODY = (*range(11, 17), *range(23, 29))
 
 _SCAN_EVERY = 8  # frames between searches of the whole picture for people who came
+_SCAN_SOON, _SOON = 2, 24  # the same for so many frames after somebody was lost, as one who is crossed comes back
+_SWEEP_EVERY = 24  # the same for small people, in parts of the picture, where somebody is seen; else at each search
 _MOST_PEOPLE = 5
 _REACH = 1.2  # half the side of a region, in distances of the farthest landmark from the hips
 _SAME_BOX = 0.5  # overlap (intersection over union) of boxes from which on they are one person's
@@ -25,6 +28,8 @@ _SAME_BODY = 0.1  # median distance of landmarks, in sizes of the person, up to 
 _MOVED = 0.06  # move of a landmark, in sizes of the region, from which on a second look is taken
 _CLOSER = (1.0, 0.8)  # sides of the regions in which a person is looked for who is not seen where expected
 _STAYED = 0.2  # median distance of landmarks, in sizes of the person, up to which it is the same person there
+_KNOWN = 0.12  # distance of the middles of regions, in sides, up to which they are one person's ...
+_AS_LARGE = 1.5  # ... if their sides differ by no larger factor
 _TILE = 0.6  # side of the tiles in which small people are searched, in short sides of the picture
 _TILE_STEP = 0.6  # distance between tiles, in sides
 
@@ -71,8 +76,8 @@ class Person:
 class Landmarker(typing.Protocol):
     """What finds people; BlazePose, or a stand-in."""
 
-    def find(self, picture: Array) -> list[tuple[Array, Array]]:
-        """Landmarks and world landmarks, as `Person` has them, of the people in a picture, RGB uint8 (H, W, 3)."""
+    def regions(self, picture: Array) -> list[Region]:
+        """Where people may be in a picture, RGB uint8 (H, W, 3), the likeliest first."""
         ...
 
     def look(self, picture: Array, region: Region) -> Person | None:
@@ -87,17 +92,23 @@ class Watcher:
         self._landmarker = landmarker
         self._known: list[Person] = []
         self._since_scan = _SCAN_EVERY
+        self._since_sweep = _SWEEP_EVERY
+        self._soon = 0
 
     def people(self, picture: Array) -> list[Person]:
         """Everybody in the next picture, those known from the picture before first."""
         followed = [(before, self._again(picture, before)) for before in self._known]
         present = _apart([(before, now) for before, now in followed if now is not None])
         self._since_scan += 1
+        self._since_sweep += 1
         due, lost = self._since_scan >= _SCAN_EVERY, len(present) < len(self._known)
-        if due or lost or not present:
-            for candidate in self._newcomers(picture, thorough=due and not present):
-                if len(present) < _MOST_PEOPLE and not any(same(candidate, person) for person in present):
-                    present.append(candidate)
+        self._soon = _SOON if lost else max(0, self._soon - 1)
+        again = self._soon % _SCAN_SOON == 1
+        if due or lost or again or not present:
+            self._meet(picture, present, self._landmarker.regions(picture))
+        if due and self._may_hide(picture, present):
+            self._meet(picture, present, self._in_parts(picture))
+            self._since_sweep = 0
         if due:
             self._since_scan = 0
         self._known = present
@@ -122,15 +133,42 @@ class Watcher:
                 return now
         return None
 
-    def _newcomers(self, picture: Array, thorough: bool) -> list[Person]:
-        found = self._landmarker.find(picture)
-        if not found and thorough:
-            for x, y, side in _tiles(picture.shape[1], picture.shape[0]):
-                tile = np.ascontiguousarray(picture[y : y + side, x : x + side])
-                shift = np.array([x, y, 0, 0], np.float32)
-                found += [(landmarks + shift, world) for landmarks, world in self._landmarker.find(tile)]
-        looked = (self._landmarker.look(picture, region_of(landmarks, picture)) for landmarks, _ in found)
-        return [person for person in looked if person is not None]
+    def _may_hide(self, picture: Array, present: list[Person]) -> bool:
+        """Whether to look in parts of the picture for people who are too small to be found in the whole."""
+        if not present:
+            return True
+        largest = max(person.size for person in present)
+        # Somebody who was just lost comes back, small or not.
+        every = _SCAN_EVERY if self._soon else _SWEEP_EVERY
+        return self._since_sweep >= every and largest < _TILE * min(picture.shape[:2])
+
+    def _meet(self, picture: Array, present: list[Person], regions: Iterable[Region]) -> None:
+        """Adds the people in regions who are not known yet to those who are present."""
+        for region in regions:
+            if len(present) >= _MOST_PEOPLE:
+                return
+            if any(_near(region, person.region, picture) for person in present):
+                continue
+            candidate = self._newcomer(picture, region)
+            if candidate is not None and not any(same(candidate, person) for person in present):
+                present.append(candidate)
+
+    def _in_parts(self, picture: Array) -> list[Region]:
+        """Where people may be by what is seen in parts of the picture, each once."""
+        height, width = picture.shape[:2]
+        apart: list[Region] = []
+        for x, y, side in _tiles(width, height):
+            tile = np.ascontiguousarray(picture[y : y + side, x : x + side])
+            for found in self._landmarker.regions(tile):
+                region = _out_of_tile(found, x, y, side, width, height)
+                if not any(_near(region, other, picture) for other in apart):
+                    apart.append(region)
+        return apart
+
+    def _newcomer(self, picture: Array, region: Region) -> Person | None:
+        """Somebody in a region, seen again in one that fits better."""
+        found = self._landmarker.look(picture, region)
+        return found and self._landmarker.look(picture, region_of(found.landmarks, picture))
 
 
 def region_of(landmarks: Array, picture: Array) -> Region:
@@ -143,6 +181,25 @@ def region_of(landmarks: Array, picture: Array) -> Region:
     rotation = np.pi / 2 - np.arctan2(-dy, dx)
     rotation = (rotation + np.pi) % (2 * np.pi) - np.pi
     return Region(centre[0] / width, centre[1] / height, side / width, side / height, float(rotation))
+
+
+def _out_of_tile(region: Region, x: int, y: int, side: int, width: int, height: int) -> Region:
+    """A region of a square part of a picture, from x, y on, in shares of the picture."""
+    return Region(
+        (x + region.x_center * side) / width,
+        (y + region.y_center * side) / height,
+        region.width * side / width,
+        region.height * side / height,
+        region.rotation,
+    )
+
+
+def _near(a: Region, b: Region, picture: Array) -> bool:
+    """Whether two regions are around one person."""
+    height, width = picture.shape[:2]
+    apart = np.hypot((a.x_center - b.x_center) * width, (a.y_center - b.y_center) * height)
+    sides = np.array([max(region.width * width, region.height * height) for region in (a, b)])
+    return bool(apart < _KNOWN * sides.min() and sides.max() < _AS_LARGE * sides.min())
 
 
 def same(a: Person, b: Person) -> bool:

@@ -93,11 +93,10 @@ class RtmPose:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         del self._networks
 
-    def find(self, picture: Array) -> list[tuple[Array, Array]]:
+    def regions(self, picture: Array) -> list[Region]:
         """See `people.Landmarker`."""
         boxes = np.reshape(self._networks.det_model(_bgr(picture)), (-1, 4))
-        people = [self._person(picture, box) for box in boxes]
-        return [(person.landmarks, person.world) for person in people if person is not None]
+        return [_region(box[:2], box[2:], picture) for box in boxes]
 
     def look(self, picture: Array, region: Region) -> Person | None:
         """See `people.Landmarker`. A region's turn does not matter."""
@@ -115,10 +114,15 @@ class RtmPose:
         landmarks = as_landmarks(keypoints, scores)
         points = keypoints[scores >= _SEEN_SCORE]
         low, high = points.min(0), points.max(0)
-        size = np.array([picture.shape[1], picture.shape[0]])
-        x, y, width, height = np.concatenate([(low + high) / 2 / size, np.maximum(high - low, 1) * _PADDING / size])
         world = np.full((len(LANDMARKS), 3), np.nan, np.float32)
-        return Person(landmarks, world, Region(float(x), float(y), float(width), float(height), 0.0))
+        return Person(landmarks, world, _region(low, high, picture))
+
+
+def _region(low: Array, high: Array, picture: Array) -> Region:
+    """Around a box from `low` (2,) to `high`, pixels."""
+    size = np.array([picture.shape[1], picture.shape[0]])
+    x, y, width, height = np.concatenate([(low + high) / 2 / size, np.maximum(high - low, 1) * _PADDING / size])
+    return Region(float(x), float(y), float(width), float(height), 0.0)
 
 
 def as_landmarks(keypoints: Array, scores: Array) -> Array:

@@ -37,7 +37,7 @@ _RATIO = 2.0  # in length
 _ONSET = 0.3  # share of a take's median speed from which on it moves
 _MARGIN = 0.08  # seconds before and after
 _TURN = 0.2  # seconds of rest that are none: one take goes over into the next
-_MOTION = 0.4  # speed, trunks per second, that a film must reach before its rest is told from its motion
+MOTION = 0.4  # speed, trunks per second, that a film must reach before its rest is told from its motion
 _PATTERNS, _STOPS = 160, 260  # at most
 # What is a repetition without being asked for.
 _LEAST_FITNESS = 0.25
@@ -89,7 +89,7 @@ def trimmed(of: Course) -> range:
     """All frames but those before and after the action in which the person clearly stands still, or is not there."""
     count = len(of.speed)
     moves = np.flatnonzero((of.speed > still(of)) & of.seen)
-    if not len(moves) or np.percentile(of.speed, 99) < _MOTION:
+    if not len(moves) or np.percentile(of.speed, 99) < MOTION:
         return range(count)
     idle, kept = round(_IDLE * of.fps), round(_IDLE_LEFT * of.fps)
     first, last = int(moves[0]), int(moves[-1])

@@ -10,10 +10,12 @@ import numpy as np
 from rich.console import Console
 
 from experiments.base import films
+from experiments.base.errors import UserError
 from experiments.data.dataset import DatasetError
 from experiments.detection import search, tracking
 from experiments.detection.takes_table import Take
-from experiments.loaders import film_parts, film_paths, videos
+from experiments.loaders import film_parts, film_paths, film_people, film_stretches, videos
+from experiments.loaders.film_people import LeftOutError
 
 Array = np.ndarray
 
@@ -23,13 +25,15 @@ class SplitFilm:
     """A film and its takes.
 
     name: of it. path: of it. seconds (F,): of its frames, the first 0. speed (F,): of the person followed, trunks per
-    second, NaN in shots that are not used. frames: of each take. takes: the same in seconds. cuts: seconds.
+    second, NaN in shots that are not used. boxes (F, 4): around the person, left, top, right, bottom, pixels; NaN = not seen
+    or not used. frames: of each take. takes: the same in seconds. cuts: seconds.
     """
 
     name: str
     path: Path
     seconds: Array
     speed: Array
+    boxes: Array
     frames: tuple[range, ...]
     takes: tuple[Take, ...]
     cuts: tuple[float, ...]
@@ -55,7 +59,9 @@ def find(
     paths = film_paths.files(pattern)
     names = film_paths.names(paths)
     person = person or tracking.LARGEST
-    tracking.check_names(person, names)
+    tracking.check_names(person, names, films=True)
+    if tracking.asks_for_all(person):
+        raise UserError(f"--person={person} asks for everybody, but takes are shown of one person a film; name one")
     choices = videos.choices_of(names, person, shots, split, takes, detect=True)
     result, notes = [], []
     with contextlib.ExitStack() as opened:
@@ -64,19 +70,21 @@ def find(
             try:
                 found = searcher.people(path)
                 parts = film_parts.parts(path, name, found, choices)
-                seconds = film_parts.seconds(found)
-                speed = np.full(len(seconds), np.nan)
+                seconds = film_stretches.seconds(found)
+                speed, boxes = np.full(len(seconds), np.nan), np.full((len(seconds), 4), np.nan)
                 for part in parts:
-                    speed[part.frames.start : part.frames.stop] = film_parts.course(path, part.found, part.who).speed
-            except (film_parts.LeftOutError, films.VideoError) as error:
+                    own = slice(part.frames.start, part.frames.stop)
+                    boxes[own] = film_people.boxes(part.found, part.who)
+                    speed[own] = film_stretches.course(path, part.found, part.who).speed
+            except (LeftOutError, films.VideoError) as error:
                 notes.append(f"Left out: {error}.")
                 continue
             step = seconds[-1] / max(len(seconds) - 1, 1)
             ends = [*seconds, seconds[-1] + step]
-            own = tuple(part.frames for part in parts)
-            as_seconds = tuple(Take(n, ends[f.start], ends[f.stop]) for n, f in enumerate(own, 1))
+            frames = tuple(part.frames for part in parts)
+            as_seconds = tuple(Take(n, ends[f.start], ends[f.stop]) for n, f in enumerate(frames, 1))
             cuts = tuple(float(seconds[frame]) for frame in found.shots[1:])
-            result.append(SplitFilm(name, path, seconds, speed, own, as_seconds, cuts))
+            result.append(SplitFilm(name, path, seconds, speed, boxes, frames, as_seconds, cuts))
             notes += [note for part in parts for note in part.notes]
         notes += searcher.notes
     if not result:

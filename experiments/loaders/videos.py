@@ -14,6 +14,8 @@ from body_models import smpl
 from experiments.base import films
 from experiments.base.errors import UserError
 from experiments.base.text import listed
+from experiments.data import bystanders
+from experiments.data.bystanders import Bystanders
 from experiments.data.dataset import Dataset, DatasetError, Instance, stack, visible_box_size
 from experiments.data.footage import Video
 from experiments.detection import (
@@ -28,7 +30,9 @@ from experiments.detection import (
     tracking,
 )
 from experiments.loaders import film_parts, film_paths
-from experiments.loaders.film_parts import Choices, LeftOutError, Part
+from experiments.loaders.film_parts import Choices
+from experiments.loaders.film_people import LeftOutError
+from experiments.loaders.film_stretches import Part
 
 Array = np.ndarray
 
@@ -38,12 +42,14 @@ _SELDOM = 0.5  # share of frames with the person, below which a note says so
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Clip:
-    """A film, or a part of one, that can be used; its frames are on a steady clock."""
+    """A film, or a part of one, that can be used; its frames are on a steady clock. person: as that of `Part`."""
 
     name: str
     video: Video
     instance: Instance
     notes: tuple[str, ...]
+    person: int = 0
+    bystanders: Bystanders | None = None
 
 
 def load(
@@ -85,7 +91,7 @@ def load(
     """
     paths = film_paths.files(pattern)
     names = film_paths.names(paths)
-    tracking.check_names(person, names)
+    tracking.check_names(person, names, films=detect)
     choices = choices_of(names, person, shots, split, takes, detect)
     with contextlib.ExitStack() as opened:
         searcher = None
@@ -110,6 +116,7 @@ def load(
         action=action,
         box_size=visible_box_size(np.asarray(clips.keypoints), np.asarray(clips.confidence)),
         videos=tuple(film.video for film in found),
+        bystanders=tuple(film.bystanders for film in found) if any(film.bystanders for film in found) else None,
         notes=tuple(notes),
         annotated=tuple(sorted(int(k) for k in keypoints.KEYPOINTS)),
         head_point="nose",
@@ -140,7 +147,8 @@ def _films(
 def _takes(found: list[_Clip], paths: list[Path]) -> tuple[Array | None, list[str]]:
     """Numbers (N,) of the performances that folders of takes say, None without any, and notes.
 
-    Where films of a folder come apart, it is their first parts that are one performance, their second ones, and so on.
+    Where films of a folder come apart, it is their first parts that are one performance, their second ones, and so on; but
+    where everybody in them is fitted, none.
     """
     folders = {str(path): folder for path, folder in zip(paths, film_paths.take_folders(paths), strict=True) if folder}
     groups: dict[Path, dict[str, list[int]]] = {}
@@ -151,6 +159,12 @@ def _takes(found: list[_Clip], paths: list[Path]) -> tuple[Array | None, list[st
     for folder, films_of in groups.items():
         counts = {len(parts) for parts in films_of.values()}
         if len(films_of) < 2:
+            continue
+        if any(found[n].person for own in films_of.values() for n in own):
+            notes.append(
+                f"The films of {folder.name} are not taken for one performance, since everybody in them is fitted and who "
+                "is who is not told from film to film; --same_take says which clips are one."
+            )
             continue
         if len(counts) > 1:
             notes.append(
@@ -235,7 +249,10 @@ def _clip(path: Path, part: Part, body: smpl.SMPL) -> _Clip:
         where = "" if part.name == Path(path).stem else f", {part.name},"
         notes += (f"In {path}{where} the person followed is seen in only {seen.sum()} of {len(seen)} frames.",)
     instance = Instance(points[at], confidence[at], size, pose, mask, fps=clock.fps)
-    return _Clip(part.name, Video(str(path), part.frames.start + at), instance, notes)
+    video = Video(str(path), part.frames.start + at)
+    others = found.seen & (np.arange(found.seen.shape[1]) != who[:, None])
+    around = bystanders.of_landmarks(found.landmarks[at, :, :, :2], others[at], size)
+    return _Clip(part.name, video, instance, notes, part.person, around)
 
 
 def _clock(path: Path, times: Array, claimed_fps: float | None) -> timing.Clock:

@@ -15,6 +15,7 @@ from experiments.results.reading import Run
 from experiments.show import figures, report
 from experiments.show.figures import run_pictures
 from experiments.show.render import overlay
+from experiments.show.report import followed
 from experiments.show.viewer import page
 
 # The flag of each kind of output and the files or folders that it writes into the results folder.
@@ -49,6 +50,7 @@ def write_all(
     films = overlay.Films(run, settings.compare, settings.overlay_ground, submit) if asked["overlay"] else None
     drawn = [submit(figures.write, run, name) for name in figures.NAMES] if asked["figures"] else []
     viewer = [submit(page.write, run.folder / PARTS["viewer"], run)] if asked["viewer"] else []
+    thumbnails = submit(followed.thumbnails, run) if asked["report"] else None
     overview = [submit(run_pictures.write_all, run, history, hidden)] if settings.overview else []
     if not settings.overview:
         run_pictures.delete_all(run.folder)
@@ -65,8 +67,8 @@ def write_all(
             console.print(f"{name} in {duration(time.perf_counter() - begun)}")
         begun = time.perf_counter()
     # The report is last, because it shows and links the other outputs.
-    if asked["report"]:
-        report.write(run, settings, each, notes)
+    if thumbnails:
+        report.write(run, settings, each, notes, thumbnails.result())
         console.print(f"report in {duration(time.perf_counter() - begun)}")
 
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from experiments.base import films as film_files
 from experiments.base.files import replacing
 from experiments.loaders.split_films import SplitFilm
+from experiments.show.style import FIT
 
 _FRAMES = 8  # of each take on the contact sheet
 _HEIGHT = 120  # pixels of each
@@ -20,13 +21,16 @@ _MOST_ROWS = 200
 
 
 def contact_sheet(films: Sequence[SplitFilm], path: Path) -> None:
-    """A row of frames for each take, from its first to its last, named with its film, number and times."""
+    """A row of frames for each take, from its first to its last, named with its film, number and times; a box is around the
+    person who is followed.
+    """
     rows: list[tuple[str, list[Image.Image]]] = []
     for film in films:
         chosen = [np.linspace(f.start, f.stop - 1, min(_FRAMES, len(f))).astype(int).tolist() for f in film.frames]
         wanted = sorted({frame for row in chosen for frame in row})
         pictures = {
-            frame: _small(picture) for frame, picture in zip(wanted, film_files.decode(film.path, wanted), strict=False)
+            frame: _small(picture, film.boxes[frame])
+            for frame, picture in zip(wanted, film_files.decode(film.path, wanted), strict=False)
         }
         for take, frames in zip(film.takes, chosen, strict=True):
             label = f"{film.name}, take {take.number}: {take.start:.2f} to {take.end:.2f} s"
@@ -70,6 +74,12 @@ def timeline(films: Sequence[SplitFilm], path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=100)
 
 
-def _small(picture: np.ndarray) -> Image.Image:
+def _small(picture: np.ndarray, box: np.ndarray) -> Image.Image:
+    """A picture made small, with a box (4,): left, top, right, bottom, pixels; NaN = none."""
     image = Image.fromarray(picture)
-    return image.resize((max(1, round(image.width * _HEIGHT / image.height)), _HEIGHT))
+    scale = _HEIGHT / image.height
+    small = image.resize((max(1, round(image.width * scale)), _HEIGHT))
+    if np.isfinite(box).all():
+        left, top, right, bottom = (float(place) * scale for place in box)
+        ImageDraw.Draw(small).rectangle([(left - 2, top - 2), (right + 2, bottom + 2)], outline=FIT)
+    return small

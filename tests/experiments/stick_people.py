@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 
 from experiments.detection.models import Model
-from experiments.detection.people import Person, region_of
+from experiments.detection.people import Person, Region, region_of
 
 RED, GREEN, BLUE = 0, 1, 2
 MODEL = Model(detector=b"boxes", landmarks=b"sticks")
@@ -38,10 +38,14 @@ class StickLandmarker:
         self.least_height = least_height
         self.finds, self.looks = 0, 0
 
-    def find(self, image: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def regions(self, image: np.ndarray) -> list[Region]:
         self.finds += 1
-        bodies = _bodies(image)
-        return [body for body in bodies if np.ptp(body[0][:, 1]) >= self.least_height * image.shape[0] / 100]
+        found = [landmarks for landmarks, _ in _bodies(image)]
+        return [
+            region_of(landmarks, image)
+            for landmarks in found
+            if np.ptp(landmarks[:, 1]) >= self.least_height * image.shape[0] / 100
+        ]
 
     def look(self, image: np.ndarray, region) -> Person | None:
         self.looks += 1

@@ -7,11 +7,18 @@ from experiments.base.files import replacing
 from experiments.fitting.settings import Settings
 from experiments.results.reading import Run
 from experiments.show.report import page
+from experiments.show.report.markup import Html
 
 NAME = "report.html"
 
 
-def write(run: Run, settings: Settings, each: Mapping[str, Mapping[str, float]], notes: Sequence[str]) -> Path:
+def write(
+    run: Run,
+    settings: Settings,
+    each: Mapping[str, Mapping[str, float]],
+    notes: Sequence[str],
+    thumbnails: Sequence[Html | None] = (),
+) -> Path:
     """Writes `report.html` into the run's folder and returns its path. Pictures that exist in the folder are embedded
     in the page; other files are linked.
 
@@ -19,8 +26,9 @@ def write(run: Run, settings: Settings, each: Mapping[str, Mapping[str, float]],
       settings: the settings from the command line.
       each: scores of each clip, as in `instances.json`.
       notes: sentences for the user.
+      thumbnails: a picture for each clip, as `followed.thumbnails` makes them; none where there are fewer.
     """
-    built = page.build(run, settings, each, notes)
+    built = page.build(run, settings, each, notes, thumbnails)
     path = run.folder / NAME
     with replacing(path) as temporary:
         temporary.write_text(built, encoding="utf-8")

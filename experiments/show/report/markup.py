@@ -45,21 +45,26 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], numbers: Seq
     return element("div", element("table", element("thead", top), element("tbody", *body)), class_="wide", tabindex="0")
 
 
-def picture(image: Image.Image, alt: str, caption: object = "", longest: int = 1400, photo: bool = True) -> Html:
-    """A figure element with an embedded picture: JPEG for a photograph, PNG with few colours for a drawing."""
-    image = image.convert("RGB")
-    scale = longest / max(image.size)
+def image(shown: Image.Image, alt: str, longest: int = 1400, photo: bool = True) -> Html:
+    """An embedded picture: JPEG for a photograph, PNG with few colours for a drawing."""
+    shown = shown.convert("RGB")
+    scale = longest / max(shown.size)
     if scale < 1:
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(size, Image.Resampling.LANCZOS)
+        size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))
+        shown = shown.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     if photo:
-        image.save(buffer, "JPEG", quality=86, optimize=True)
+        shown.save(buffer, "JPEG", quality=86, optimize=True)
     else:
-        image.quantize(128, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+        shown.quantize(128, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
     source = f"data:image/{'jpeg' if photo else 'png'};base64,{data}"
-    tag = Html(f'<img src="{source}" alt="{html.escape(alt)}" width="{image.width}" height="{image.height}">')
+    return Html(f'<img src="{source}" alt="{html.escape(alt)}" width="{shown.width}" height="{shown.height}">')
+
+
+def picture(shown: Image.Image, alt: str, caption: object = "", longest: int = 1400, photo: bool = True) -> Html:
+    """A figure element with an embedded picture, as `image` makes it."""
+    tag = image(shown, alt, longest, photo)
     return element("figure", tag, *([element("figcaption", caption)] if caption else []))
 
 

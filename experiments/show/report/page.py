@@ -34,7 +34,13 @@ _OVERVIEW = "Input joints and reprojected skeleton, and the body in 3D beside th
 _LICENCE_FREE = "open body (no licensed file)"
 
 
-def build(run: Run, settings: Settings, each: Mapping[str, Mapping[str, float]], notes: Sequence[str]) -> Html:
+def build(
+    run: Run,
+    settings: Settings,
+    each: Mapping[str, Mapping[str, float]],
+    notes: Sequence[str],
+    thumbnails: Sequence[Html | None] = (),
+) -> Html:
     """The whole page; the arguments are those of `report.write`."""
     output, dataset, fitted, metrics, threshold = run.folder, run.dataset, run.fitted, run.metrics, run.threshold
     errors = checks.frame_errors(run.as_read, fitted, threshold)
@@ -44,7 +50,7 @@ def build(run: Run, settings: Settings, each: Mapping[str, Mapping[str, float]],
         section("Numbers", *_numbers(dataset, metrics), id_="numbers"),
         section("Pictures", *_pictures(output, dataset), id_="pictures"),
         section("What looks wrong", *wrong.show(run, errors, found, doubted), id_="wrong"),
-        section("Clips", *_clips(run, each, errors), id_="clips"),
+        section("Clips", *_clips(run, each, errors, thumbnails), id_="clips"),
         section("Files", *_files(output, dataset), id_="files"),
         section("Do it again", *_again(settings, metrics, dataset), id_="again"),
         section("Notes", _notes(notes), id_="notes"),
@@ -128,7 +134,9 @@ def _pictures(output: Path, dataset: Dataset) -> list[Html]:
     return shown or [element("p", "None were written.")]
 
 
-def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray) -> list[Html]:
+def _clips(
+    run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray, thumbnails: Sequence[Html | None]
+) -> list[Html]:
     """A table with one row per clip; columns without any value are omitted."""
     dataset, fitted, clips = run.dataset, run.fitted, run.dataset.clips
     shares = checks.seen_shares(dataset, run.threshold)
@@ -145,6 +153,7 @@ def _clips(run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray
         place = checks.camera_place(dataset, fitted, n)
         judged = errors[n][np.isfinite(errors[n])]
         width, height = (round(float(side)) for side in clips.image_size[n])
+        add("who is followed", (thumbnails[n] if n < len(thumbnails) else None) or "–")
         add("frames", f"{int(np.asarray(clips.frame_mask[n]).sum())}")
         add("frames/s", f"{float(clips.fps[n]):.4g}")
         add("starts at (s), in its take", f"{offsets[n]:.2f}" if np.isfinite(offsets[n]) else "–")

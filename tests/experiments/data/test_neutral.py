@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from experiments.data import neutral
+from experiments.data.bystanders import Bystanders
 from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, DatasetError, Instance, Video, pad, stack, visible_box_size
 from nemo_jax import clips as clips_lib
@@ -91,6 +92,7 @@ def complete(folder, lengths=(3, 6, 5), seed=0):
         cameras=cameras,
         frame_paths=tuple(frame_paths),
         videos=(None, Video(str(folder / "films" / "a b.mp4"), film), *[None] * (n - 2)),
+        bystanders=(Bystanders(np.full((lengths[0], 2, 4), [3, 4, 30, 40], np.float32)), *[None] * (n - 1)),
         notes=("Somebody measured this.", "Twice; see naïve.txt."),
         annotated=(0, 2, 5, 24),
         head_point="top_of_head",

@@ -152,7 +152,7 @@ def test_a_damaged_model_is_one_sentence():
 @needs_runtime
 def test_nobody_in_noise(landmarker):
     noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8)
-    assert landmarker.find(noise) == []
+    assert [person for place in landmarker.regions(noise) if (person := landmarker.look(noise, place))] == []
 
 
 @needs_runtime
@@ -161,7 +161,7 @@ def test_it_says_nothing():
     code = (
         "import numpy as np\n"
         "from experiments.detection import landmarker, models\n"
-        "with landmarker.BlazePose(models.load()) as m: m.find(np.zeros((48, 64, 3), np.uint8))\n"
+        "with landmarker.BlazePose(models.load()) as m: m.regions(np.zeros((48, 64, 3), np.uint8))\n"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert (result.stdout, result.stderr) == ("", "")
@@ -233,8 +233,8 @@ def test_it_finds_what_mediapipe_finds(landmarker):
     np.testing.assert_allclose(person.landmarks[BODY, 2], VISIBLE, atol=0.01)
     np.testing.assert_allclose(person.world[list(METRES)], list(METRES.values()), atol=0.005)
     np.testing.assert_allclose(list(vars(person.region).values()), NEXT, atol=1e-3)
-    ((landmarks, _),) = landmarker.find(picture)
-    off = np.linalg.norm(landmarks[BODY, :2] - FOUND, axis=1)
+    (region,) = landmarker.regions(picture)
+    off = np.linalg.norm(landmarker.look(picture, region).landmarks[BODY, :2] - FOUND, axis=1)
     assert np.median(off) < 0.5 and off.max() < 3
 
 
@@ -249,8 +249,8 @@ HEAVY_FOUND = [
 @needs_clips
 def test_the_heavy_network_finds_what_mediapipe_finds(heavy):
     (picture,) = frames.decode(CLIPS / "baseball_pitch.0.mp4", [20])
-    ((landmarks, _),) = heavy.find(picture)
-    off = np.linalg.norm(landmarks[BODY, :2] - HEAVY_FOUND, axis=1)
+    (region,) = heavy.regions(picture)
+    off = np.linalg.norm(heavy.look(picture, region).landmarks[BODY, :2] - HEAVY_FOUND, axis=1)
     assert np.median(off) < 0.3 and off.max() < 1.5
 
 

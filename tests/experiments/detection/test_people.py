@@ -22,7 +22,7 @@ def test_one_search_then_only_looks():
         (person,) = watcher.people(sticks.picture(200, 100, {RED: (20 + frame, 20, 24, 60)}))
         np.testing.assert_allclose(person.box, [[20 + frame, 20], [43 + frame, 79]], atol=0.1)
     assert landmarker.finds == 1
-    assert landmarker.looks == 1 + 7
+    assert landmarker.looks == 2 + 7
 
 
 def test_a_second_look_where_somebody_moves_fast():
@@ -51,13 +51,25 @@ def test_somebody_lost_is_searched_at_once():
     assert lefts(watcher.people(sticks.picture(400, 100, {RED: (300, 20, 24, 60)}))) == [300]
 
 
+def test_somebody_hidden_for_a_while_is_found_as_soon_as_seen_again():
+    watcher = Watcher(sticks.StickLandmarker())
+    both, alone = {RED: (60, 20, 24, 60), GREEN: (150, 30, 24, 60)}, {GREEN: (150, 30, 24, 60)}
+    for hidden in (9, 10, 11, 12):
+        for _ in range(10):
+            watcher.people(sticks.picture(220, 100, both))
+        for _ in range(hidden):
+            watcher.people(sticks.picture(220, 100, alone))
+        counts = [len(watcher.people(sticks.picture(220, 100, both))) for _ in range(3)]
+        assert counts[-1] == 2
+
+
 class Shy(sticks.StickLandmarker):
     """Sees nobody in whole pictures but the first, and only in regions as small as `most` shares of its height."""
 
     most = 9.0
 
-    def find(self, image):
-        return super().find(image) if self.most > 1 else []
+    def regions(self, image):
+        return super().regions(image) if self.most > 1 else []
 
     def look(self, image, region):
         return super().look(image, region) if region.height < self.most else None
@@ -85,8 +97,38 @@ def test_another_person_is_not_taken_for_the_lost_one():
 def test_small_people_are_found_in_tiles():
     landmarker = sticks.StickLandmarker(least_height=25)
     small = sticks.picture(600, 200, {RED: (450, 100, 14, 40)})
-    assert landmarker.find(small) == []
+    assert landmarker.regions(small) == []
     assert lefts(Watcher(landmarker).people(small)) == [450]
+
+
+def test_small_people_are_found_beside_somebody_who_is_seen():
+    landmarker = sticks.StickLandmarker(least_height=25)
+    watcher = Watcher(landmarker)
+    alone, both = {RED: (60, 60, 24, 60)}, {RED: (60, 60, 24, 60), GREEN: (450, 100, 14, 40)}
+    counts = [len(watcher.people(sticks.picture(600, 200, alone if frame < 9 else both))) for frame in range(34)]
+    assert counts[8] == 1 and counts[9:24] == [1] * 15 and counts[-1] == 2
+    assert lefts(watcher.people(sticks.picture(600, 200, both))) == [60, 450]
+    # And sooner who was hidden.
+    for frame in range(12):
+        hidden = frame < 3
+        found = watcher.people(sticks.picture(600, 200, alone if hidden else both))
+    assert lefts(found) == [60, 450]
+    # Not where somebody large shows how near people are.
+    landmarker.finds = 0
+    watcher = Watcher(landmarker)
+    watcher.people(sticks.picture(600, 200, {RED: (60, 20, 60, 160)}))
+    assert landmarker.finds == 1
+
+
+def test_who_is_known_is_not_looked_at_by_a_search():
+    landmarker = sticks.StickLandmarker()
+    watcher = Watcher(landmarker)
+    looks = []
+    for _ in range(20):
+        before = landmarker.looks
+        watcher.people(sticks.picture(200, 100, {RED: (20, 20, 24, 60)}))
+        looks.append(landmarker.looks - before)
+    assert looks == [2] + [1] * 19 and landmarker.finds == 3
 
 
 def test_nobody():

@@ -93,7 +93,9 @@ def test_people_are_found_and_followed(rtmlib, capsys):
 
 def test_somebody_hardly_seen_is_nobody(rtmlib, monkeypatch):
     monkeypatch.setattr(BodyWithFeet, "score", 0.25)
-    assert rtmpose.RtmPose(rtmpose.load()).find(picture(20)) == []
+    landmarker = rtmpose.RtmPose(rtmpose.load())
+    (region,) = landmarker.regions(picture(20))
+    assert landmarker.look(picture(20), region) is None
 
 
 def test_what_is_kept_of_a_search_tells_the_version(rtmlib):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.base.errors import UserError
-from experiments.detection import shot_choice
+from experiments.detection import appearance, shot_choice
 from experiments.detection.detections import Detections
 
 NAN = float("nan")
@@ -16,6 +16,7 @@ def found(shots=(0, 10, 25), count=30, times=None) -> Detections:
         seen=np.ones((count, 1), bool),
         landmarks=np.arange(count * 33 * 4.0).reshape(count, 1, 33, 4),
         world=np.zeros((count, 1, 33, 3)),
+        clothes=np.zeros((count, 1, appearance.REGIONS, appearance.BINS), np.uint8),
         image_size=np.array([64.0, 48.0]),
         shots=np.array(shots),
         claimed_fps=10.0,

@@ -224,3 +224,11 @@ def test_nonsense_is_one_sentence(flag):
         tracking.choice_for(flag, "a")
     with pytest.raises(UserError, match=r"^--person="):
         tracking.follow([], flag)
+
+
+def test_everybody_is_for_films():
+    assert tracking.parse_person("largest,a=all") == ("largest", {"a": "all"})
+    tracking.check_names("a=all", ["a"], films=True)
+    for check in (lambda: tracking.check_names("a=all", ["a"]), lambda: tracking.follow([frame(figure(1))], "all")):
+        with pytest.raises(UserError, match="asks for everybody, who is found in films only"):
+            check()

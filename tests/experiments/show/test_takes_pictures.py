@@ -24,5 +24,8 @@ def test_both_pictures(tmp_path):
         assert sheet.size == (5 * 240, 2 * 136)
         red, green, _ = sheet.convert("RGB").getpixel((20 + 16, 16 + 60))
         assert red > 200 > 60 > green
+        # A box around the person, in the colour of what is fitted.
+        red, _, blue = sheet.convert("RGB").getpixel((20 - 2, 16 + 60))
+        assert blue > red + 60
     with Image.open(tmp_path / "timeline.png") as timeline:
         assert timeline.size == (1200, 210)
