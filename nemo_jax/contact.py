@@ -106,6 +106,15 @@ def loss(
     return p * planted + (1 - p) * air + surprise
 
 
+def broader(begin: Array | float, steps: Array | float, step: Array) -> Array:
+    """How many times broader contacts are at a step: `begin` times at first, once from step number `steps` on.
+
+    Narrowing finds the feet of clips that still slide too fast for any to be called planted (graduated non-convexity; Blake
+    and Zisserman, Visual Reconstruction, 1987).
+    """
+    return jnp.asarray(begin) ** jnp.maximum(1 - step / steps, 0.0)
+
+
 def below(height: Array, height_scale: Array | float) -> Array:
     """One-sided penalty (...) of points below the floor, 1/2 (h / s_h)^2 where h < 0; height (...,) metres."""
     return 0.5 * (jnp.minimum(height, 0.0) / height_scale) ** 2

@@ -246,11 +246,8 @@ def _step_warmup(problem: Problem, state: FitState, step: Array, batch: Batch | 
 def _begin_camera(problem: Problem, state: FitState) -> tuple[FitState, camera_search.Search]:
     config, clips = problem.config, problem.clips
     if config.find_travel:
-        frames = camera_search.key_frames(clips, config.camera_frames)
-        rows = jnp.arange(clips.num_instances)[:, None]
-        weights = objective.keypoint_weights(clips, config, rows, frames, config.camera_confidence)
-        path = travel.find(state.params, problem.assets, config, clips, state.yaws, frames, weights)
-        state = dataclasses.replace(state, params=travel.going(state.params, config, path))
+        params = travel.follow(state.params, problem.assets, config, clips, state.yaws)
+        state = dataclasses.replace(state, params=params)
     return state, camera_search.begin_search(state.params, problem.assets, config, clips, state.yaws)
 
 
@@ -297,21 +294,15 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
         key = jax.random.fold_in(jax.random.fold_in(problem.key, 4), step)
         noise = config.code_noise * jax.random.normal(key, (batch.instance.shape[0], config.code_size))
     clips, targets = exchange.as_read(problem.clips, state.targets, state.exchanged, problem.config)
+    broader = contact.broader(config.contact_begin, config.contact_narrow * config.joint_steps, step)
     (total, terms), gradient = jax.value_and_grad(objective.joint_loss, has_aux=True)(
-        state.params, problem.assets, config, clips, targets, batch, noise, contact_broader(config, step)
+        state.params, problem.assets, config, clips, targets, batch, noise, broader
     )
     rates = _joint_rates(config, step)
     if config.plateau:
         rates = optim.reduced(rates, state.plateau)
         state = dataclasses.replace(state, plateau=optim.watch(state.plateau, total, config.plateau_factor))
     return _update(problem, state, gradient, rates), {"total": total, **terms}
-
-
-def contact_broader(config: FitConfig, step: Array) -> Array:
-    """How many times broader contacts are at a step of the joint stage: narrowing step by step finds the feet of clips that
-    still slide too fast for any to be called planted (graduated non-convexity; Blake and Zisserman, 1987)."""
-    left = jnp.maximum(1 - step / (config.contact_narrow * config.joint_steps), 0.0)
-    return jnp.asarray(config.contact_begin) ** left
 
 
 def _read_anew(problem: Problem, state: FitState) -> FitState:

@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from nemo_jax import camera as cam
+from nemo_jax import camera_search, field, model
 from nemo_jax import clips as clips_lib
-from nemo_jax import field, model
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
+from nemo_jax.objective import keypoint_weights
 
 Array = jax.Array
 
@@ -63,6 +64,14 @@ def common(paths: Array, known: Array) -> Array:
     # What the mean of so many paths that differ so much says by chance (James and Stein, 1961).
     chance = jnp.sum(jnp.where(there, (paths - middle) ** 2, 0.0)) / count / jnp.maximum(count - 1, 1)
     return middle * jnp.maximum(1 - chance / jnp.maximum(jnp.sum(middle**2), 1e-12), 0.0)
+
+
+def follow(params: Params, assets: Assets, config: FitConfig, clips: Clips, yaws: Array) -> Params:
+    """The parameters with a field that goes where the clips say, under level cameras of `yaws` (N,)."""
+    frames = camera_search.key_frames(clips, config.camera_frames)
+    rows = jnp.arange(clips.num_instances)[:, None]
+    weights = keypoint_weights(clips, config, rows, frames, config.camera_confidence)
+    return going(params, config, find(params, assets, config, clips, yaws, frames, weights))
 
 
 def find(

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from body_models import joints as jn
-from nemo_jax import contact, objective, stages
-from nemo_jax.config import FitConfig
+from nemo_jax import contact, objective
 from tests.nemo_jax import helpers
 
 RNG = np.random.default_rng(0)
@@ -41,8 +40,7 @@ def test_a_broader_loss_is_that_of_broader_scales():
 
 
 def test_contacts_narrow_to_their_values():
-    config = FitConfig(joint_steps=100, contact_begin=8.0, contact_narrow=0.5)
-    found = [float(stages.contact_broader(config, jnp.array(step))) for step in (0, 25, 50, 99)]
+    found = [float(contact.broader(8.0, 50, jnp.array(step))) for step in (0, 25, 50, 99)]
     np.testing.assert_allclose(found, [8, 8**0.5, 1, 1], rtol=1e-5)
 
 
