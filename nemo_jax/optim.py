@@ -124,3 +124,21 @@ def _hold(
 ) -> tuple[optax.Updates, optax.OptState]:
     del params
     return jax.tree.map(jnp.zeros_like, updates), state
+
+
+def joint_rates(config: FitConfig, factor: Array | float) -> dict[str, Array | float]:
+    """Learning rates of the joint stage by group of parameters, all times `factor`."""
+    return {
+        "field": config.lr_field * factor,
+        "translation": config.lr_field * factor,
+        "phase": config.lr_phase * factor,
+        "codes": config.lr_code * factor,
+        "cameras": config.lr_camera * factor,
+        "betas": config.lr_betas * factor,
+        "log_focal": config.lr_focal * factor,
+        "span": config.lr_span * factor,
+        "path": config.lr_path * (config.path_knots > 0) * factor,
+        "delay": config.lr_delay * factor,
+        "contact": config.lr_contact * factor,
+        "ground": config.lr_ground * factor,
+    }

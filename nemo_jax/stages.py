@@ -18,6 +18,7 @@ from body_models import smpl
 from body_models.pytree import Tree, pytree
 from nemo_jax import (
     camera_search,
+    contact,
     exchange,
     ground,
     handedness,
@@ -169,6 +170,11 @@ def _cosine(step: Array, steps: int) -> Array:
     return 0.5 * (1 + jnp.cos(jnp.pi * step / steps))
 
 
+def _decay(config: FitConfig, step: Array) -> Array | float:
+    """Of the learning rates of the joint stage, at a step."""
+    return _cosine(step, config.joint_steps) if config.schedule == "cosine" else 1.0
+
+
 def _batch(problem: Problem, step: Array, stage: int) -> Batch:
     if problem.config.batch_size == -1:
         return objective.full_batch(problem.clips)
@@ -274,7 +280,10 @@ def _step_camera_joint(problem: Problem, state: FitState, step: Array, batch: Ba
     (total, terms), gradient = jax.value_and_grad(objective.camera_loss, has_aux=True)(
         state.params, problem.assets, config, problem.clips, state.targets, batch
     )
-    return _update(problem, state, gradient, _joint_rates(config, jnp.zeros(()))), {"total": total, **terms}
+    return _update(problem, state, gradient, optim.joint_rates(config, _decay(config, jnp.zeros(())))), {
+        "total": total,
+        **terms,
+    }
 
 
 def _camera_stage(config: FitConfig) -> tuple[Callable, Callable, Callable]:
@@ -298,7 +307,7 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
     (total, terms), gradient = jax.value_and_grad(objective.joint_loss, has_aux=True)(
         state.params, problem.assets, config, clips, targets, batch, noise, broader
     )
-    rates = _joint_rates(config, step)
+    rates = optim.joint_rates(config, _decay(config, step))
     if config.plateau:
         rates = optim.reduced(rates, state.plateau)
         state = dataclasses.replace(state, plateau=optim.watch(state.plateau, total, config.plateau_factor))
@@ -383,21 +392,3 @@ def _total(problem: Problem, state: FitState, params: Params, batches: int = 4) 
         return None, objective.joint_loss(params, *arguments)[0]
 
     return jax.lax.scan(one, None, jnp.arange(batches))[1].mean()
-
-
-def _joint_rates(config: FitConfig, step: Array) -> dict[str, Array | float]:
-    factor = _cosine(step, config.joint_steps) if config.schedule == "cosine" else 1.0
-    return {
-        "field": config.lr_field * factor,
-        "translation": config.lr_field * factor,
-        "phase": config.lr_phase * factor,
-        "codes": config.lr_code * factor,
-        "cameras": config.lr_camera * factor,
-        "betas": config.lr_betas * factor,
-        "log_focal": config.lr_focal * factor,
-        "span": config.lr_span * factor,
-        "path": config.lr_path * (config.path_knots > 0) * factor,
-        "delay": config.lr_delay * factor,
-        "contact": config.lr_contact * factor,
-        "ground": config.lr_ground * factor,
-    }
