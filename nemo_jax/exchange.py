@@ -39,7 +39,7 @@ MARGIN = 0.1
 MOST = 0.5
 
 
-def swapped(clips: Clips, exchanged: Array) -> Clips:
+def swapped(clips: Clips, exchanged: Array | np.ndarray) -> Clips:
     """The clips as they are read: left and right keypoints traded in the frames and groups where `exchanged` (N, T, 2) is 1.
 
     Initial poses of these frames, which are made of the same pictures, are no longer trusted.
@@ -84,7 +84,9 @@ def find(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Arr
         return none(clips)
     given, other = costs(params, assets, config, clips)
     by_group = jax.vmap(decide, (-1, -1, None, None), -1)
-    chosen = jax.vmap(by_group, (0, 0, None, 0))(given, other, float(config.exchange_price), clips.frame_mask)
+    chosen = jax.vmap(by_group, (0, 0, None, 0))(
+        given, other, float(config.exchange_price), jnp.asarray(clips.frame_mask)
+    )
     return jax.lax.stop_gradient(chosen)
 
 

@@ -269,7 +269,7 @@ def _end_camera(problem: Problem, carry: Carry) -> FitState:
     state, search = carry
     cameras, log_focal = camera_search.best(search, problem.assets, problem.config)
     params = dataclasses.replace(state.params, cameras=cameras, log_focal=log_focal)
-    exists = clips_lib.num_frames(problem.clips) > 0
+    exists = jnp.asarray(clips_lib.num_frames(problem.clips) > 0)
     params = ground.with_floor(params, problem.assets.soles, search.points, exists)
     return dataclasses.replace(state, params=params)
 
