@@ -41,6 +41,7 @@ _GROWTH = 1.0  # cost of a change of size by a factor of 2, beyond what is free
 _FREE_GROWTH = 0.3
 _PACE = 5  # frames whose mean displacement tells where somebody goes
 _COAST = 0.9
+_LASTING = 10  # frames of a piece for which somebody may be exchanged
 _SURE = 1.5  # by which the likeliest way must be likelier than others
 
 
@@ -190,20 +191,23 @@ def _joined(pieces: list[_Piece], people: Sequence[Array]) -> tuple[dict[int, in
     worth = np.maximum(score, 0.0)
     rows, columns = linear_sum_assignment(worth, maximize=True)
     links = {int(i): int(j) for i, j in zip(rows, columns, strict=True) if worth[i, j] > 0}
-    return links, {i: _margin(worth, links, i) for i in links}
+    lasting = np.array([len(piece.members) >= _LASTING for piece in pieces])
+    return links, {i: _margin(worth, links, i, lasting) for i in links}
 
 
-def _margin(worth: Array, links: dict[int, int], i: int) -> float:
-    """By how much a link is likelier than none, or than what comes of another for one of its pieces."""
+def _margin(worth: Array, links: dict[int, int], i: int, lasting: Array) -> float:
+    """By how much a link is likelier than none, or than what comes of another, with a piece that is
+    `lasting` (S,), for one of its pieces.
+    """
     j = links[i]
     before = {column: row for row, column in links.items()}
     margin = float(worth[i, j])
-    for other in np.flatnonzero(worth[i] > 0):
+    for other in np.flatnonzero((worth[i] > 0) & lasting):
         if other != j:
             row = before.get(int(other))
             now = worth[i, j] + (0.0 if row is None else worth[row, other])
             margin = min(margin, float(now - worth[i, other] - (0.0 if row is None else worth[row, j])))
-    for other in np.flatnonzero(worth[:, j] > 0):
+    for other in np.flatnonzero((worth[:, j] > 0) & lasting):
         if other != i and other not in links:
             margin = min(margin, float(worth[i, j] - worth[other, j]))
     return margin
