@@ -155,7 +155,7 @@ class FitConfig:
         group="losses",
     )
     robust_scale: float = option(
-        50.0,
+        40.0,
         "distance s beyond which robust losses level off, in pixels (see person_size) or radians",
         least=1e-3,
         most=1e6,
@@ -179,7 +179,7 @@ class FitConfig:
         "rotation", "in which numbers the 3D term compares poses: rotation matrices, or axis-angle (published)"
     )
     weight_init: float = option(
-        100.0, "weight of the 3D term, the distance to the initial poses", least=0.0, most=MOST_WEIGHT
+        200.0, "weight of the 3D term, the distance to the initial poses", least=0.0, most=MOST_WEIGHT
     )
     weight_depth: float = option(
         10.0,

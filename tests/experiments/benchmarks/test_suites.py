@@ -283,7 +283,7 @@ def test_a_suite_goes_on_from_its_finished_fits(suite, monkeypatch):
         suite("--seeds=1", "--observe.noise_px=9")
     assert len(asked) == 2
     with pytest.raises(KeyError):
-        suite("--seeds=1", "--fit.robust_scale=40")
+        suite("--seeds=1", "--fit.robust_scale=45")
     assert len(asked) == 4
 
 
