@@ -120,6 +120,20 @@ def test_small_people_are_found_beside_somebody_who_is_seen():
     assert landmarker.finds == 1
 
 
+def test_a_part_of_somebody_is_nobody_else():
+    class Unsure(sticks.StickLandmarker):
+        def look(self, image, region):
+            person = super().look(image, region)
+            if person is not None and person.landmarks[0, 0] > 100:
+                person.landmarks[:, 2] = 0.5
+            return person
+
+    both = sticks.picture(200, 100, {RED: (20, 20, 24, 60), GREEN: (140, 30, 24, 60)})
+    assert lefts(Watcher(Unsure()).people(both)) == [20]
+    # But somebody who is alone is somebody.
+    assert lefts(Watcher(Unsure()).people(sticks.picture(200, 100, {GREEN: (140, 30, 24, 60)}))) == [140]
+
+
 def test_who_is_known_is_not_looked_at_by_a_search():
     landmarker = sticks.StickLandmarker()
     watcher = Watcher(landmarker)
