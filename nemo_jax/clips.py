@@ -161,6 +161,15 @@ def which_real(clips: Clips) -> Array | None:
     return None if clips.real is None else clips.real > 0
 
 
+def averages(clips: Clips, numbers: Array) -> jax.Array:
+    """The matrix (N, N) that averages a value of each instance over the existing instances of the same number (N,)."""
+    numbers = jnp.asarray(numbers)
+    same = (numbers[:, None] == numbers).astype(jnp.float32)
+    if clips.real is not None:
+        same = same * clips.real
+    return same / jnp.maximum(same.sum(-1, keepdims=True), 1.0)
+
+
 def raw_phase(clips: Clips) -> jax.Array:
     """Time of every frame (N, T), 0 to 1, within its clip or, where clips form takes, within the span of its take."""
     own = clip_phase(clips)

@@ -136,31 +136,16 @@ def prepare(clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) ->
         body=body,
         priors=priors,
         focal=cam.focal_lengths(known, image_size, config.focal_guess),
-        principal=_principal(clips, image_size, config),
+        principal=cam.principal_points(image_size, config.principal_swapped, clips.principal),
         pixel_scale=jnp.where(config.person_size > 0, config.person_size / size, 1.0),
         diagonal=jnp.linalg.norm(image_size, axis=-1),
         lens_known=(~jnp.isnan(known)).astype(size.dtype),
-        same_lens=None if clips.lens is None else _averages(clips, clips.lens),
-        same_take=None if clips.take is None else _averages(clips, clips.take),
+        same_lens=None if clips.lens is None else clips_lib.averages(clips, clips.lens),
+        same_take=None if clips.take is None else clips_lib.averages(clips, clips.take),
         rig=rig_lib.of_clips(clips),
         soles=soles,
         lowest=lowest,
     )
-
-
-def _principal(clips: Clips, image_size: Array, config: FitConfig) -> Array:
-    """The principal points (N, 2): those that are known, else as the configuration guesses them."""
-    guessed = cam.principal_points(image_size, config.principal_swapped)
-    return guessed if clips.principal is None else jnp.where(jnp.isnan(clips.principal), guessed, clips.principal)
-
-
-def _averages(clips: Clips, numbers: clips_lib.Array) -> Array:
-    """The matrix (N, N) that averages a value of each instance over the existing instances of the same number (N,)."""
-    numbers = jnp.asarray(numbers)
-    same = (numbers[:, None] == numbers).astype(jnp.float32)
-    if clips.real is not None:
-        same = same * clips.real
-    return same / jnp.maximum(same.sum(-1, keepdims=True), 1.0)
 
 
 def with_rows(assets: Assets, config: FitConfig) -> Assets:

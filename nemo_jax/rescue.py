@@ -189,7 +189,7 @@ def finish(
     every = jax.tree.map(lambda moved, unmoved: jnp.concatenate([moved, unmoved[None]]), own, _present(params))
     values = losses(rescue, every, params, assets, config, clips, targets)
     present = jnp.minimum(values[0], values[-1])
-    if alone is not None:
+    if alone is not None and better is not None:
         # Cameras that are wrong by themselves do not speak against the present reading of a take.
         anew = jax.tree.map(lambda leaf: leaf[NUM_READINGS : NUM_READINGS + 1], rescue.own)
         least = losses(rescue, anew, params, assets, config, clips, targets)[0]
@@ -209,7 +209,7 @@ def finish(
         return jnp.where(lost.reshape(-1, *[1] * (old.ndim - 1)), new[best, rows], old)
 
     chosen = jax.tree.map(pick, model.without_shared(params), own)
-    if alone is not None:
+    if alone is not None and better is not None:
         better = better & ~lost
         chosen, lost = _with_cameras(chosen, alone.cameras, better), lost | better
     return model.with_shared(chosen, params), lost.astype(params.mirrored.dtype)
@@ -219,6 +219,7 @@ def _cameras_alone(
     rescue: Rescue, alone: Params, params: Params, assets: Assets, config: FitConfig, clips: Clips, targets: Targets
 ) -> Array:
     """Which clips (N,) of takes are seen clearly better by the cameras of `alone`, leaves (N, ...), the last reading."""
+    assert assets.same_take is not None
     both = jax.tree.map(lambda *leaves: jnp.stack(leaves), alone, model.without_shared(params))
     anew, present = rig_lib.shared(assets.rig, losses(rescue, both, params, assets, config, clips, targets))
     # A clip by itself has a code and a path of its own, by which it follows its keypoints under a wrong camera too.

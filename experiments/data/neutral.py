@@ -18,7 +18,7 @@ import numpy as np
 from experiments.base.files import replacing
 from experiments.base.frame_rates import ASSUMED_FPS
 from experiments.base.text import listed, natural
-from experiments.data import neutral_file, takes
+from experiments.data import calibrated, neutral_file, takes
 from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, DatasetError, HeadPoint, Instance, Video, pad, stack, visible_box_size
 from experiments.data.ids import choose_ids, no_folder
@@ -121,7 +121,9 @@ def _arrays(dataset: Dataset, n: int, path: Path) -> dict[str, Any]:
         arrays["other_names"] = np.array(tuple(alone.other_poses), str)
         arrays["other_poses"] = np.stack([pose[0] for pose, _ in alone.other_poses.values()])
         arrays["other_masks"] = np.stack([mask[0] for _, mask in alone.other_poses.values()])
-    return arrays | takes.entries(clips, 0) | _pictures_of(alone, path) | _truth_of(alone)
+    return (
+        arrays | takes.entries(clips, 0) | calibrated.entries(clips, 0) | _pictures_of(alone, path) | _truth_of(alone)
+    )
 
 
 def _truth_of(alone: Dataset) -> dict[str, Any]:
@@ -195,6 +197,7 @@ def load(data_dir: str | Path, action: str, max_instances: int | None = None, *,
 def _dataset(found: list[tuple[Path, dict[str, Array]]], action: str, broken: list[str]) -> Dataset:
     paths, rows = [path for path, _ in found], [arrays for _, arrays in found]
     clips = takes.of_entries(rows, stack([_instance(row) for row in rows]))
+    clips = calibrated.of_entries(rows, clips)
     annotated = [tuple(row["annotated"].tolist()) if "annotated" in row else tuple(range(25)) for row in rows]
     common = tuple(k for k in annotated[0] if all(k in each for each in annotated))
     notes = list(dict.fromkeys(str(note) for row in rows for note in row.get("notes", ())))

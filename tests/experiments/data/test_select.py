@@ -41,6 +41,8 @@ def whole() -> Dataset:
         "offset": np.arange(n) * 0.1,
         "real": np.ones(n),
         "height": np.arange(n) + 1.5,
+        "principal": np.arange(2 * n).reshape(n, 2) * 1.0,
+        "camera_known": np.arange(9 * n).reshape(n, 9) * 1.0,
     }
     truth: dict[str, Any] = {
         "pose": counting(24, 3),
