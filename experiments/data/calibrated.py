@@ -85,7 +85,7 @@ def _with_cameras(dataset: Dataset, own: Sequence[int], cameras: Sequence[Calibr
     focal = np.array(clips.focal_length, np.float32)
     principal, known = _known(clips.principal, (n, 2)), _known(clips.camera_known, (n, 9))
     reference = None if dataset.reference_2d is None else tuple(np.array(part) for part in dataset.reference_2d)
-    lost = 0
+    lenses, lost = list(dataset.picture_lenses or [None] * n), 0
     for clip, camera in chosen.items():
         try:
             width, height = np.asarray(clips.image_size, float)[clip].tolist()
@@ -95,7 +95,7 @@ def _with_cameras(dataset: Dataset, own: Sequence[int], cameras: Sequence[Calibr
         lost += _straighten(camera, keypoints[clip], confidence[clip])
         if reference is not None:
             _straighten(camera, reference[0][clip], reference[1][clip])
-        focal[clip], principal[clip] = camera.focal, camera.principal
+        focal[clip], principal[clip], lenses[clip] = camera.focal, camera.principal, camera.picture_lens
         if camera.rotation is not None and camera.translation is not None:
             known[clip] = np.concatenate([camera.translation, camera.rotation[:, :2].reshape(-1)])
     if lost:
@@ -112,7 +112,10 @@ def _with_cameras(dataset: Dataset, own: Sequence[int], cameras: Sequence[Calibr
         clips, keypoints=keypoints, confidence=confidence, focal_length=focal, principal=principal,
         camera_known=known if placed and clips.take is not None else clips.camera_known,
     )  # fmt: skip
-    return dataclasses.replace(dataset, clips=clips, reference_2d=reference, notes=(*dataset.notes, *notes))
+    return dataclasses.replace(
+        dataset, clips=clips, reference_2d=reference, notes=(*dataset.notes, *notes),
+        picture_lenses=tuple(lenses) if any(lenses) else None,
+    )  # fmt: skip
 
 
 def _straighten(camera: Calibration, pixels: Array, confidence: Array) -> int:
@@ -188,9 +191,11 @@ def _contains(longer: Sequence[str | int], shorter: Sequence[str | int]) -> bool
 # --- the neutral format ---
 
 
-def entries(clips: Clips, n: int) -> dict[str, Any]:
+def entries(dataset: Dataset, n: int) -> dict[str, Any]:
     """What the neutral format says of the camera of instance `n`."""
-    found: dict[str, Any] = {}
+    clips, found = dataset.clips, dict[str, Any]()
+    if dataset.picture_lenses is not None and (lens := dataset.picture_lenses[n]) is not None:
+        found |= {"picture_matrix": lens.matrix, "picture_distortion": lens.distortion}
     if clips.principal is not None and not np.isnan(clips.principal[n]).any():
         found["principal"] = np.asarray(clips.principal[n])
     if clips.camera_known is not None and not np.isnan(clips.camera_known[n]).any():
@@ -212,3 +217,14 @@ def of_entries(rows: Sequence[Mapping[str, Array]], clips: Clips) -> Clips:
             known[n] = np.concatenate([row["known_translation"], row["known_rotation"][:, :2].reshape(-1)])
     some = lambda values: None if np.isnan(values).all() else values
     return dataclasses.replace(clips, principal=some(principal), camera_known=some(known))
+
+
+def picture_lenses(rows: Sequence[Mapping[str, Array]]) -> tuple[Calibration | None, ...] | None:
+    """The lenses of pictures that rows of the neutral format say; None where no row does."""
+    found = []
+    for row in rows:
+        width, height = np.asarray(row["image_size"], float).tolist()
+        known = "picture_matrix" in row
+        lens = Calibration("", (width, height), row["picture_matrix"], row["picture_distortion"]) if known else None
+        found.append(lens)
+    return tuple(found) if any(found) else None

@@ -94,6 +94,30 @@ class Calibration:
         scaled = np.diag([across, down, 1.0]) @ self.matrix
         return dataclasses.replace(self, size=size, matrix=scaled)
 
+    @property
+    def picture_lens(self) -> Calibration | None:
+        """The lens alone, as datasets keep it for their pictures; None where pictures are those of a pinhole camera."""
+        if not self.distortion.any() and np.isclose(self.matrix[0, 0], self.matrix[1, 1]) and not self.matrix[0, 1]:
+            return None
+        return Calibration("", self.size, self.matrix.astype(np.float32), self.distortion.astype(np.float32))
+
+    def straight_picture(self, size: tuple[int, int]) -> tuple[Array, Array]:
+        """How a picture of a width and height becomes that of the pinhole camera of `straight`.
+
+        Returns:
+          The number (height, width) of the pixel, row by row, that each one of it shows, the nearest; and whether it is
+          inside.
+        """
+        width, height = size
+        # Of the calibration's own size pixels are as they are; smaller pictures are scaled.
+        scale = np.array([1.0, 1.0] if self.size is None else [self.size[0] / width, self.size[1] / height])
+        x, y = np.meshgrid(np.arange(width), np.arange(height))
+        plane = (np.stack([x, y], -1) * scale - self.principal) / self.focal
+        seen = (distorted(plane, self.distortion) @ self.matrix[:2, :2].T + self.principal) / scale
+        column, row = np.rint(np.nan_to_num(seen, nan=-1.0)).clip(-1, [width, height]).astype(int).transpose(2, 0, 1)
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        return np.where(inside, row * width + column, 0), inside
+
     def _plane(self, pixels: Array) -> Array:
         return (pixels - self.principal) @ np.linalg.inv(self.matrix[:2, :2]).T
 

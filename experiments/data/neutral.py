@@ -122,7 +122,7 @@ def _arrays(dataset: Dataset, n: int, path: Path) -> dict[str, Any]:
         arrays["other_poses"] = np.stack([pose[0] for pose, _ in alone.other_poses.values()])
         arrays["other_masks"] = np.stack([mask[0] for _, mask in alone.other_poses.values()])
     return (
-        arrays | takes.entries(clips, 0) | calibrated.entries(clips, 0) | _pictures_of(alone, path) | _truth_of(alone)
+        arrays | takes.entries(clips, 0) | calibrated.entries(alone, 0) | _pictures_of(alone, path) | _truth_of(alone)
     )
 
 
@@ -238,6 +238,7 @@ def _dataset(found: list[tuple[Path, dict[str, Array]]], action: str, broken: li
         source_frames=np.array([row["source_frames"] for row in rows])
         if everywhere("source_frames", "its length before resampling")
         else None,
+        picture_lenses=calibrated.picture_lenses(rows),
         notes=tuple(notes),
     )
 

@@ -61,6 +61,8 @@ KEYS = {
     "frame_paths": Entry("text", (None,)),
     "video_path": Entry("text"),
     "video_frames": Entry("whole numbers", ("F",)),
+    "picture_matrix": Entry("numbers", (3, 3)),
+    "picture_distortion": Entry("numbers", (8,)),
     # Poses that methods found.
     "init_pose": Entry("numbers", _POSE),
     "init_mask": Entry("numbers", ("F",)),
@@ -104,6 +106,7 @@ _TOGETHER = (
     (("world_from_camera", "camera_position", "camera_focal"), ("camera_image_size",)),
     (("known_rotation", "known_translation"), ()),
     (("video_path",), ("video_frames",)),
+    (("picture_matrix", "picture_distortion"), ()),
     (("init_pose",), ("init_mask",)),
     (("reference_keypoints", "reference_confidence"), ()),
     (("other_names", "other_poses"), ("other_masks",)),

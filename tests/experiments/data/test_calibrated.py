@@ -4,13 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments.base.errors import UserError
-from experiments.data import calibrated, neutral
+from experiments.data import calibrated, neutral, pictures
 from experiments.data.calibration import checked
 from experiments.data.dataset import Dataset, stack, visible_box_size
 from experiments.data.footage import Video
 from nemo_jax.instances import Instance
+from tests.experiments import equal_datasets
 from tests.experiments.data.test_calibration_files import ROS, write
 
 LENS = [[1000.0, 0.0, 630.0], [0.0, 1020.0, 350.0], [0.0, 0.0, 1.0]]
@@ -33,8 +35,9 @@ def dataset(names=("cam01", "cam02"), take=(1, 1), size=(1280.0, 720.0), folder=
     clips = stack([Instance(each, np.ones((6, 25)), size) for each in points])
     take = None if take is None else np.asarray(take, np.float32)
     videos = None if folder is None else tuple(Video(str(folder / f"{name}.mp4"), np.arange(6)) for name in names)
+    starts = None if take is None else np.zeros_like(take)
     return Dataset(
-        clips=dataclasses.replace(clips, take=take), names=tuple(names), action="kick", videos=videos,
+        clips=dataclasses.replace(clips, take=take, offset=starts), names=tuple(names), action="kick", videos=videos,
         box_size=visible_box_size(points, np.ones(points.shape[:3])),
     )  # fmt: skip
 
@@ -160,13 +163,38 @@ def test_what_a_lens_does_not_make_is_not_seen(tmp_path):
     assert f"{lost} keypoints lie where the lens" in found.notes[-1]
 
 
+def test_pictures_are_those_of_a_lens_without_distortion(tmp_path):
+    """A dot in the picture is where its keypoint is."""
+    path = write(tmp_path, "Calib.toml", toml())
+    given = dataset()
+    paths, spots = [], np.array([[160, 120], [640, 300], [1100, 620], [200, 600], [900, 90], [640, 600]])
+    for frame, (x, y) in enumerate(spots):
+        picture = np.zeros((720, 1280, 3), np.uint8)
+        picture[y - 4 : y + 5, x - 4 : x + 5] = 255
+        paths.append(str(tmp_path / f"{frame}.png"))
+        Image.fromarray(picture).save(paths[-1])
+    points = np.array(given.clips.keypoints)
+    points[0, :, 0] = spots
+    clips = dataclasses.replace(given.clips, keypoints=points)
+    given = dataclasses.replace(given, clips=clips, frame_paths=(tuple(paths), None))
+    found = calibrated.with_calibration(given, str(path))
+    apart = np.abs(found.clips.keypoints[0, :, 0] - spots).max(1)
+    assert apart.max() > 20
+    for frame, picture in enumerate(pictures.frames(found, 0)):
+        rows, columns = np.nonzero(picture[..., 0])
+        np.testing.assert_allclose([columns.mean(), rows.mean()], found.clips.keypoints[0, frame, 0], atol=0.6)
+    # Of a pinhole camera they are as they were filmed.
+    plain = write(
+        tmp_path, "Plain.toml", toml().replace("1020.0", "1000.0").replace("-0.2, 0.05, 0.001, 0.002", "0, 0, 0, 0")
+    )
+    assert calibrated.with_calibration(given, str(plain)).picture_lenses is None
+
+
 def test_the_neutral_format_has_known_cameras(tmp_path):
     path = write(tmp_path, "Calib.toml", toml())
     given = calibrated.with_calibration(dataset(("cam01", "cam02", "alone"), (0, 0, 1)), str(path))
     neutral.write(given, tmp_path / "out")
-    read = neutral.load(tmp_path / "out", "kick").clips
-    order = [1, 2, 0] if read.take[0] == 1 else [0, 1, 2]
-    for name in ("principal", "camera_known", "focal_length"):
-        np.testing.assert_array_equal(getattr(read, name)[order], getattr(given.clips, name), err_msg=name)
+    equal_datasets.assert_equal(neutral.load(tmp_path / "out", "kick"), given)
+    assert given.picture_lenses is not None and given.picture_lenses[2] is None
     plain = dataset().clips
     assert calibrated.of_entries([{}, {}], plain).camera_known is None
