@@ -145,7 +145,7 @@ def _chosen(
     chosen, notes = {}, []
     there = listed([camera.name for camera in cameras], _MOST_NAMED)
     for clips in groups.values():
-        by_name = {n: _named(names[n], cameras) for n in clips}
+        by_name = {n: _named(_names_of(dataset, n), cameras) for n in clips}
         found = {n: camera for n, camera in by_name.items() if camera is not None}
         if take is not None and len({camera.name for camera in found.values()}) < len(found):
             found = {}
@@ -168,14 +168,23 @@ def _chosen(
     return chosen, notes
 
 
-def _named(name: str, cameras: Sequence[Calibration]) -> Calibration | None:
-    """The only camera that a clip's name names, or whose name is in it; None = none, or several."""
-    same = [camera for camera in cameras if camera.name.casefold() == name.casefold()]
-    if len(same) == 1:
-        return same[0]
-    own = _words(name)
-    within = [c for c in cameras if _contains(own, _words(c.name)) or _contains(_words(c.name), own)]
-    return within[0] if len(within) == 1 else None
+def _names_of(dataset: Dataset, n: int) -> list[str]:
+    """The name of a clip, and that of its film, which knows nothing of folders and takes."""
+    video = dataset.videos[n] if dataset.videos else None
+    return [dataset.names[n]] if video is None else [dataset.names[n], Path(video.path).stem]
+
+
+def _named(names: Sequence[str], cameras: Sequence[Calibration]) -> Calibration | None:
+    """The only camera that one of a clip's names names, or is in the name of, or has in it; None = none, or several."""
+    for name in names:
+        same = [camera for camera in cameras if camera.name.casefold() == name.casefold()]
+        if len(same) == 1:
+            return same[0]
+    for own in map(_words, names):
+        within = [c for c in cameras if _contains(own, _words(c.name)) or _contains(_words(c.name), own)]
+        if len(within) == 1:
+            return within[0]
+    return None
 
 
 def _words(name: str) -> list[str | int]:

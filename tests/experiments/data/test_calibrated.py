@@ -80,6 +80,16 @@ def test_names_say_which_camera_filmed(tmp_path, clips, cameras, order):
     assert not [note for note in found.notes if "order" in note]
 
 
+def test_the_film_s_name_counts_too(tmp_path):
+    path = write(tmp_path, "Calib.toml", toml(("int_cam01_img", "int_cam02_img")))
+    given = dataset(("cam02", "cam01"), folder=tmp_path)
+    found = calibrated.with_calibration(dataclasses.replace(given, names=("take_1 cam02", "take_1 cam01")), str(path))
+    np.testing.assert_array_equal(
+        found.clips.camera_known, calibrated.with_calibration(given, str(path)).clips.camera_known
+    )
+    assert not found.notes
+
+
 def test_else_they_are_taken_in_order(tmp_path):
     path = write(tmp_path, "Calib.toml", toml())
     found = calibrated.with_calibration(dataset(("left", "right")), str(path))
