@@ -43,12 +43,12 @@ def with_calibration(dataset: Dataset, said: str | None) -> Dataset:
 
 
 def _of_folders(dataset: Dataset) -> Dataset:
-    take = dataset.clips.take
-    if take is None or dataset.videos is None:
+    take, videos = dataset.clips.take, dataset.videos
+    if take is None or videos is None:
         return dataset
     for number in np.unique(np.asarray(take)):
         own = [int(n) for n in np.flatnonzero(np.asarray(take) == number)]
-        folders = {Path(video.path).absolute().parent for n in own if (video := dataset.videos[n]) is not None}
+        folders = {Path(video.path).absolute().parent for n in own if (video := videos[n]) is not None}
         if len(own) < 2 or len(folders) != 1:
             continue
         files = sorted(path for path in folders.pop().iterdir() if _IN_FOLDER.fullmatch(path.name))
