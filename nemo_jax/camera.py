@@ -9,6 +9,7 @@ from typing import cast
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nemo_jax import rotations
 
@@ -52,16 +53,16 @@ def project(points: Array, focal: Array, principal: Array, near: float | Array =
     return focal * points[..., :2] / jnp.where(near > 0, clamped, depth) + principal
 
 
-def principal_points(image_size: Array, swapped: bool) -> Array:
+def principal_points(image_size: Array, swapped: bool, known: np.ndarray | Array | None = None) -> Array:
     """Principal points (N, 2), in pixels, of N images of width and height `image_size` (N, 2).
 
     With `swapped` they are computed as in the published code: the largest height and width of all images, halved and
-    rounded down, are used for every image, with x and y swapped.
+    rounded down, are used for every image, with x and y swapped. Where they are `known` (N, 2), and not NaN, they are those.
     """
-    if not swapped:
-        return image_size / 2
-    largest = jnp.floor(image_size.max(0) / 2)[::-1]
-    return jnp.broadcast_to(largest, image_size.shape)
+    guessed = image_size / 2
+    if swapped:
+        guessed = jnp.broadcast_to(jnp.floor(image_size.max(0) / 2)[::-1], image_size.shape)
+    return guessed if known is None else jnp.where(jnp.isnan(known), guessed, known)
 
 
 def focal_lengths(known: Array, image_size: Array, guess: float | Array) -> Array:

@@ -12,6 +12,7 @@ from body_models.pytree import pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
 from nemo_jax import lens, losses, model, optim, rotations
+from nemo_jax import rig as rig_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
@@ -221,6 +222,7 @@ def best(search: Search, assets: Assets, config: FitConfig) -> tuple[Array, Arra
 
     The priors over rolls and lenses count too, and instances of one lens choose it together. Another lens than the guessed
     one must be clearly better: an instance that goes another way than most would else seem to be filmed from far away.
+    Those of a rig have the best place for it, see `of_rigs`.
     """
     values = search_losses(search, search.cameras, assets, config)
     values = values + config.weight_level * cam.unlevel(search.cameras)
@@ -234,4 +236,52 @@ def best(search: Search, assets: Assets, config: FitConfig) -> tuple[Array, Arra
         values = jnp.where(other, jnp.inf, by_lens).reshape(values.shape)
     winner = jnp.argmin(values, axis=0)
     rows = jnp.arange(winner.shape[0])
-    return search.cameras[winner, rows], search.log_focal[winner, rows]
+    cameras, log_focal = search.cameras[winner, rows], search.log_focal[winner, rows]
+    if assets.rig is None:
+        return cameras, log_focal
+    return jnp.where(
+        rig_lib.in_rig(assets.rig)[:, None], of_rigs(search, log_focal, assets, config), cameras
+    ), log_focal
+
+
+def of_rigs(search: Search, log_focal: Array, assets: Assets, config: FitConfig) -> Array:
+    """The cameras (N, 9) under which all clips of a rig together have the smallest loss.
+
+    Every candidate of every clip says where its rig would stand. The best of each clip's, judged by all clips of the rig, is
+    fitted to them by as many steps as candidates were, and then the best of these is taken. log_focal: (N,).
+    """
+    assert assets.rig is not None
+    rig, count = assets.rig, search.cameras.shape[1]
+
+    def judged(leaders: Array) -> Array:
+        """The loss (S, N) of the rig of each clip, by all its clips, where its leader has the camera leaders (S, N, 9)."""
+        lens_of_all = dataclasses.replace(search, log_focal=jnp.broadcast_to(log_focal, (leaders.shape[0], count)))
+
+        def of_clip(leader: Array, same: Array) -> Array:
+            cameras = rig_lib.seen_from(
+                rig, jnp.broadcast_to(leader[:, None], (*leader.shape[:1], count, cam.CAMERA_SIZE))
+            )
+            values = search_losses(lens_of_all, cameras, assets, config) + config.weight_level * cam.unlevel(cameras)
+            return jnp.sum(same * values, -1)
+
+        return jax.lax.map(lambda given: of_clip(*given), (jnp.moveaxis(leaders, 1, 0), rig.same)).T
+
+    said = rig_lib.leading(rig, search.cameras)
+    first = jnp.argmin(judged(said), 0)
+    leaders = jnp.take_along_axis(said, first[None, :, None], 0)
+
+    def step(state: tuple[Array, optax.OptState], number: Array) -> tuple[tuple[Array, optax.OptState], None]:
+        leaders, adam = state
+        gradient = jax.grad(lambda leaders: judged(leaders).sum())(leaders)
+        updates, adam = _ADAM.update(gradient, adam)
+        rate = config.lr_camera_stage * 0.5 * (1 + jnp.cos(jnp.pi * number / max(config.camera_steps, 1)))
+        return (leaders - rate * cast(Array, updates) * cam.step_sizes(leaders), adam), None
+
+    (moved, _), _ = jax.lax.scan(step, (leaders, _ADAM.init(leaders)), jnp.arange(config.camera_steps))
+    # Steps may lead away from a place that was good already.
+    both = jnp.concatenate([leaders, moved])
+    values = judged(both)
+    better = jnp.argmin(values, 0)
+    fitted = jnp.take_along_axis(both, better[None, :, None], 0)[0]
+    chosen = jnp.argmin(jnp.where(rig.same > 0, values.min(0), jnp.inf), -1)
+    return rig_lib.seen_from(rig, fitted[chosen])

@@ -38,6 +38,9 @@ class Clips:
       performance, see `takes`. None = each is a performance of its own.
     offset (N,): when the first frame of each instance was filmed, seconds on the clock of its take; None = all clips of a
       take start together.
+    principal (N, 2): where the axis of each lens meets its picture, pixels; NaN = unknown, the middle. None = all unknown.
+    camera_known (N, 9): the camera of each instance as of `nemo_jax.camera`, from a world that the known ones of a take have
+      in common, see `rig`; NaN = unknown. None = all unknown.
     real (N,): 1 where the instance exists, 0 where it is padding without any frame, which comes after all existing
       instances (`stacking.pad_instances`); None = all exist.
     """
@@ -55,6 +58,8 @@ class Clips:
     offset: Array | None = None
     real: Array | None = None
     height: Array | None = None
+    principal: Array | None = None
+    camera_known: Array | None = None
 
     @classmethod
     def from_instances(cls, instances: Sequence[Instance]) -> "Clips":
@@ -140,6 +145,10 @@ def check(clips: Clips) -> None:
         chex.assert_shape(clips.offset, (n,), custom_message="Clips.offset")
     if clips.real is not None:
         chex.assert_shape(clips.real, (n,), custom_message="Clips.real")
+    if clips.principal is not None:
+        chex.assert_shape(clips.principal, (n, 2), custom_message="Clips.principal")
+    if clips.camera_known is not None:
+        chex.assert_shape(clips.camera_known, (n, 9), custom_message="Clips.camera_known")
 
 
 def num_frames(clips: Clips) -> Array:
@@ -150,6 +159,15 @@ def num_frames(clips: Clips) -> Array:
 def which_real(clips: Clips) -> Array | None:
     """Mask (N,), bool, of the instances that exist, for the `where` argument of `jnp.mean`; None = all exist."""
     return None if clips.real is None else clips.real > 0
+
+
+def averages(clips: Clips, numbers: Array) -> jax.Array:
+    """The matrix (N, N) that averages a value of each instance over the existing instances of the same number (N,)."""
+    numbers = jnp.asarray(numbers)
+    same = (numbers[:, None] == numbers).astype(jnp.float32)
+    if clips.real is not None:
+        same = same * clips.real
+    return same / jnp.maximum(same.sum(-1, keepdims=True), 1.0)
 
 
 def raw_phase(clips: Clips) -> jax.Array:

@@ -17,6 +17,7 @@ from nemo_jax import clips as clips_lib
 from nemo_jax import contact as contact_lib
 from nemo_jax import losses, mirror, rotations
 from nemo_jax import path as path_lib
+from nemo_jax import rig as rig_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.field import MotionField
@@ -66,7 +67,8 @@ class Assets:
     body: the body model. priors: the pose priors. focal (N,) pixels, to which `Params.log_focal` is a correction.
     principal (N, 2) pixels. pixel_scale (N,): residuals are multiplied by it before the loss. diagonal (N,) of the image,
     pixels. lens_known (N,): 1 where the focal length is given, so that it is not corrected. same_lens (N, N): the matrix
-    that averages over the instances of one lens, or None; same_take (N, N): over the clips of one take, or None. rows: the
+    that averages over the instances of one lens, or None; same_take (N, N): over the clips of one take, or None. rig: what
+    is known of cameras of takes against each other, or None. rows: the
     body in the layout of the fused vertex term, computed by `with_rows` before a loop; None if the plain term is used.
     soles (4,): heights of the points of contact above the ground under a standing body, metres, and lowest (): the height
     of that ground; None without contacts.
@@ -81,6 +83,7 @@ class Assets:
     lens_known: Array
     same_lens: Array | None = None
     same_take: Array | None = None
+    rig: rig_lib.Rig | None = None
     rows: vertex_gap.Table | None = None
     soles: Array | None = None
     lowest: Array | None = None
@@ -133,24 +136,16 @@ def prepare(clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) ->
         body=body,
         priors=priors,
         focal=cam.focal_lengths(known, image_size, config.focal_guess),
-        principal=cam.principal_points(image_size, config.principal_swapped),
+        principal=cam.principal_points(image_size, config.principal_swapped, clips.principal),
         pixel_scale=jnp.where(config.person_size > 0, config.person_size / size, 1.0),
         diagonal=jnp.linalg.norm(image_size, axis=-1),
         lens_known=(~jnp.isnan(known)).astype(size.dtype),
-        same_lens=None if clips.lens is None else _averages(clips, clips.lens),
-        same_take=None if clips.take is None else _averages(clips, clips.take),
+        same_lens=None if clips.lens is None else clips_lib.averages(clips, clips.lens),
+        same_take=None if clips.take is None else clips_lib.averages(clips, clips.take),
+        rig=rig_lib.of_clips(clips),
         soles=soles,
         lowest=lowest,
     )
-
-
-def _averages(clips: Clips, numbers: clips_lib.Array) -> Array:
-    """The matrix (N, N) that averages a value of each instance over the existing instances of the same number (N,)."""
-    numbers = jnp.asarray(numbers)
-    same = (numbers[:, None] == numbers).astype(jnp.float32)
-    if clips.real is not None:
-        same = same * clips.real
-    return same / jnp.maximum(same.sum(-1, keepdims=True), 1.0)
 
 
 def with_rows(assets: Assets, config: FitConfig) -> Assets:

@@ -6,7 +6,9 @@ readings: as the action or as its mirror image, in the whole action or in a part
 All readings, the present one among them, are judged by the shared motion, without a variation of their own, because by its
 code an instance can follow its keypoints in a wrong reading too. All get the same number of steps; an instance changes if
 another reading explains its keypoints and initial poses clearly better. The clips of a take are read alike, by the mean over
-them; what each has of its own are its camera and its clock.
+them; what each has of its own are its camera and its clock. So one more reading of each is the present motion of its take,
+variation included, seen by a camera that is solved anew: one wrong camera of a take is found again by itself. The cameras of
+a rig (`rig`) are one.
 """
 
 import dataclasses
@@ -21,6 +23,7 @@ from body_models.pytree import pytree
 from nemo_jax import camera as cam
 from nemo_jax import camera_search, model, objective, optim, takes
 from nemo_jax import clips as clips_lib
+from nemo_jax import rig as rig_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
@@ -39,7 +42,8 @@ _RATES = {"phase": 3e-3, "cameras": 0.01, "span": 5e-3}
 @pytree
 class Rescue:
     """S readings of N instances: own, their parameters as of `model.of_instance`, leaves (S, N, ...); Adam's state; the
-    frames (N, P) that are looked at. The first reading is the present one."""
+    frames (N, P) that are looked at. The first reading is the present one. Where clips form takes, two more come last: the
+    present one with cameras solved anew, and the same with the variation of the take, of which only cameras are fitted."""
 
     own: Params
     adam: optax.OptState
@@ -55,13 +59,16 @@ def begin(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Re
     raw = jnp.take_along_axis(clips_lib.raw_phase(clips), frames, axis=1)
 
     def reading(mirrored: Array, span: Array) -> Params:
-        own = dataclasses.replace(
-            present,
-            phase=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), fresh),
-            span=jnp.broadcast_to(span, (n, 2)),
-            mirrored=jnp.broadcast_to(mirrored, (n,)),
+        return with_cameras(
+            dataclasses.replace(
+                present,
+                phase=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), fresh),
+                span=jnp.broadcast_to(span, (n, 2)),
+                mirrored=jnp.broadcast_to(mirrored, (n,)),
+            )
         )
 
+    def with_cameras(own: Params) -> Params:
         def solved(own: Params, instance: Array, raw: Array, frames: Array) -> Array:
             points = _predict(own, params, assets, config, instance, raw).keypoints
             weight = objective.keypoint_weights(clips, config, instance, frames, config.camera_confidence)
@@ -75,7 +82,36 @@ def begin(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Re
     hands = jnp.repeat(jnp.array([0.0, 1.0]), len(SPANS))
     others = jax.vmap(reading)(hands, jnp.tile(SPANS, (2, 1)))
     own = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), present, others)
+    if assets.same_take is not None:
+        anew = with_cameras(present), with_cameras(model.without_shared(params))
+        own = jax.tree.map(lambda rest, *last: jnp.concatenate([rest, jnp.stack(last)]), own, *anew)
+    if assets.rig is not None:
+        own = _in_rigs(own, frames, params, assets, config, clips)
     return Rescue(own=own, adam=_ADAM.init(optim.as_tree(own)), frames=frames)
+
+
+def _in_rigs(own: Params, frames: Array, params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Params:
+    """Readings in which every rig stands where the camera of one of its clips says, that which is the best for all."""
+    assert assets.rig is not None
+    rig, count = assets.rig, frames.shape[0]
+    said = rig_lib.leading(rig, own.cameras)
+    looked = Rescue(own=own, adam=optax.EmptyState(), frames=frames)
+    # They add the same to all cameras.
+    targets = camera_search.targets_from(clips)
+
+    def of_clip(number: Array) -> tuple[Array, Array]:
+        leader = jnp.broadcast_to(said[:, number, None], said.shape)
+        cameras = rig_lib.held(rig, leader)
+        tried = dataclasses.replace(own, cameras=cameras)
+        values = rig_lib.shared(rig, losses(looked, tried, params, assets, config, clips, targets))
+        return cameras, jnp.where(rig.same[number] > 0, values, jnp.inf)
+
+    cameras, values = jax.lax.map(of_clip, jnp.arange(count))
+    best = jnp.argmin(values, 0)
+    chosen = jnp.take_along_axis(cameras, best[None, ..., None], 0)[0]
+    # The first reading stays as it is.
+    chosen = chosen.at[0].set(own.cameras[0])
+    return dataclasses.replace(own, cameras=jnp.where(rig_lib.in_rig(rig)[:, None], chosen, own.cameras))
 
 
 def _present(params: Params) -> Params:
@@ -121,6 +157,8 @@ def step(
 
     (_, values), gradient = jax.value_and_grad(total, has_aux=True)(rescue.own)
     gradient = jax.vmap(takes.gradient, (0, None))(gradient, assets)
+    cameras = rig_lib.pulled(assets.rig, rescue.own.cameras, gradient.cameras)
+    gradient = dataclasses.replace(gradient, cameras=cameras)
     updates, adam = _ADAM.update(optim.as_tree(gradient), rescue.adam)
     scale = cam.step_sizes(rescue.own.cameras)
 
@@ -128,9 +166,12 @@ def step(
         group = optim.group_of(path)
         if group not in _RATES:
             return leaf
-        return leaf - factor * _RATES[group] * (update * scale if group == "cameras" else update)
+        moved = leaf - factor * _RATES[group] * (update * scale if group == "cameras" else update)
+        # Of the last reading of takes nothing is tried but cameras.
+        return moved if assets.same_take is None or group == "cameras" else moved.at[-1].set(leaf[-1])
 
     own = jax.tree_util.tree_map_with_path(move, rescue.own, cast(Params, updates))
+    own = dataclasses.replace(own, cameras=rig_lib.held(assets.rig, own.cameras))
     replaced = dataclasses.replace(rescue, own=own, adam=adam)
     return replaced, {"rescue": values.min(0).mean(where=clips_lib.which_real(clips))}
 
@@ -139,13 +180,24 @@ def finish(
     rescue: Rescue, params: Params, assets: Assets, config: FitConfig, clips: Clips, targets: Targets
 ) -> tuple[Params, Array]:
     """The parameters in which lost instances have their best reading, and which (N,) these are."""
+    own, alone, better = rescue.own, None, None
+    if assets.same_take is not None:
+        alone = jax.tree.map(lambda leaf: leaf[-1], own)
+        better = _cameras_alone(rescue, alone, params, assets, config, clips, targets)
+    own = jax.tree.map(lambda leaf: leaf[:NUM_READINGS], own)
     # Steps can lead away from a reading that was good already: the present one is looked at before them too.
-    every = jax.tree.map(lambda moved, unmoved: jnp.concatenate([moved, unmoved[None]]), rescue.own, _present(params))
+    every = jax.tree.map(lambda moved, unmoved: jnp.concatenate([moved, unmoved[None]]), own, _present(params))
     values = losses(rescue, every, params, assets, config, clips, targets)
-    values = takes.shared(values.T, assets).T
-    values, present = values[:-1], jnp.minimum(values[0], values[-1])
+    present = jnp.minimum(values[0], values[-1])
+    if alone is not None and better is not None:
+        # Cameras that are wrong by themselves do not speak against the present reading of a take.
+        anew = jax.tree.map(lambda leaf: leaf[NUM_READINGS : NUM_READINGS + 1], rescue.own)
+        least = losses(rescue, anew, params, assets, config, clips, targets)[0]
+        present = takes.shared(jnp.where(better, jnp.minimum(present, least), present), assets)
+        values = takes.shared(values.T, assets).T
+    values = values[:-1]
     if not config.find_handedness:
-        same_hand = jnp.abs(rescue.own.mirrored - params.mirrored) < 0.5
+        same_hand = jnp.abs(own.mirrored - params.mirrored) < 0.5
         values = jnp.where(same_hand, values, jnp.inf)
     best = jnp.argmin(values, axis=0)
     rows = jnp.arange(best.shape[0])
@@ -156,8 +208,29 @@ def finish(
     def pick(old: Array, new: Array) -> Array:
         return jnp.where(lost.reshape(-1, *[1] * (old.ndim - 1)), new[best, rows], old)
 
-    chosen = jax.tree.map(pick, model.without_shared(params), rescue.own)
+    chosen = jax.tree.map(pick, model.without_shared(params), own)
+    if alone is not None and better is not None:
+        better = better & ~lost
+        chosen, lost = _with_cameras(chosen, alone.cameras, better), lost | better
     return model.with_shared(chosen, params), lost.astype(params.mirrored.dtype)
+
+
+def _cameras_alone(
+    rescue: Rescue, alone: Params, params: Params, assets: Assets, config: FitConfig, clips: Clips, targets: Targets
+) -> Array:
+    """Which clips (N,) of takes are seen clearly better by the cameras of `alone`, leaves (N, ...), the last reading."""
+    assert assets.same_take is not None
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), alone, model.without_shared(params))
+    anew, present = rig_lib.shared(assets.rig, losses(rescue, both, params, assets, config, clips, targets))
+    # A clip by itself has a code and a path of its own, by which it follows its keypoints under a wrong camera too.
+    several = assets.same_take.max(-1) < 0.75
+    found = several & (anew < (1 - config.rescue_margin) * present)
+    return found if clips.real is None else found & (clips.real > 0)
+
+
+def _with_cameras(own: Params, cameras: Array, which: Array) -> Params:
+    """The parameters with other cameras (N, 9) of the clips `which` (N,)."""
+    return dataclasses.replace(own, cameras=jnp.where(which[:, None], cameras, own.cameras))
 
 
 def _predict(

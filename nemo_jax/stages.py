@@ -28,6 +28,7 @@ from nemo_jax import (
     objective,
     optim,
     rescue,
+    rig,
     stature,
     takes,
     travel,
@@ -188,8 +189,10 @@ def _update(problem: Problem, state: FitState, gradient: Params, rates: Mapping[
     free = 1 - problem.assets.lens_known
     log_focal = free * lens.shared(gradient.log_focal * free, problem.assets)
     gradient = takes.gradient(dataclasses.replace(gradient, log_focal=log_focal), problem.assets)
-    config = problem.config
+    config, rigs = problem.config, problem.assets.rig
+    gradient = dataclasses.replace(gradient, cameras=rig.pulled(rigs, state.params.cameras, gradient.cameras))
     params, opt_state = optim.update(state.params, gradient, state.opt_state, config, rates)
+    params = dataclasses.replace(params, cameras=rig.held(rigs, params.cameras))
     params = as_tall(params, problem.assets.body, problem.clips)
     return dataclasses.replace(state, params=params, opt_state=opt_state)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.data import select as selecting
 from experiments.data.bystanders import Bystanders
+from experiments.data.calibration import Calibration
 from experiments.data.camera import Camera
 from experiments.data.footage import Video
 from experiments.data.select import PARTS, PER_FRAME, PER_INSTANCE, PER_OWN_FRAME, SHARED
@@ -50,6 +51,7 @@ class Dataset:
       axis-angle with the root in the camera frame, and masks (N, T), 1 where there is one. Not `init`, not `fit`.
     reference_2d: keypoints (N, T, K, 2) and confidence (N, T, K) that 2D errors are measured against where these are not the
       clips' own, as people's annotations of clips whose keypoints a detector found; or None.
+    picture_lenses: per instance None, or the lens whose distortion is in its pictures, but no more in its keypoints.
     source_frames (N,): frames of each clip before resampling; None = as they were filmed.
     """
 
@@ -70,6 +72,7 @@ class Dataset:
     other_poses: Mapping[str, tuple[Array, Array]] = field(default_factory=dict, metadata=PER_FRAME)
     reference_2d: tuple[Array, Array] | None = field(default=None, metadata=PER_FRAME)
     source_frames: Array | None = field(default=None, metadata=PER_INSTANCE)
+    picture_lenses: tuple[Calibration | None, ...] | None = field(default=None, metadata=PER_INSTANCE)
 
     def __post_init__(self) -> None:
         shape = np.shape(self.clips.init_pose)

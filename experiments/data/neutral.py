@@ -18,7 +18,7 @@ import numpy as np
 from experiments.base.files import replacing
 from experiments.base.frame_rates import ASSUMED_FPS
 from experiments.base.text import listed, natural
-from experiments.data import bystanders, neutral_file, takes
+from experiments.data import bystanders, calibrated, neutral_file, takes
 from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, DatasetError, HeadPoint, Instance, Video, pad, stack, visible_box_size
 from experiments.data.ids import choose_ids, no_folder
@@ -125,6 +125,7 @@ def _arrays(dataset: Dataset, n: int, path: Path) -> dict[str, Any]:
         arrays
         | bystanders.entries(alone.bystanders, 0)
         | takes.entries(clips, 0)
+        | calibrated.entries(alone, 0)
         | _pictures_of(alone, path)
         | _truth_of(alone)
     )
@@ -201,6 +202,7 @@ def load(data_dir: str | Path, action: str, max_instances: int | None = None, *,
 def _dataset(found: list[tuple[Path, dict[str, Array]]], action: str, broken: list[str]) -> Dataset:
     paths, rows = [path for path, _ in found], [arrays for _, arrays in found]
     clips = takes.of_entries(rows, stack([_instance(row) for row in rows]))
+    clips = calibrated.of_entries(rows, clips)
     annotated = [tuple(row["annotated"].tolist()) if "annotated" in row else tuple(range(25)) for row in rows]
     common = tuple(k for k in annotated[0] if all(k in each for each in annotated))
     notes = list(dict.fromkeys(str(note) for row in rows for note in row.get("notes", ())))
@@ -242,6 +244,7 @@ def _dataset(found: list[tuple[Path, dict[str, Array]]], action: str, broken: li
         source_frames=np.array([row["source_frames"] for row in rows])
         if everywhere("source_frames", "its length before resampling")
         else None,
+        picture_lenses=calibrated.picture_lenses(rows),
         notes=tuple(notes),
     )
 

@@ -45,6 +45,9 @@ KEYS = {
     "height": Entry("numbers"),
     "take": Entry("whole numbers"),
     "offset_seconds": Entry("numbers"),
+    "principal": Entry("numbers", (2,)),
+    "known_rotation": Entry("numbers", (3, 3)),
+    "known_translation": Entry("numbers", (3,)),
     "annotated": Entry("whole numbers", (None,)),
     "head_point": Entry("text"),
     "box_size": Entry("numbers", ("F",)),
@@ -59,6 +62,8 @@ KEYS = {
     "video_path": Entry("text"),
     "video_frames": Entry("whole numbers", ("F",)),
     "bystanders": Entry("numbers", ("F", None, 4)),
+    "picture_matrix": Entry("numbers", (3, 3)),
+    "picture_distortion": Entry("numbers", (8,)),
     # Poses that methods found.
     "init_pose": Entry("numbers", _POSE),
     "init_mask": Entry("numbers", ("F",)),
@@ -81,6 +86,8 @@ _RANGES = {
     "fps": ranges.RATE,
     "focal_length": ranges.FOCAL,
     "height": ranges.HEIGHT,
+    "principal": ranges.PIXELS,
+    "known_translation": ranges.POSITION,
     "camera_focal": ranges.FOCAL,
     "camera_position": ranges.POSITION,
     "box_size": ranges.LENGTH,
@@ -99,7 +106,9 @@ REQUIRED = ("keypoints", "confidence", "image_size")
 _TOGETHER = (
     (("truth_pose", "truth_translation", "truth_joints"), ("truth_betas",)),
     (("world_from_camera", "camera_position", "camera_focal"), ("camera_image_size",)),
+    (("known_rotation", "known_translation"), ()),
     (("video_path",), ("video_frames",)),
+    (("picture_matrix", "picture_distortion"), ()),
     (("init_pose",), ("init_mask",)),
     (("reference_keypoints", "reference_confidence"), ()),
     (("other_names", "other_poses"), ("other_masks",)),
@@ -292,8 +301,7 @@ def _check_values(arrays: Mapping[str, Array], frames: int) -> None:
 
 
 def _check_camera(arrays: Mapping[str, Array]) -> None:
-    rotation = arrays.get("world_from_camera")
-    if rotation is not None and not is_rotation(rotation):
-        raise FileError(
-            "world_from_camera is not a rotation: its columns must be right-handed, of length 1, perpendicular"
-        )
+    for key in ("world_from_camera", "known_rotation"):
+        rotation = arrays.get(key)
+        if rotation is not None and not is_rotation(rotation):
+            raise FileError(f"{key} is not a rotation: its columns must be right-handed, of length 1, perpendicular")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from experiments.data.calibration import Calibration
 from experiments.data.dataset import Dataset
 from experiments.data.footage import Video
 
@@ -16,6 +17,8 @@ Array = np.ndarray
 def frames(dataset: Dataset, instance: int, which: Sequence[int] | None = None) -> Iterator[Array | None]:
     """The pictures of an instance, in order: RGB uint8 (H, W, 3), or None where there is none or it cannot be read.
 
+    Where a calibration says how its lens distorts, they are those that a lens without distortion would have taken.
+
     Args:
       dataset: its `frame_paths` or `videos` say where they are.
       instance: its number.
@@ -23,6 +26,25 @@ def frames(dataset: Dataset, instance: int, which: Sequence[int] | None = None) 
     """
     count = int(np.asarray(dataset.clips.frame_mask[instance]).sum())
     chosen = list(range(count)) if which is None else list(which)
+    lens = dataset.picture_lenses[instance] if dataset.picture_lenses else None
+    filmed = _filmed(dataset, instance, chosen)
+    yield from filmed if lens is None else _straightened(filmed, lens)
+
+
+def _straightened(filmed: Iterator[Array | None], lens: Calibration) -> Iterator[Array | None]:
+    known: tuple[tuple[int, int], Array, Array] | None = None
+    for picture in filmed:
+        if picture is None:
+            yield None
+            continue
+        size = picture.shape[1], picture.shape[0]
+        if known is None or known[0] != size:
+            known = size, *lens.straight_picture(size)
+        _, pixel, inside = known
+        yield np.where(inside[..., None], picture.reshape(-1, picture.shape[-1])[pixel], np.uint8(0))
+
+
+def _filmed(dataset: Dataset, instance: int, chosen: Sequence[int]) -> Iterator[Array | None]:
     video = dataset.videos[instance] if dataset.videos else None
     paths = dataset.frame_paths[instance] if dataset.frame_paths else None
     if video is not None:

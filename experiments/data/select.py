@@ -45,6 +45,8 @@ _AXES: dict[type, dict[str, dict[str, str]]] = {
         "offset": PER_INSTANCE,
         "real": PER_INSTANCE,
         "height": PER_INSTANCE,
+        "principal": PER_INSTANCE,
+        "camera_known": PER_INSTANCE,
     },
     GroundTruth: {
         "pose": PER_FRAME,

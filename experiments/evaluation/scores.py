@@ -25,7 +25,7 @@ from experiments.data.visible import reference, visible
 from experiments.evaluation import pose_errors
 from experiments.evaluation.pose_errors import In3D
 from experiments.results.fitted_motion import FittedMotion
-from nemo_jax import contact, ground, losses, metrics, stature, world_metrics
+from nemo_jax import contact, ground, losses, metrics, rig, stature, world_metrics
 
 Array = jax.Array
 Numbers = dict[str, float]
@@ -111,6 +111,10 @@ def _metres(one: ToScore, body: smpl.SMPL) -> dict[str, np.ndarray]:
     """How tall each person (N,) is, metres, and how sure that is, which is how sure all metres of the clip are, percent."""
     betas, height = jnp.asarray(one.fitted.params.betas), one.dataset.clips.height
     share = stature.scale_uncertainty(body, betas, None if height is None else jnp.asarray(height))
+    known = rig.of_clips(one.dataset.clips)
+    if known is not None:
+        # How far apart known cameras are says the scale.
+        share = jnp.where(rig.in_rig(known), 0.0, share)
     return {"height_m/fit": np.asarray(stature.of(body, betas)), "scale_sd_percent/fit": 100 * np.asarray(share)}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from rich.console import Console
 
 from body_models import loaders, smpl
-from experiments.data import heights, lens_of_files, takes
+from experiments.data import calibrated, heights, lens_of_files, takes
 from experiments.data.dataset import Dataset
 from experiments.fitting.settings import Settings, size_of
 from experiments.loaders import registry
@@ -44,6 +44,7 @@ def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Datase
     elif dataset.clips.take is not None and dataset.clips.offset is None:
         # Folders of films say what is one performance, and not when its films start.
         dataset = takes.with_starts(dataset, np.asarray(dataset.clips.take))
+    dataset = calibrated.with_calibration(dataset, settings.calibration)
     # After the takes, whose clips have one height.
     dataset = heights.with_heights(dataset, settings.height) if settings.height is not None else dataset
     dataset = heights.of_takes(dataset)

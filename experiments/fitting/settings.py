@@ -116,6 +116,12 @@ class Settings:
         "Clips that are cameras on one performance: all, or groups of names such as 'left1,right1;left2,right2'. They have "
         "one motion, and are aligned in time by sound or motion. Not given: films in folders such as take_1; off: none.",
     )
+    calibration: str | None = option(
+        None,
+        "Files of calibrated cameras (Pose2Sim, OpenCV, Qualisys, OpenCap), separated by commas: their lenses are known, "
+        "and of those of one performance where they stand. Not given: one such as Calib.toml in a take's folder; off: none.",
+        group="Data",
+    )
     body_model: str | None = shared_options.body_model(group="Fit")
     vposer: str | None = path(None, "Folder of the VPoser V02_05 snapshot, a pose prior. Without it, none.")
     gmm: str | None = path(None, "SMPLify's pose mixture, gmm_08.pkl. Without it, none.")

@@ -112,6 +112,38 @@ def test_a_lost_clip_is_found(truth, case):
     assert np.isfinite(history).all()
 
 
+@jax.jit
+def some_rescued(params, clips):
+    return run(params, clips, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def take(truth):
+    """The first two clips as cameras on one performance, beside the third, with a path and a code of their own."""
+    clips, params = truth
+    clips = dataclasses.replace(clips, take=jnp.asarray([1.0, 1.0, 2.0]), offset=jnp.asarray([0.0, 0.02, 0.0]))
+    codes = params.codes.at[:2].set(jnp.asarray([0.4, -0.3]))
+    params = dataclasses.replace(params, codes=codes, delay=jnp.zeros(3))
+    return dataclasses.replace(clips, keypoints=shown(params, clips)), params
+
+
+def test_one_wrong_camera_of_a_take_is_found(take):
+    clips, params = take
+    wrong, which = broken(params, "turned")
+    found, lost, losses, _ = some_rescued(wrong, clips)
+    assert losses.shape == (rescue.NUM_READINGS + 2, 3)
+    np.testing.assert_array_equal(lost, [0, 1, 0])
+    others_equal(found, wrong, which)
+    # Nothing of it changes but its camera.
+    rest = lambda p: dataclasses.replace(p, cameras=None)
+    jax.tree.map(np.testing.assert_array_equal, rest(found), rest(wrong))
+    turn, true_turn = (np.float64(cam.split(p.cameras[which])[0]) for p in (found, params))
+    assert np.degrees(np.arccos((np.trace(turn @ true_turn.T) - 1) / 2)) < 3
+    found, lost, *_ = some_rescued(params, clips)
+    np.testing.assert_array_equal(lost, [0, 0, 0])
+    jax.tree.map(np.testing.assert_array_equal, found, params)
+
+
 def test_a_clip_of_a_part_of_the_action_is_found(truth):
     clips, params = truth
     part = dataclasses.replace(params, span=params.span.at[0].set(jnp.asarray([0.3, 1.0])))

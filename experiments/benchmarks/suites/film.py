@@ -4,7 +4,7 @@ recorded motion that is rendered as films, of which everything is known."""
 import dataclasses
 import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ from experiments.benchmarks.suites.rendered import Film
 from experiments.benchmarks.suites.rows import Cell
 from experiments.benchmarks.suites.settings import SuiteSettings
 from experiments.benchmarks.suites.variants import Variant
+from experiments.data import calibrated
 from experiments.data import takes as takes_of_clips
 from experiments.data.dataset import Dataset, pad
 from experiments.data.neutral_file import FileError
 from experiments.fitting.finishing import Finished
 from experiments.fitting.inputs import Cache
 from experiments.loaders import film_paths, videos
+from experiments.results import take_offsets
 from experiments.simulation import amass
 from nemo_jax import metrics
 from nemo_jax.clips import GroundTruth
@@ -74,12 +76,34 @@ def _real(
     takes = {folder.resolve().name: chosen} if settings.together else {path.stem: [path] for path in chosen}
     found = []
     for name, paths in takes.items():
-        dataset = _detected(paths, name, settings, body, console)
+        dataset = shifted(_detected(paths, name, settings, body, console), settings.shift)
         dataset = takes_of_clips.with_same_take(dataset, "all" if settings.as_take else takes_of_clips.OFF)
+        dataset = calibrated.with_calibration(dataset, settings.calibration or calibrated.OFF)
         for seed, variant in itertools.product(settings.fit_seeds, variants):
             cell = Cell(name, variant.name, REAL, seed)
             found.append(fits.case(cell, variant, dataset, settings, cache, holdout=0.0, score=score, about=about))
     return found
+
+
+def shifted(dataset: Dataset, said: Sequence[str]) -> Dataset:
+    """The clips of synchronous films, of which all but the first start so many frames later than it as is said.
+
+    Raises:
+      UserError: there are other numbers of films and shifts, or a film has no frame left.
+    """
+    if not said:
+        return dataset
+    flag, count = f"--shift={','.join(said)}", len(dataset.names)
+    if len(said) != count - 1:
+        raise UserError(
+            f"{flag} has {len(said)} numbers for {count} films; expected {count - 1}, for all but the first"
+        )
+    starts = np.array([0, *map(int, said)])
+    lengths = (np.asarray(dataset.clips.frame_mask) > 0).sum(1)
+    begins = starts - starts.min()
+    if short := [name for name, begin, length in zip(dataset.names, begins, lengths, strict=True) if begin >= length]:
+        raise UserError(f"{flag} leaves no frame of {short[0]}; give smaller numbers")
+    return dataset.select(frames=[range(begin, length) for begin, length in zip(begins, lengths, strict=True)])
 
 
 def _rendered(
@@ -141,14 +165,32 @@ def _detected(paths: list[Path], name: str, settings: SuiteSettings, body: smpl.
 def _score(truths: list[FilmTruth], fit: Finished) -> tuple[Numbers, dict[str, Numbers]]:
     """The scores of `metrics.json`, and the errors against every truth."""
     numbers, each = fits.scores_of(fit)
+    late = clock_errors(fit)
     for n, (name, own) in enumerate(each.items()):
         joints, frames = fitted_joints(fit, n)
+        if np.isfinite(late[n]):
+            own["clock_error_frames"] = float(late[n])
         for truth in truths:
             found = film_truth.errors(joints, frames, truth)
             own |= {f"film_{kind}_mm/{truth.name}": value for kind, value in found.items()}
             if name in truth.focal:
                 own["focal_error"] = abs(float(fit.fitted.focal[n]) / truth.focal[name] - 1)
     return numbers, each
+
+
+def clock_errors(fit: Finished) -> np.ndarray:
+    """By how many frames (N,) the start of each clip of synchronous films was missed; NaN where they are no take.
+
+    The mean over the clips of a take is taken from it, as only differences can be seen.
+    """
+    dataset = fit.dataset
+    found = take_offsets.of_clips(dataset, fit.fitted.params)
+    if not np.isfinite(found).all() or dataset.videos is None:
+        return np.full(len(dataset.names), np.nan)
+    fps = np.asarray(dataset.clips.fps, float)
+    true = np.array([0.0 if video is None else float(video.frames[0]) for video in dataset.videos]) / fps
+    late = (found - true) * fps
+    return np.abs(late - late.mean())
 
 
 def fitted_joints(fit: Finished, clip: int) -> tuple[np.ndarray, np.ndarray]:

@@ -76,9 +76,12 @@ def _conditions(settings: SuiteSettings) -> str:
             "Annotated clips; the keypoints that are scored as hidden, and the unseen clips, are no part of the fits."
         )
     if settings.suite == "film":
-        how = "together, as clips of one action" if settings.together else "each alone"
+        how = "as one take" if settings.as_take else "together, as clips of one action"
+        how = how if settings.together else "each alone"
+        how += f", shifted by {', '.join(settings.shift)} frames" if settings.shift else ""
         real = f" real films are fitted {how};" if settings.films is not None else ""
-        return f"Films through the detector;{real} lens unknown; errors in mm."
+        known = "cameras known" if settings.calibration else "lens unknown"
+        return f"Films through the detector;{real} {known}; errors in mm."
     lens = "known" if settings.observe.focal_known else "unknown"
     changed = [
         f"{field.name}={getattr(settings.observe, field.name)}"

@@ -1,6 +1,7 @@
 """The settings of `python run.py benchmark`, with the help texts and ranges of its flags."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +49,15 @@ class SuiteSettings:
     )
     as_take: bool = option(
         False, "film: tell the fit that the real films are cameras on one performance; their clocks are found."
+    )
+    shift: tuple[str, ...] = option(
+        (),
+        "film: with --as_take, by how many frames the second film, the third and so on start later than the first, such as "
+        "7,-12,31; films lose as many at their beginning. Says how well clocks are found.",
+        separated=True,
+    )
+    calibration: str | None = option(
+        None, "film: with --as_take, calibration of the cameras of the real films, as --calibration of `run.py`."
     )
     pose_model: str | None = path(None, "film: MediaPipe pose model (.task). Without it, the one that is shipped.")
     actions: tuple[str, ...] = option(
@@ -122,6 +132,14 @@ def check(settings: SuiteSettings) -> None:
     for action in settings.actions:
         if found := shared_options.name_problem(action, "kick"):
             raise UserError(f"--actions={action} {found}")
+    for flag, given in (("shift", settings.shift), ("calibration", settings.calibration)):
+        if given and not (settings.suite == "film" and settings.films is not None and settings.as_take):
+            raise UserError(
+                f"--{flag} is of real films as one take; give --suite=film --films= --as_take, or leave it out"
+            )
+    for shift in settings.shift:
+        if not re.fullmatch(r"[+-]?[0-9]{1,4}", shift):
+            raise UserError(f"--shift={','.join(settings.shift)} has {shift!r}; expected whole frames such as 7,-12,31")
     if settings.seed + settings.seeds > SEED_LIMIT:
         raise UserError(f"--seeds={settings.seeds} from --seed={settings.seed} on goes beyond {SEED_LIMIT - 1}")
     if found := observations.problem(settings.observe):

@@ -47,6 +47,7 @@ COLUMNS = (
     Column("heldout_pck_0.05/fit", "hidden PCK %", 1, 100.0),
     Column("unseen_pck_0.05/fit", "unseen clip PCK %", 1, 100.0),
     Column("focal_error", "lens error %", 1, 100.0),
+    Column("clock_error_frames", "clock error, frames", 2),
     Column("worst", "worst clip"),
     Column("worse_than_init", "worse than initial %", 1, 100.0),
     Column("spread", "worst seed / median", 2),

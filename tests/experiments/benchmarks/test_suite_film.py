@@ -255,3 +255,54 @@ def test_a_fit_is_scored_against_every_truth(tiny_dataset, perfect):
     assert own["film_pa_mm/larger"] < 0.1 and own["film_whole_mm/larger"] > 20
     assert own["focal_error"] == pytest.approx(0.1, abs=1e-4)
     assert numbers["loss"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--shift=7"], r"--shift is of real films as one take; give --suite=film --films= --as_take"),
+        (["--calibration=Calib.toml"], r"--calibration is of real films as one take"),
+        (["--as_take", "--shift=7,a"], r"--shift=7,a has 'a'; expected whole frames such as 7,-12,31"),
+    ],
+)
+def test_shifts_and_calibrations_are_of_takes(tmp_path, flags, sentence):
+    with pytest.raises(UserError, match=sentence):
+        parse(f"--films={tmp_path}", *flags)
+
+
+def test_shifted_films_start_later(tiny_dataset):
+    count = len(tiny_dataset.names)
+    lengths = (np.asarray(tiny_dataset.clips.frame_mask) > 0).sum(1)
+    films = dataclasses.replace(
+        tiny_dataset, videos=tuple(Video("a.mp4", np.arange(length)) for length in lengths), frame_paths=None
+    )
+    said = ["1", "-1", *["0"] * count][: count - 1]
+    found = film.shifted(films, said)
+    begins = np.array([0, *map(int, said)])
+    begins -= begins.min()
+    np.testing.assert_array_equal([video.frames[0] for video in found.videos], begins)
+    np.testing.assert_array_equal((np.asarray(found.clips.frame_mask) > 0).sum(1), lengths - begins)
+    assert film.shifted(films, ()) is films
+    with pytest.raises(UserError, match=f"has {count} numbers for {count} films; expected {count - 1}"):
+        film.shifted(films, ["0"] * count)
+    with pytest.raises(UserError, match="leaves no frame of"):
+        film.shifted(films, ["999"] * (count - 1))
+
+
+def test_how_well_clocks_are_found(tiny_dataset):
+    count = len(tiny_dataset.names)
+    fps = np.asarray(tiny_dataset.clips.fps, float)
+    begins = np.arange(count) * 2
+    late = np.linspace(0.0, 1.0, count)
+    clips = dataclasses.replace(
+        tiny_dataset.clips, take=np.zeros(count, np.float32), offset=np.float32((begins + late) / fps)
+    )
+    videos = tuple(Video("a.mp4", np.arange(begin, begin + 9)) for begin in begins)
+    dataset = dataclasses.replace(tiny_dataset, clips=clips, videos=videos, frame_paths=None)
+    params = types.SimpleNamespace(delay=None)
+    fit: Any = types.SimpleNamespace(dataset=dataset, fitted=types.SimpleNamespace(params=params))
+    np.testing.assert_allclose(film.clock_errors(fit), np.abs(late - late.mean()), atol=1e-4)
+    alone: Any = types.SimpleNamespace(
+        dataset=dataclasses.replace(dataset, clips=tiny_dataset.clips), fitted=fit.fitted
+    )
+    assert np.isnan(film.clock_errors(alone)).all()

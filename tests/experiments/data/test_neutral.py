@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from experiments.data import neutral
 from experiments.data.bystanders import Bystanders
+from experiments.data.calibration import Calibration
 from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, DatasetError, Instance, Video, pad, stack, visible_box_size
 from nemo_jax import clips as clips_lib
@@ -104,6 +105,10 @@ def complete(folder, lengths=(3, 6, 5), seed=0):
             pad([rng.random((frames, 25)) for frames in lengths]),
         ),
         source_frames=np.arange(n) + 100,
+        picture_lenses=(
+            *[None] * (n - 1),
+            Calibration("", (640.0, 479.0 + n), noise(3, 3).astype(np.float32), noise(8).astype(np.float32)),
+        ),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.data import padding, select
+from experiments.data.calibration import Calibration
 from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, Video, pad
 from experiments.data.footage import Footage
@@ -41,6 +42,8 @@ def whole() -> Dataset:
         "offset": np.arange(n) * 0.1,
         "real": np.ones(n),
         "height": np.arange(n) + 1.5,
+        "principal": np.arange(2 * n).reshape(n, 2) * 1.0,
+        "camera_known": np.arange(9 * n).reshape(n, 9) * 1.0,
     }
     truth: dict[str, Any] = {
         "pose": counting(24, 3),
@@ -61,6 +64,7 @@ def whole() -> Dataset:
         annotated=(1, 2),
         head_point="top_of_head",
         view=("left", "", "front"),
+        picture_lenses=(None, Calibration("", None, np.eye(3), np.zeros(8)), None),
         synthetic=True,
         other_poses={"other": (counting(24, 3), counting())},
         reference_2d=(counting(25, 2), counting(25)),
