@@ -81,7 +81,7 @@ def kind_of(clips: Clips, config: FitConfig, by_length: bool = False) -> Hashabl
     # Only existing instances count, not padded ones.
     static = jax.tree.structure(with_steps(config, clips.num_instances))
     instances, frames = shape_of_program(clips, config)
-    known = clips.lens is not None, clips.height is not None
+    known = tuple(getattr(clips, name) is not None for name in ("lens", "height", "camera_turn", "turn_focal"))
     return static, known, instances, frames if by_length or config.batch_size == -1 else None
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from experiments.base.files import replacing
 from experiments.base.frame_rates import ASSUMED_FPS
 from experiments.base.text import listed, natural
-from experiments.data import neutral_file, takes
+from experiments.data import moving_cameras, neutral_file, takes
 from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, DatasetError, HeadPoint, Instance, Video, pad, stack, visible_box_size
 from experiments.data.ids import choose_ids, no_folder
@@ -108,6 +108,7 @@ def _arrays(dataset: Dataset, n: int, path: Path) -> dict[str, Any]:
     }
     if clips.height is not None:
         arrays["height"] = clips.height[0]
+    arrays |= moving_cameras.entries(clips, 0)
     if np.any(clips.init_mask) or np.any(clips.init_pose):
         arrays |= {"init_pose": clips.init_pose[0], "init_mask": clips.init_mask[0]}
     if alone.reference_2d is not None:
@@ -250,6 +251,9 @@ def _instance(row: Arrays) -> Instance:
         focal_length=float(row.get("focal_length", np.nan)),
         fps=float(row.get("fps", ASSUMED_FPS)),
         height=float(row.get("height", np.nan)),
+        camera_turn=row.get("camera_turn"),
+        zoom=row.get("zoom"),
+        turn_focal=float(row.get("turn_focal", np.nan)),
     )
 
 

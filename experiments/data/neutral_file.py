@@ -43,6 +43,9 @@ KEYS = {
     "fps": Entry("numbers"),
     "focal_length": Entry("numbers"),
     "height": Entry("numbers"),
+    "camera_turn": Entry("numbers", ("F", 3, 3)),
+    "zoom": Entry("numbers", ("F",)),
+    "turn_focal": Entry("numbers"),
     "take": Entry("whole numbers"),
     "offset_seconds": Entry("numbers"),
     "annotated": Entry("whole numbers", (None,)),
@@ -80,6 +83,8 @@ _RANGES = {
     "fps": ranges.RATE,
     "focal_length": ranges.FOCAL,
     "height": ranges.HEIGHT,
+    "zoom": ranges.ZOOM,
+    "turn_focal": ranges.FOCAL,
     "camera_focal": ranges.FOCAL,
     "camera_position": ranges.POSITION,
     "box_size": ranges.LENGTH,
@@ -233,7 +238,7 @@ def _clear(arrays: dict[str, Array], key: str, where: Array) -> None:
 def _check_finite(key: str, array: Array) -> None:
     with np.errstate(over="ignore"):
         bad = ~np.isfinite(array.astype(np.float32))
-    if key in ("focal_length", "height"):
+    if key in ("focal_length", "height", "turn_focal"):
         bad &= ~np.isnan(array)  # NaN = unknown
     if bad.any():
         where = np.argwhere(bad)[0].tolist()
@@ -259,7 +264,7 @@ def _check_values(arrays: Mapping[str, Array], frames: int) -> None:
             raise FileError(f"{key} holds {over.ravel()[0]}, expected numbers from 0 to 1")
     if not arrays["confidence"].any():
         raise FileError("confidence is 0 everywhere, so nothing of the person is seen")
-    for key in ("image_size", "fps", "focal_length", "camera_focal", "camera_image_size"):
+    for key in ("image_size", "fps", "focal_length", "turn_focal", "zoom", "camera_focal", "camera_image_size"):
         least(key, 0, above=True)
     least("box_size", 0)
     least("source_frames", 1)
@@ -295,3 +300,9 @@ def _check_camera(arrays: Mapping[str, Array]) -> None:
         raise FileError(
             "world_from_camera is not a rotation: its columns must be right-handed, of length 1, perpendicular"
         )
+    for frame, turn in enumerate(arrays.get("camera_turn", ())):
+        if not is_rotation(turn):
+            raise FileError(
+                f"camera_turn of frame {frame} is not a rotation: its columns must be right-handed, of length 1, "
+                "perpendicular"
+            )

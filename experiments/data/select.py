@@ -45,6 +45,9 @@ _AXES: dict[type, dict[str, dict[str, str]]] = {
         "offset": PER_INSTANCE,
         "real": PER_INSTANCE,
         "height": PER_INSTANCE,
+        "camera_turn": PER_FRAME,
+        "zoom": PER_FRAME,
+        "turn_focal": PER_INSTANCE,
     },
     GroundTruth: {
         "pose": PER_FRAME,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from body_models import loaders, smpl
-from experiments.data import jumps, lens_of_files, neutral
+from experiments.data import jumps, lens_of_files, moving_cameras, neutral
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.loaders import (
     custom_video,
@@ -123,7 +123,7 @@ def load(
         from experiments import poses
 
         read = poses.apply(read, init)
-    return jumps.noted(read)
+    return moving_cameras.noted(jumps.noted(read))
 
 
 def actions(data_dir: str | None = None, dataset: str | None = None) -> list[str]:

@@ -41,6 +41,9 @@ def whole() -> Dataset:
         "offset": np.arange(n) * 0.1,
         "real": np.ones(n),
         "height": np.arange(n) + 1.5,
+        "camera_turn": counting(3, 3),
+        "zoom": counting(),
+        "turn_focal": np.arange(n) + 900.0,
     }
     truth: dict[str, Any] = {
         "pose": counting(24, 3),
@@ -100,7 +103,7 @@ def test_the_axes_are_those_of_the_arrays(whole):
     timed = [name for name, axes in select.axes_of(Clips).items() if axes == "frame"]
     assert sorted(timed) == sorted(clips_lib.TIMED)
     assert {leaf.shape[:2] for leaf in leaves(whole, "frame").values()} == {(3, 6)}
-    assert len(leaves(whole, "frame")) == 5 + 1 + 3 + 2 + 2
+    assert len(leaves(whole, "frame")) == 7 + 1 + 3 + 2 + 2
     assert {len(leaf) for leaf in leaves(whole, "instance").values()} == {3}
 
 
