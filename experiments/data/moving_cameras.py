@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from experiments.base.text import listed
+from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset
 from nemo_jax.clips import Clips
 
@@ -44,6 +45,17 @@ def in_reference(clips: Clips, poses: Array) -> Array:
     turned = np.array(poses)
     turned[exists, 0] = (turn.inv() * Rotation.from_rotvec(turned[exists, 0])).as_rotvec()
     return turned
+
+
+def camera_of(dataset: Dataset, n: int, frame: int) -> Camera:
+    """The true camera of a frame of instance `n`, by that of the instance, which there is, and the given turns."""
+    assert dataset.cameras is not None
+    camera, clips = dataset.cameras[n], dataset.clips
+    if not moves(clips, n):
+        return camera
+    turn = np.asarray(clips.camera_turn[n, frame], float)
+    focal = camera.focal * float(clips.zoom[n, frame])
+    return dataclasses.replace(camera, world_from_camera=camera.world_from_camera @ turn.T, focal=focal)
 
 
 def carried(clips: Clips, n: int, keypoints: Array, before: Array, after: Array) -> Array:
