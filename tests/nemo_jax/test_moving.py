@@ -284,6 +284,7 @@ def test_clips_of_which_some_cameras_move():
     assert view is not None
     np.testing.assert_allclose(np.linalg.det(view.turn), np.ones((3, 8)), rtol=1e-5)
     assert view.zoom.min() > 0
+    assert stacking.pad_frames(still, 8).camera_turn is None
     assert stacking.kind_of(clips, CONFIG) != stacking.kind_of(still, CONFIG)
 
 

@@ -49,6 +49,11 @@ class SuiteSettings:
     as_take: bool = option(
         False, "film: tell the fit that the real films are cameras on one performance; their clocks are found."
     )
+    cameras: Literal["still", "moving", "both"] = option(
+        "still",
+        "film: whether rendered films are from cameras that stand still, from ones that pan, tilt, zoom and shake, or both "
+        "side by side, of the same motion and with things in every background.",
+    )
     pose_model: str | None = path(None, "film: MediaPipe pose model (.task). Without it, the one that is shipped.")
     actions: tuple[str, ...] = option(
         (), "Actions, or names of films, separated by commas. Not given: all of the folder.", separated=True
