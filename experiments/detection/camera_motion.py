@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from experiments.detection import optical_flow, turning_camera
 from experiments.detection.optical_flow import Pyramid
-from experiments.detection.turning_camera import NEAR, STILL, Camera, Match
+from experiments.detection.turning_camera import STILL, Camera, Match
 
 Array = np.ndarray
 
@@ -25,12 +25,13 @@ LOOKS = 12  # frames that are compared with the first, before anything is follow
 _STILL = 0.002  # of the diagonal: a picture that stays within it stands still
 _FEWEST = 10  # points that tell how a camera moves
 _LEAST_SHARE = 0.3  # of the points followed that agree, else the frame tells nothing
+_TOLERATED = 3.0  # pixels by which what is seen of the background may miss, by compression and small steps
 _AGREE, _OF_FRAMES = 0.7, 20  # share of the points that agree with a camera that only turns, at least in 4 frames of 5
 _MOST_MISSING, _LONGEST_GAP = 0.1, 8  # share of frames, and frames in a row, that may tell nothing
 _NEW_SHIFT, _NEW_ZOOM, _NEW_ROLL, _NEW_SHARE = 0.15, 0.12, 0.12, 0.5  # of the width; logarithm; radians; of the points
 _FAR_SHIFT, _FAR_ZOOM = 0.55, 0.25  # up to which two key frames are compared
 _MOST_PAIRS = 60
-_SURE, _WIDE = 0.04, np.radians(10.0)  # standard deviation of a log focal length that a pan of so much tells
+_SURE, _WIDE = 0.06, np.radians(8.0)  # standard deviation of a log focal length that a pan of so much tells
 _BODY_MARGIN = 0.12  # of a person's diagonal, around the landmarks
 
 
@@ -121,10 +122,8 @@ def find(pictures: Iterable[Array], boxes: Callable[[int], Array], focal: float 
     if len(keys) > 1:
         keys, lens, spread = turning_camera.refine(keys, links, guess, focal is not None)
         wide = max(np.arccos(np.clip(key.turn[2, 2], -1, 1)) for key in keys)
+        # A lens that is not told is still the one under which what was seen fits best.
         tells = spread < _SURE and bool(wide > _WIDE)
-        if focal is None and not tells:
-            lens = guess
-            keys, *_ = turning_camera.refine([_camera(path, key.frame) for key in path.keys], links, guess, True)
     cameras = [
         None if match is None or camera is None else turning_camera.fit(match, keys[match.first], camera, lens)
         for match, camera in zip(path.matches, path.cameras, strict=True)
@@ -266,7 +265,7 @@ def _agreement(path: _Path, cameras: list[Camera | None], keys: list[Camera], le
     for match, camera, tried in zip(path.matches, cameras, path.tried, strict=True):
         if match is not None and camera is not None and tried:
             apart = match.seen - turning_camera.transfer(match.points, keys[match.first], camera, lens)
-            shares.append((np.linalg.norm(np.nan_to_num(apart, nan=99.0), axis=-1) < NEAR).mean())
+            shares.append((np.linalg.norm(np.nan_to_num(apart, nan=99.0), axis=-1) < _TOLERATED).mean())
     return float(np.percentile(shares, _OF_FRAMES)) if shares else 1.0
 
 

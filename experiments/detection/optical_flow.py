@@ -23,7 +23,7 @@ _RETURN = 0.7  # pixels by which the way back may miss
 _LIKE = 0.75  # correlation of what is seen at both ends
 _CELLS = (12, 8)  # of a picture, across and down, in each of which corners are chosen
 _PER_CELL = 2
-_FLAT = 15.0  # smallest eigenvalue of the structure of a corner, squared grey values out of 255
+_FLAT = 3.0  # smallest eigenvalue of the structure of a corner, squared grey values out of 255
 _OFFSETS = np.stack(np.meshgrid(*[np.arange(-_RADIUS, _RADIUS + 1.0)] * 2), -1).reshape(-1, 2)
 
 

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 Array = np.ndarray
 
-NEAR = 1.5  # pixels within which a point agrees with a camera
+_NEAR = 1.5  # pixels within which a point agrees with a camera
 _TRIES = 120  # pairs of points from which a similarity is made
 _ROUNDS = 12
 _SOFT = 0.5  # pixels, from which on points count less
@@ -66,14 +66,14 @@ def agreeing(before: Array, after: Array, seed: int = 0) -> Array:
     pairs, across = pairs[usable], across[usable]
     a = (other[pairs[:, 1]] - other[pairs[:, 0]]) / across
     b = other[pairs[:, 0]] - a * one[pairs[:, 0]]
-    near = np.abs(a[:, None] * one + b[:, None] - other) < NEAR
+    near = np.abs(a[:, None] * one + b[:, None] - other) < _NEAR
     best = near[near.sum(1).argmax()]
     if best.sum() < 3:
         return best
     # Once more by all that agree, as the two points of a hypothesis have their own errors.
     design = np.stack([one[best], np.ones(best.sum())], -1)
     (a, b), *_ = np.linalg.lstsq(design, other[best], rcond=None)
-    return np.abs(a * one + b - other) < NEAR
+    return np.abs(a * one + b - other) < _NEAR
 
 
 def fit(match: Match, first: Camera, start: Camera, focal: float) -> Camera:
