@@ -20,11 +20,16 @@ _MOST_NAMED = 6
 
 def moves(clips: Clips, n: int) -> bool:
     """Whether the camera of instance `n` turns or zooms."""
-    if clips.camera_turn is None or clips.zoom is None:
-        return False
     exists = np.asarray(clips.frame_mask[n]) > 0
-    turned = np.abs(np.asarray(clips.camera_turn[n])[exists] - np.eye(3)).max()
-    return bool(turned > 1e-6 or np.abs(np.asarray(clips.zoom[n])[exists] - 1).max() > 1e-6)
+    turn, zoom = (part[exists] for part in _of(clips, n))
+    return bool(np.abs(turn - np.eye(3)).max(initial=0) > 1e-6 or np.abs(zoom - 1).max(initial=0) > 1e-6)
+
+
+def _of(clips: Clips, n: int) -> tuple[Array, Array]:
+    """Turns (T, 3, 3) and zooms (T,) of instance `n`, float64; those of a still camera where nothing is said."""
+    if clips.camera_turn is None or clips.zoom is None:
+        return np.tile(np.eye(3), (clips.num_frames, 1, 1)), np.ones(clips.num_frames)
+    return np.asarray(clips.camera_turn[n], float), np.asarray(clips.zoom[n], float)
 
 
 def entries(clips: Clips, n: int) -> dict[str, Any]:
@@ -53,9 +58,10 @@ def camera_of(dataset: Dataset, n: int, frame: int) -> Camera:
     camera, clips = dataset.cameras[n], dataset.clips
     if not moves(clips, n):
         return camera
-    turn = np.asarray(clips.camera_turn[n, frame], float)
-    focal = camera.focal * float(clips.zoom[n, frame])
-    return dataclasses.replace(camera, world_from_camera=camera.world_from_camera @ turn.T, focal=focal)
+    turn, zoom = (part[frame] for part in _of(clips, n))
+    return dataclasses.replace(
+        camera, world_from_camera=camera.world_from_camera @ turn.T, focal=camera.focal * float(zoom)
+    )
 
 
 def carried(clips: Clips, n: int, keypoints: Array, before: Array, after: Array) -> Array:
@@ -63,7 +69,8 @@ def carried(clips: Clips, n: int, keypoints: Array, before: Array, after: Array)
     its camera moves; the focal length is a guess where it is not known. Pixels behind the later camera stay."""
     if not moves(clips, n):
         return keypoints
-    turn, zoom = np.asarray(clips.camera_turn[n], float), np.asarray(clips.zoom[n], float)[:, None, None]
+    turn, zoom = _of(clips, n)
+    zoom = zoom[:, None, None]
     told = np.array([clips.focal_length[n], *([] if clips.turn_focal is None else [clips.turn_focal[n]])], float)
     told = told[np.isfinite(told)]
     focal = told[-1] if told.size else np.linalg.norm(clips.image_size[n])
@@ -83,7 +90,7 @@ def noted(dataset: Dataset) -> Dataset:
         if not moves(clips, n):
             continue
         exists = np.asarray(clips.frame_mask[n]) > 0
-        turn, zoom = np.asarray(clips.camera_turn[n])[exists], np.asarray(clips.zoom[n])[exists]
+        turn, zoom = (part[exists] for part in _of(clips, n))
         degrees = np.degrees(Rotation.from_matrix(turn @ turn[0].T).magnitude().max())
         zoomed = zoom / zoom[0]
         factor = "" if np.ptp(zoomed) < 0.02 else f" and zooms {zoomed.min():.2f} to {zoomed.max():.2f} times"

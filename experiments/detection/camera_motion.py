@@ -197,7 +197,7 @@ def _look(
     """The points of the last key frame in the picture `now`: those followed, their number, and those that agree."""
     key, number = path.keys[-1], len(path.keys) - 1
     start = turning_camera.transfer(key.points, _camera(path, key.frame), last, lens)
-    inside = np.isfinite(start).all(-1) & (np.abs(start) < middle).all(-1)
+    inside = np.asarray(np.isfinite(start).all(-1) & (np.abs(start) < middle).all(-1))
     inside[inside] &= _outside(start[inside] + middle, boxes)
     points, start = key.points[inside], start[inside]
     found, good = optical_flow.track(key.pyramid, now, points + middle, start + middle)
@@ -304,7 +304,7 @@ def _free(shape: tuple[int, ...], boxes: Array) -> Array:
 def _outside(points: Array, boxes: Array) -> Array:
     """Which (P,) of the points (P, 2) are in no box (B, 4)."""
     inside = (points[:, None] >= boxes[:, :2]) & (points[:, None] <= boxes[:, 2:])
-    return ~inside.all(-1).any(-1)
+    return np.asarray(~inside.all(-1).any(-1))
 
 
 def boxes_of(landmarks: Array, seen: Array, scale: float) -> Array:

@@ -43,7 +43,7 @@ def pyramid(picture: Array) -> Pyramid:
     """A grey picture (H, W), 0 to 255, at several sizes, the finest first."""
     levels, now = [], gaussian_filter(np.asarray(picture, np.float32), 0.7)
     while True:
-        slope_y, slope_x = np.gradient(now)
+        slope_y, slope_x = (np.asarray(slope) for slope in np.gradient(now))
         levels.append(Level(now, slope_x, slope_y))
         if len(levels) == _LEVELS or min(now.shape) < 2 * _SMALLEST:
             return levels
