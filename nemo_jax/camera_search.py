@@ -11,11 +11,12 @@ import optax
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import lens, losses, model, optim, rotations
+from nemo_jax import lens, losses, model, moving, optim, rotations
 from nemo_jax import rig as rig_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
+from nemo_jax.moving import Views
 from nemo_jax.objective import Targets, keypoint_weights
 
 Array = jax.Array
@@ -47,9 +48,15 @@ def targets_from(clips: Clips) -> Targets:
     mask = jnp.asarray(clips.init_mask) * clips.frame_mask
     # Entries without an estimate may hold any value, including NaN.
     pose = jnp.where(mask[..., None, None] > 0, clips.init_pose, 0.0)
+    matrices = rotations.axis_angle_to_matrix(pose)
+    if (views := moving.every(clips)) is not None:
+        # Given roots are seen from the cameras of their frames.
+        root = moving.to_reference(views, matrices[:, :, 0])
+        matrices = matrices.at[:, :, 0].set(root)
+        pose = pose.at[:, :, 0].set(rotations.matrix_to_axis_angle(root))
     return Targets(
         pose=pose,
-        rotations=rotations.axis_angle_to_matrix(pose),
+        rotations=matrices,
         mask=mask,
         root_mask=jnp.zeros_like(mask),
         weight=jnp.ones(clips.num_instances),
@@ -118,7 +125,8 @@ class Search:
     fitted to.
 
     log_focal (S, N): each candidate's correction of the focal length, which stays. points (N, P, K, 3) metres; pixels
-    (N, P, K, 2); weight (N, P, K); box (N, P) diagonal of each frame's keypoints, pixels.
+    (N, P, K, 2); weight (N, P, K); box (N, P) diagonal of each frame's keypoints, pixels; views (N, P), None where the
+    cameras stand still.
     """
 
     cameras: Array
@@ -128,6 +136,7 @@ class Search:
     pixels: Array
     weight: Array
     box: Array
+    views: Views = None
 
 
 def begin_search(params: Params, assets: Assets, config: FitConfig, clips: Clips, yaws: Array) -> Search:
@@ -145,7 +154,8 @@ def begin_search(params: Params, assets: Assets, config: FitConfig, clips: Clips
     weight = keypoint_weights(clips, config, rows[:, None], frames, config.camera_confidence)
     box = losses.box_diagonal(pixels, confidence, config.visible_box)
     pixels = jnp.where(weight[..., None] > 0, pixels, 0.0)
-    seen = {"points": points, "pixels": pixels, "weight": weight, "box": box}
+    views = moving.of_frames(clips, rows[:, None], frames)
+    seen = {"points": points, "pixels": pixels, "weight": weight, "box": box, "views": views}
     if not config.camera_search:
         cameras = params.cameras[None]
         return Search(cameras=cameras, adam=_ADAM.init(cameras), log_focal=params.log_focal[None], **seen)
@@ -156,22 +166,26 @@ def begin_search(params: Params, assets: Assets, config: FitConfig, clips: Clips
     log_focal = lens.starts(config.lens_starts)[:, None] * (1 - assets.lens_known)
     focal = assets.focal * jnp.exp(log_focal)
 
-    def start(yaw: Array, points: Array, pixels: Array, weight: Array, focal: Array, principal: Array) -> Array:
+    def start(
+        yaw: Array, points: Array, pixels: Array, weight: Array, views: Views, focal: Array, principal: Array
+    ) -> Array:
         rotation = cam.level_camera(yaw)
         turned = jnp.einsum("ij,pkj->pki", rotation, points, precision="highest")
+        pixels, weight = moving.steady_frames(views, pixels, weight, focal, principal)
         translation = cam.solve_translation(
             turned.reshape(-1, 3), pixels.reshape(-1, 2), weight.reshape(-1), focal, principal
         )
         return cam.join(rotation, translation)
 
-    def free(points: Array, pixels: Array, weight: Array, focal: Array, principal: Array) -> Array:
+    def free(points: Array, pixels: Array, weight: Array, views: Views, focal: Array, principal: Array) -> Array:
+        pixels, weight = moving.steady_frames(views, pixels, weight, focal, principal)
         flat = (points.reshape(-1, 3), pixels.reshape(-1, 2), weight.reshape(-1))
         return cam.solve_camera(*flat, focal, principal)
 
-    seen_by = (points, pixels, weight)
-    over_yaws = jax.vmap(jax.vmap(start), (0, None, None, None, None, None))
-    level = jax.vmap(over_yaws, (None, None, None, None, 0, None))(candidates, *seen_by, focal, assets.principal)
-    tilted = jax.vmap(jax.vmap(free), (None, None, None, 0, None))(*seen_by, focal, assets.principal)
+    seen_by = (points, pixels, weight, views)
+    over_yaws = jax.vmap(jax.vmap(start), (0, *[None] * 6))
+    level = jax.vmap(over_yaws, (*[None] * 5, 0, None))(candidates, *seen_by, focal, assets.principal)
+    tilted = jax.vmap(jax.vmap(free), (*[None] * 4, 0, None))(*seen_by, focal, assets.principal)
     cameras = jnp.concatenate([level, tilted[:, None]], 1)
     log_focal = jnp.repeat(log_focal, cameras.shape[1], 0)
     cameras = cameras.reshape(-1, *cameras.shape[2:])
@@ -182,7 +196,12 @@ def search_losses(search: Search, cameras: Array, assets: Assets, config: FitCon
     """Robust reprojection loss (S, N) of every candidate: the mean over frames, keypoints and coordinates."""
 
     def one(camera: Array, seen: Search, focal: Array, principal: Array, scale: Array) -> Array:
-        pixels = cam.project(cam.to_camera(camera, seen.points), focal, principal, config.near)
+        points = cam.to_camera(camera, seen.points)
+        if seen.views is None:
+            pixels = cam.project(points, focal, principal, config.near)
+        else:
+            looked = jax.vmap(moving.look, (0, 0, None))(seen.views, points, focal)
+            pixels = jax.vmap(cam.project, (0, 0, None, None))(*looked, principal, config.near)
         # Residuals are masked before the loss too, so that an undetected joint behind the lens cannot make it NaN.
         residual = jnp.where(seen.weight[..., None] > 0, pixels - seen.pixels, 0.0) * scale
         each = losses.keypoint_loss(config.keypoint_loss, residual, config.robust_scale, seen.box * scale)

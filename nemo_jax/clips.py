@@ -14,7 +14,7 @@ from nemo_jax.instances import Instance, pad
 
 Array = jax.Array | np.ndarray
 """Clips that were read or built hold NumPy arrays; what is computed of them are JAX arrays."""
-TIMED = ("keypoints", "confidence", "frame_mask", "init_pose", "init_mask")
+TIMED = ("keypoints", "confidence", "frame_mask", "init_pose", "init_mask", "camera_turn", "zoom")
 """The fields with an axis of frames, (N, T, ...)."""
 
 
@@ -41,6 +41,12 @@ class Clips:
     principal (N, 2): where the axis of each lens meets its picture, pixels; NaN = unknown, the middle. None = all unknown.
     camera_known (N, 9): the camera of each instance as of `nemo_jax.camera`, from a world that the known ones of a take have
       in common, see `rig`; NaN = unknown. None = all unknown.
+    camera_turn (N, T, 3, 3): rotation of each frame's camera from the reference camera of its clip, in general that of its
+      first frame; see `moving`. None = all cameras stand still.
+    zoom (N, T): focal length of each frame over that of the reference, to which `focal_length` belongs; 0 in the padding.
+      Given together with `camera_turn`.
+    turn_focal (N,): pixels, the focal length with which the turns were found in the pictures; NaN = they are measured
+      angles. None = all are.
     real (N,): 1 where the instance exists, 0 where it is padding without any frame, which comes after all existing
       instances (`stacking.pad_instances`); None = all exist.
     """
@@ -60,6 +66,9 @@ class Clips:
     height: Array | None = None
     principal: Array | None = None
     camera_known: Array | None = None
+    camera_turn: Array | None = None
+    zoom: Array | None = None
+    turn_focal: Array | None = None
 
     @classmethod
     def from_instances(cls, instances: Sequence[Instance]) -> "Clips":
@@ -89,6 +98,8 @@ class Clips:
             return np.ones(instance.num_frames) if instance.init_mask is None else np.asarray(instance.init_mask)
 
         heights = np.array([i.height for i in instances], np.float32)
+        found_with = np.array([i.turn_focal for i in instances], np.float32)
+        moves = any(i.camera_turn is not None or i.zoom is not None for i in instances)
         return cls(
             keypoints=pad([keypoints(i) for i in instances]),
             confidence=pad([np.asarray(i.confidence) for i in instances]),
@@ -99,6 +110,9 @@ class Clips:
             focal_length=np.array([i.focal_length for i in instances], np.float32),
             fps=np.array([i.fps for i in instances], np.float32),
             height=None if np.isnan(heights).all() else heights,
+            camera_turn=pad([i.turns for i in instances]) if moves else None,
+            zoom=pad([i.zooms for i in instances]) if moves else None,
+            turn_focal=found_with if moves and not np.isnan(found_with).all() else None,
         )
 
     @property
@@ -135,20 +149,13 @@ def check(clips: Clips) -> None:
     chex.assert_shape(clips.image_size, (n, 2), custom_message="Clips.image_size")
     chex.assert_shape(clips.focal_length, (n,), custom_message="Clips.focal_length")
     chex.assert_shape(clips.fps, (n,), custom_message="Clips.fps")
-    if clips.lens is not None:
-        chex.assert_shape(clips.lens, (n,), custom_message="Clips.lens")
-    if clips.height is not None:
-        chex.assert_shape(clips.height, (n,), custom_message="Clips.height")
-    if clips.take is not None:
-        chex.assert_shape(clips.take, (n,), custom_message="Clips.take")
-    if clips.offset is not None:
-        chex.assert_shape(clips.offset, (n,), custom_message="Clips.offset")
-    if clips.real is not None:
-        chex.assert_shape(clips.real, (n,), custom_message="Clips.real")
-    if clips.principal is not None:
-        chex.assert_shape(clips.principal, (n, 2), custom_message="Clips.principal")
-    if clips.camera_known is not None:
-        chex.assert_shape(clips.camera_known, (n, 9), custom_message="Clips.camera_known")
+    optional = dict.fromkeys(("lens", "height", "take", "offset", "real", "turn_focal"), (n,))
+    optional |= {"principal": (n, 2), "camera_known": (n, 9), "camera_turn": (n, t, 3, 3), "zoom": (n, t)}
+    for name, shape in optional.items():
+        if getattr(clips, name) is not None:
+            chex.assert_shape(getattr(clips, name), shape, custom_message=f"Clips.{name}")
+    if (clips.camera_turn is None) != (clips.zoom is None):
+        raise AssertionError("Clips.camera_turn and Clips.zoom are given together or not at all")
 
 
 def num_frames(clips: Clips) -> Array:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from body_models import smpl
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import rotations
+from nemo_jax import moving, rotations
 from nemo_jax.clips import Clips
 from nemo_jax.model import Assets, Prediction
 from nemo_jax.priors.limbs import directions
@@ -52,6 +52,8 @@ def depth_residuals(
     posed = jax.vmap(smpl.forward_kinematics, (0, None))(rotations.axis_angle_to_matrix(pose), rest)[1]
     given = jax.vmap(directions, (0, None))(posed, jnp.eye(3))
     camera_from_world = cam.split(cameras)[0][instance]
+    if (view := moving.of_frames(clips, *at)) is not None:
+        camera_from_world = jnp.einsum("bij,bjk->bik", view.turn, camera_from_world, precision="highest")
     found = jax.vmap(directions)(prediction.joints, jnp.swapaxes(camera_from_world, -1, -2))
     weight = mask * unseen(cameras, clips)[instance]
     return jnp.sqrt(weight)[:, None] * (found - given)[..., 2]

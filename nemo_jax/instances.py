@@ -9,6 +9,7 @@ import numpy as np
 from body_models import joints as jn
 
 Array = np.ndarray
+ROTATION_SLACK = 1e-3  # how far a rotation's entries may be off, as of numbers that were rounded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,9 @@ class Instance:
     focal_length: pixels; NaN = unknown.
     fps: frames per second.
     height: of the person, metres; NaN = unknown.
+    camera_turn (F, 3, 3): rotation of each frame's camera from that of the first frame; None = it does not turn.
+    zoom (F,): focal length of each frame over that of the first frame, which `focal_length` is; None = it stays.
+    turn_focal: pixels, with which the turns were found in the pictures; NaN = they are measured angles.
     """
 
     keypoints: Array
@@ -33,10 +37,24 @@ class Instance:
     focal_length: float = float("nan")
     fps: float = 30.0
     height: float = float("nan")
+    camera_turn: Array | None = None
+    zoom: Array | None = None
+    turn_focal: float = float("nan")
 
     @property
     def num_frames(self) -> int:
         return len(self.keypoints)
+
+    @property
+    def turns(self) -> Array:
+        """The turns (F, 3, 3), those of a still camera where none are given."""
+        still = np.broadcast_to(np.eye(3), (self.num_frames, 3, 3))
+        return still if self.camera_turn is None else np.asarray(self.camera_turn)
+
+    @property
+    def zooms(self) -> Array:
+        """The zoom (F,), 1 where none is given."""
+        return np.ones(self.num_frames) if self.zoom is None else np.asarray(self.zoom)
 
 
 def check(instance: Instance, name: str) -> None:
@@ -73,9 +91,29 @@ def check(instance: Instance, name: str) -> None:
         raise ValueError(f"{name}: fps is {instance.fps}, expected frames per second above 0")
     if not (math.isnan(instance.focal_length) or 0 < instance.focal_length < math.inf):
         raise ValueError(f"{name}: focal_length is {instance.focal_length}, expected pixels above 0, or NaN if unknown")
-
     if not (math.isnan(instance.height) or 0 < instance.height < math.inf):
         raise ValueError(f"{name}: height is {instance.height}, expected metres above 0, or NaN if unknown")
+    _check_camera(instance, name)
+
+
+def _check_camera(instance: Instance, name: str) -> None:
+    """As `check`, of how the camera moves."""
+    _check_shape(name, "camera_turn", instance.turns, (instance.num_frames, 3, 3))
+    _check_shape(name, "zoom", instance.zooms, (instance.num_frames,))
+    turns = np.asarray(instance.turns, float)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(turns @ np.swapaxes(turns, -1, -2) - np.eye(3)).max((-2, -1))
+        wrong = np.flatnonzero(~((apart <= ROTATION_SLACK) & (np.linalg.det(np.nan_to_num(turns)) > 0)))
+    if wrong.size:
+        raise ValueError(
+            f"{name}: camera_turn of frame {wrong[0]} is no rotation, expected one from the first frame's camera"
+        )
+    if not ((instance.zooms > 0) & np.isfinite(instance.zooms)).all():
+        raise ValueError(
+            f"{name}: zoom holds numbers that are not above 0, expected focal lengths over that of the first frame"
+        )
+    if not (math.isnan(instance.turn_focal) or 0 < instance.turn_focal < math.inf):
+        raise ValueError(f"{name}: turn_focal is {instance.turn_focal}, expected pixels above 0, or NaN if measured")
 
 
 def _check_shape(name: str, field: str, value: Array, expected: tuple[int, ...]) -> None:

@@ -26,7 +26,7 @@ from body_models import smpl
 from body_models.pytree import Tree, pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import lens, mirror, model, path, residuals, rotations
+from nemo_jax import lens, mirror, model, moving, path, residuals, rotations
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
@@ -141,12 +141,13 @@ def frame_residuals(given: Given, z: Array) -> Array:
     """Residuals (B, M) of frames whose inputs are z (B, Z)."""
     params, assets, config = given.params, given.assets, given.config
 
-    def one(z: Array, instance: Array) -> Prediction:
+    def one(z: Array, instance: Array, view: moving.Views) -> Prediction:
         rotation, translation, camera, betas = _body(given, z, params.mirrored[instance])
         skeleton = smpl.pose_skeleton(assets.body, rotation, betas)
         points = smpl.keypoints_of(assets.body, skeleton) + translation
         focal = lens.focal_lengths(params, assets)[instance]
-        pixels = cam.project(cam.to_camera(camera, points), focal, assets.principal[instance], config.near)
+        seen, focal = moving.look(view, cam.to_camera(camera, points), focal)
+        pixels = cam.project(seen, focal, assets.principal[instance], config.near)
         return Prediction(
             phase=jnp.zeros(()),
             rotations=rotation,
@@ -156,7 +157,8 @@ def frame_residuals(given: Given, z: Array) -> Array:
             keypoints_2d=pixels,
         )
 
-    prediction = jax.vmap(one)(z, given.batch.instance)
+    views = moving.of_frames(given.clips, given.batch.instance, given.batch.frame)
+    prediction = jax.vmap(one)(z, given.batch.instance, views)
     cameras = z[:, _HEADS : _HEADS + cam.CAMERA_SIZE]
     arguments = (assets, config, given.clips, given.targets, given.batch)
     found = residuals.of_frames(prediction, cameras, params.cameras, *arguments)
@@ -164,8 +166,8 @@ def frame_residuals(given: Given, z: Array) -> Array:
 
 
 def frame_points(given: Given, z: Array) -> Array:
-    """Keypoints (B, K, 3) of frames whose inputs are z, in the axes of their cameras, metres. Camera axes do not depend
-    on the world frame, which every fit may choose differently."""
+    """Keypoints (B, K, 3) of frames whose inputs are z, in the axes of their clips' cameras, metres. Camera axes do not
+    depend on the world frame, which every fit may choose differently."""
 
     def one(z: Array, instance: Array) -> Array:
         rotation, translation, camera, betas = _body(given, z, given.params.mirrored[instance])

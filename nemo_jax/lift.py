@@ -18,7 +18,7 @@ from body_models import joints as jn
 from body_models import smpl
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
-from nemo_jax import camera_search, losses, model, optim, rotations
+from nemo_jax import camera_search, losses, model, moving, optim, rotations
 from nemo_jax import clips as clips_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
@@ -54,8 +54,8 @@ def standing_pose() -> np.ndarray:
 class Lift:
     """S candidate solutions of N videos at P key frames, upright starts first, and their Adam state.
 
-    rotation_6d (S, N, P, 24, 6), the root seen from the camera; position (S, N, P, 3): the root joint in camera
-    axes, metres, with the logarithm of its depth; frames (N, P).
+    rotation_6d (S, N, P, 24, 6), the root seen from the camera of the frame; position (S, N, P, 3): the root joint in the
+    axes of that camera, metres, with the logarithm of its depth; frames (N, P).
     """
 
     variables: tuple[Array, Array]
@@ -77,12 +77,12 @@ def begin(assets: Assets, config: FitConfig, clips: Clips) -> Lift:
         weight = keypoint_weights(clips, config, instance, frames)
         # Undetected joints may have any value, including NaN.
         pixels = jnp.where(weight[..., None] > 0, clips.keypoints[instance, frames], 0.0)
-        focal, principal = assets.focal[instance], assets.principal[instance]
+        focal, principal = _focal(assets, clips, instance, frames), assets.principal[instance]
 
-        def place(body: Array, pixels: Array, weight: Array) -> Array:
+        def place(body: Array, pixels: Array, weight: Array, focal: Array) -> Array:
             return cam.solve_translation(body, pixels, weight, focal, principal)
 
-        each = jax.vmap(place)(body, pixels, weight)
+        each = jax.vmap(place, (0, 0, 0, 0 if focal.ndim else None))(body, pixels, weight, focal)
         # The depth of single frames is noise while the pose is wrong: all frames share the median.
         enough = (weight > 0).sum(-1) >= 6
         depth = jnp.nanmedian(jnp.where(enough, each[:, 2], jnp.nan))
@@ -92,7 +92,7 @@ def begin(assets: Assets, config: FitConfig, clips: Clips) -> Lift:
         nearest = jax.vmap(lambda i: camera_search.nearest_known(seen.astype(jnp.float32), i[None])[0])(
             jnp.arange(frames.shape[0])
         )
-        ray = ((centre - principal) / focal)[nearest]
+        ray = ((centre - principal) / (focal[:, None] if focal.ndim else focal))[nearest]
         position = jnp.concatenate([ray * depth, jnp.full((frames.shape[0], 1), jnp.log(depth))], -1)
         return rotations.matrix_to_rotation_6d(turned), position
 
@@ -100,6 +100,11 @@ def begin(assets: Assets, config: FitConfig, clips: Clips) -> Lift:
     every = jax.vmap(jax.vmap(start), (0, None, None))
     level = cam.level_camera(jnp.linspace(0.0, 2 * jnp.pi, config.lift_yaws, endpoint=False))
     upright = jnp.broadcast_to(level[:, None, None], (config.lift_yaws, *frames.shape, 3, 3))
+    if (views := moving.of_frames(clips, rows[:, None], frames)) is not None:
+        # Who stands still turns in the picture of a camera that turns.
+        upright = jnp.einsum(
+            "npij,snpjk->snpik", moving.turns(views, assets.focal[:, None]), upright, precision="highest"
+        )
     variables = every(upright, rows, frames)
     if config.lift_turned:
         turned = _turned(jax.vmap(lambda i, at: _trunks(clips, config, i, at))(rows, frames), config.lift_turned)
@@ -155,7 +160,8 @@ def lift_losses(lift: Lift, variables: tuple[Array, Array], assets: Assets, conf
         depth = jnp.exp(jnp.clip(position[2], -1.0, 8.0))
         root = jnp.stack([position[0], position[1], depth])
         body = smpl.keypoints(assets.body, rotation, shape, offset + root)
-        pixels = cam.project(body, assets.focal[instance], assets.principal[instance], config.near)
+        focal = _focal(assets, clips, instance, index)
+        pixels = cam.project(body, focal, assets.principal[instance], config.near)
         weight = keypoint_weights(clips, config, instance, index)
         residual = jnp.where(weight[:, None] > 0, pixels - clips.keypoints[instance, index], 0.0)
         each = losses.robust(residual * assets.pixel_scale[instance], config.robust_scale)
@@ -166,6 +172,7 @@ def lift_losses(lift: Lift, variables: tuple[Array, Array], assets: Assets, conf
 
     def video(six: Array, position: Array, instance: Array, frames: Array) -> Array:
         data = jax.vmap(frame, (0, 0, None, 0))(six, position, instance, frames)
+        six, position = _in_reference(six, position, clips, instance, frames)
         turn, step = jnp.diff(six, axis=0), jnp.diff(position, axis=0)
         smooth = _TURN * jnp.sum(turn**2, (-2, -1)).mean()
         smooth += _TURN_CHANGE * jnp.sum(jnp.diff(turn, axis=0) ** 2, (-2, -1)).mean() / 4
@@ -203,6 +210,7 @@ def finish(lift: Lift, assets: Assets, config: FitConfig, clips: Clips, targets:
     low = jnp.clip(jnp.floor(phase).astype(jnp.int32), 0, config.lift_frames - 2)
     blend = (phase - low)[..., None, None]
     rows = jnp.arange(clips.num_instances)[:, None]
+    six = _steady_roots(six, moving.of_frames(clips, rows, lift.frames))
     lifted = rotations.rotation_6d_to_matrix((1 - blend) * six[rows, low] + blend * six[rows, low + 1])
     without = targets.mask.sum(-1) == 0
     pick = without[:, None, None, None]
@@ -213,3 +221,29 @@ def finish(lift: Lift, assets: Assets, config: FitConfig, clips: Clips, targets:
         mask=jnp.where(without[:, None], clips.frame_mask, targets.mask),
         weight=jnp.where(without, config.lift_trust, targets.weight),
     )
+
+
+def _focal(assets: Assets, clips: Clips, instance: Array, frames: Array) -> Array:
+    """Focal length of ONE video in frames (...): of its shape where the video zooms, else ()."""
+    views = moving.of_frames(clips, instance, frames)
+    return assets.focal[instance] if views is None else assets.focal[instance] * views.zoom
+
+
+def _steady_roots(six: Array, views: moving.Views) -> Array:
+    """Rotations (..., 24, 6) whose roots are seen from cameras of frames (...), with roots seen from the reference."""
+    if views is None:
+        return six
+    root = six[..., 0, :].reshape(*six.shape[:-2], 3, 2)
+    return six.at[..., 0, :].set(moving.to_reference(views, root).reshape(*six.shape[:-2], 6))
+
+
+def _in_reference(six: Array, position: Array, clips: Clips, instance: Array, frames: Array) -> tuple[Array, Array]:
+    """Variables of P frames of ONE video as what is smooth over time where its camera moves: positions are two axes of the
+    reference camera and the logarithm of the distance, which no turn changes."""
+    views = moving.of_frames(clips, instance, frames)
+    if views is None:
+        return six, position
+    depth = jnp.exp(jnp.clip(position[:, 2:], -1.0, 8.0))
+    place = moving.to_reference(views, jnp.concatenate([position[:, :2], depth], -1)[..., None])[..., 0]
+    distance = 0.5 * jnp.log(jnp.sum(place**2, -1, keepdims=True))
+    return _steady_roots(six, views), jnp.concatenate([place[:, :2], distance], -1)

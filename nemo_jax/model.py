@@ -15,7 +15,7 @@ from body_models.pytree import Tree, pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
 from nemo_jax import contact as contact_lib
-from nemo_jax import losses, mirror, rotations
+from nemo_jax import losses, mirror, moving, rotations
 from nemo_jax import path as path_lib
 from nemo_jax import rig as rig_lib
 from nemo_jax.clips import Clips
@@ -238,6 +238,7 @@ def predict(
     instance: Array,
     raw_phase: Array,
     code_noise: Array | float = 0.0,
+    view: moving.Views = None,
 ) -> Prediction:
     """Motion, body and pixels of ONE instance (an index) at ONE raw phase ().
 
@@ -245,8 +246,9 @@ def predict(
       params: learned parameters. assets: fixed inputs. config: the configuration of the fit.
       instance: () int. raw_phase: () in [0, 1], see `clips.raw_phase`.
       code_noise: (C,), added to the instance code.
+      view: how the camera of the frame differs from that of the instance; None = it stands still.
     """
-    return evaluate(params, assets, config, instance, raw_phase, code_noise)[0]
+    return evaluate(params, assets, config, instance, raw_phase, code_noise, view)[0]
 
 
 def evaluate(
@@ -256,9 +258,11 @@ def evaluate(
     instance: Array,
     raw_phase: Array,
     code_noise: Array | float = 0.0,
+    view: moving.Views = None,
 ) -> tuple[Prediction, smpl.Skeleton]:
     """`predict`, and the posed skeleton behind it, for terms that need more of the body."""
-    return evaluate_own(of_instance(params, instance), params, assets, config, instance, raw_phase, code_noise)
+    own = of_instance(params, instance)
+    return evaluate_own(own, params, assets, config, instance, raw_phase, code_noise, view)
 
 
 def evaluate_own(
@@ -269,12 +273,13 @@ def evaluate_own(
     instance: Array,
     raw_phase: Array,
     code_noise: Array | float = 0.0,
+    view: moving.Views = None,
 ) -> tuple[Prediction, smpl.Skeleton]:
     """`evaluate` with the instance's parameters `own` (see `of_instance`) in the place of those that `params` holds."""
     phase = warp_of(own, config, raw_phase)
     code = own.codes + code_noise
     rotation, translation = motion_of(own, params, config, raw_phase, phase, code)
-    prediction, skeleton = _pose(own, assets, config, instance, rotation, translation, phase)
+    prediction, skeleton = _pose(own, assets, config, instance, rotation, translation, phase, view)
     if params.contact is not None:
         found = contact_lib.logits(params.contact, config.contact_centres, phase, code, own.mirrored)
         prediction = dataclasses.replace(prediction, contact=found)
@@ -304,14 +309,10 @@ def pose_body(
     rotation: Array,
     translation: Array,
     phase: Array | float = 0.0,
+    view: moving.Views = None,
 ) -> Prediction:
     """Prediction of ONE instance (an index) from its joint rotations (24, 3, 3) and root translation (3,)."""
-    return _pose(of_instance(params, instance), assets, config, instance, rotation, translation, phase)[0]
-
-
-def see(params: Params, assets: Assets, config: FitConfig, instance: Array, points: Array) -> Array:
-    """Pixels (P, 2) of world points (P, 3) in ONE instance's camera."""
-    return _see(of_instance(params, instance), assets, config, instance, points)
+    return _pose(of_instance(params, instance), assets, config, instance, rotation, translation, phase, view)[0]
 
 
 def of_instance(params: Params, instance: Array) -> Params:
@@ -357,6 +358,7 @@ def _pose(
     rotation: Array,
     translation: Array,
     phase: Array | float,
+    view: moving.Views,
 ) -> tuple[Prediction, smpl.Skeleton]:
     """`pose_body` with the parameters `own` of the instance alone, and the posed skeleton."""
     skeleton = smpl.pose_skeleton(assets.body, rotation, own.betas)
@@ -367,22 +369,23 @@ def _pose(
         translation=translation,
         joints=skeleton.posed + translation,
         keypoints=keypoints,
-        keypoints_2d=_see(own, assets, config, instance, keypoints),
+        keypoints_2d=_see(own, assets, config, instance, keypoints, view),
     )
     return prediction, skeleton
 
 
-def _see(own: Params, assets: Assets, config: FitConfig, instance: Array, points: Array) -> Array:
+def _see(own: Params, assets: Assets, config: FitConfig, instance: Array, points: Array, view: moving.Views) -> Array:
     focal = assets.focal[instance] * jnp.exp(own.log_focal)
-    return cam.project(cam.to_camera(own.cameras, points), focal, assets.principal[instance], config.near)
+    points, focal = moving.look(view, cam.to_camera(own.cameras, points), focal)
+    return cam.project(points, focal, assets.principal[instance], config.near)
 
 
 def predict_clips(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Prediction:
     """`predict` for every frame of every instance: leaves (N, T, ...). Padding repeats the last phase."""
     phases = clips_lib.raw_phase(clips)
-    over_time = jax.vmap(predict, (None, None, None, None, 0))
-    return jax.vmap(over_time, (None, None, None, 0, 0))(
-        params, assets, config, jnp.arange(clips.num_instances), phases
+    over_time = jax.vmap(predict, (None, None, None, None, 0, None, 0))
+    return jax.vmap(over_time, (None, None, None, 0, 0, None, 0))(
+        params, assets, config, jnp.arange(clips.num_instances), phases, 0.0, moving.every(clips)
     )
 
 

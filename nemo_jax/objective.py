@@ -9,7 +9,7 @@ from body_models import smpl
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import contact, depth, ground, lens, losses, mirror, model, path
+from nemo_jax import contact, depth, ground, lens, losses, mirror, model, moving, path
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
@@ -101,7 +101,9 @@ def _evaluate_batch(
 ) -> tuple[Prediction, smpl.Skeleton]:
     phases = clips_lib.raw_phase(clips)[batch.instance, batch.frame]
     noise = jnp.broadcast_to(code_noise, (batch.instance.shape[0], config.code_size))
-    return jax.vmap(model.evaluate, (None, None, None, 0, 0, 0))(params, assets, config, batch.instance, phases, noise)
+    views = moving.of_frames(clips, batch.instance, batch.frame)
+    each = jax.vmap(model.evaluate, (None, None, None, 0, 0, 0, 0))
+    return each(params, assets, config, batch.instance, phases, noise, views)
 
 
 def keypoint_weights(
@@ -344,11 +346,12 @@ def camera_loss(
     """
     prediction = predict_batch(params, assets, config, clips, batch)
 
-    def held(rotation: Array, instance: Array, translation: Array) -> Prediction:
+    def held(rotation: Array, instance: Array, translation: Array, view: moving.Views) -> Prediction:
         fixed = jax.lax.stop_gradient(rotation).at[0].set(rotation[0])
-        return model.pose_body(params, assets, config, instance, fixed, translation)
+        return model.pose_body(params, assets, config, instance, fixed, translation, view=view)
 
-    seen = jax.vmap(held)(prediction.rotations, batch.instance, prediction.translation)
+    views = moving.of_frames(clips, batch.instance, batch.frame)
+    seen = jax.vmap(held)(prediction.rotations, batch.instance, prediction.translation, views)
     per_frame = keypoint_term(seen, assets, config, clips, batch)
     terms = {
         "keypoints": losses.mean_per_instance(per_frame, batch.instance, clips.num_instances),

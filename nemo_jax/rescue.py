@@ -21,7 +21,7 @@ import optax
 
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
-from nemo_jax import camera_search, model, objective, optim, takes
+from nemo_jax import camera_search, model, moving, objective, optim, takes
 from nemo_jax import clips as clips_lib
 from nemo_jax import rig as rig_lib
 from nemo_jax.clips import Clips
@@ -70,10 +70,12 @@ def begin(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Re
 
     def with_cameras(own: Params) -> Params:
         def solved(own: Params, instance: Array, raw: Array, frames: Array) -> Array:
-            points = _predict(own, params, assets, config, instance, raw).keypoints
+            points = _predict(own, params, assets, config, instance, raw, None).keypoints
             weight = objective.keypoint_weights(clips, config, instance, frames, config.camera_confidence)
             pixels = jnp.where(weight[..., None] > 0, clips.keypoints[instance, frames], 0.0)
             focal = assets.focal[instance] * jnp.exp(own.log_focal)
+            views = moving.of_frames(clips, instance, frames)
+            pixels, weight = moving.steady_frames(views, pixels, weight, focal, assets.principal[instance])
             flat = (points.reshape(-1, 3), pixels.reshape(-1, 2), weight.reshape(-1))
             return cam.solve_camera(*flat, focal, assets.principal[instance])
 
@@ -128,7 +130,8 @@ def losses(
 
     def one(own: Params, instance: Array, frames: Array) -> Array:
         raw = clips_lib.raw_phase(clips)[instance, frames]
-        prediction = _predict(own, params, assets, config, instance, raw)
+        views = moving.of_frames(clips, instance, frames)
+        prediction = _predict(own, params, assets, config, instance, raw, views)
         batch = Batch(instance=jnp.broadcast_to(instance, frames.shape), frame=frames)
         value = jnp.mean(objective.keypoint_term(prediction, assets, config, clips, batch))
         value += weights["init_pose"] * objective.init_term(prediction.rotations, targets, config, batch)
@@ -234,8 +237,14 @@ def _with_cameras(own: Params, cameras: Array, which: Array) -> Params:
 
 
 def _predict(
-    own: Params, params: Params, assets: Assets, config: FitConfig, instance: Array, raw: Array
+    own: Params,
+    params: Params,
+    assets: Assets,
+    config: FitConfig,
+    instance: Array,
+    raw: Array,
+    views: moving.Views,
 ) -> model.Prediction:
-    """Predictions, leaves (P, ...), of ONE reading of ONE instance at raw phases (P,)."""
-    over_frames = jax.vmap(model.evaluate_own, (None, None, None, None, None, 0))
-    return over_frames(own, params, assets, config, instance, raw)[0]
+    """Predictions, leaves (P, ...), of ONE reading of ONE instance at raw phases (P,), seen in views (P,)."""
+    over_frames = jax.vmap(model.evaluate_own, (None, None, None, None, None, 0, None, 0))
+    return over_frames(own, params, assets, config, instance, raw, 0.0, views)[0]

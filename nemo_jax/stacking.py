@@ -154,7 +154,8 @@ def pad_frames(clips: Clips, frames: int) -> Clips:
     def padded(leaf: Any) -> Array:
         return _pad(leaf, [(0, 0), (0, more), *[(0, 0)] * (jnp.ndim(leaf) - 2)])
 
-    return dataclasses.replace(clips, **{name: padded(getattr(clips, name)) for name in clips_lib.TIMED})
+    timed = {name: getattr(clips, name) for name in clips_lib.TIMED}
+    return dataclasses.replace(clips, **{name: padded(leaf) for name, leaf in timed.items() if leaf is not None})
 
 
 def pad_instances(clips: Clips, instances: int) -> Clips:

@@ -70,9 +70,19 @@ class Frame:
     def picture(self) -> Array:
         """RGB uint8 (height, width, 3), as shown."""
         width, height = self._stored_size()
-        stored = self.decoded.reformat(width=width, height=height, format="rgb24").to_ndarray()
+        return self._shown(self.decoded.reformat(width=width, height=height, format="rgb24").to_ndarray())
+
+    def small(self, long_side: int) -> Array:
+        """Grey uint8 (height, width), as shown, with a longer side of at most `long_side` pixels."""
+        width, height = self._stored_size()
+        scale = min(1.0, long_side / max(width, height))
+        size = {"width": max(1, round(scale * width)), "height": max(1, round(scale * height))}
+        return self._shown(self.decoded.reformat(**size, format="gray").to_ndarray())
+
+    def _shown(self, stored: Array) -> Array:
+        """A stored picture (height, width, ...) as it is to be shown."""
         turn = self._turn()
-        shown = stored if turn[0, 0] else stored.transpose(1, 0, 2)
+        shown = stored if turn[0, 0] else stored.swapaxes(0, 1)
         # What is left of the matrix are the signs of the axes that became x and y: -1 runs one backwards.
         flip_x, flip_y = turn.sum(1)
         return np.ascontiguousarray(shown[::flip_y, ::flip_x])

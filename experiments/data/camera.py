@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +28,21 @@ class Camera:
     position: Array
     focal: float
     image_size: tuple[int, int]
+
+    @classmethod
+    def of_entries(cls, row: Mapping[str, Array]) -> Camera:
+        """The true camera that a file of the neutral format tells."""
+        width, height = (int(n) for n in row.get("camera_image_size", row["image_size"]))
+        return cls(row["world_from_camera"], row["camera_position"], float(row["camera_focal"]), (width, height))
+
+    def entries(self) -> dict[str, Any]:
+        """What the neutral format says of it."""
+        return {
+            "world_from_camera": self.world_from_camera,
+            "camera_position": self.position,
+            "camera_focal": self.focal,
+            "camera_image_size": np.array(self.image_size, int),
+        }
 
     def to_camera(self, points: Array) -> Array:
         """World points (..., 3) in camera axes, metres."""

@@ -8,13 +8,17 @@ a factor of at most 1.33.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import numpy as np
 
 from experiments.base.text import listed
+from experiments.data import moving_cameras
 from experiments.data.dataset import Dataset
 
 Array = np.ndarray
+Carried = Callable[[Array, Array, Array], Array]
 
 _FARTHEST = 0.3  # of the box's diagonal, in a thirtieth of a second: 15 metres a second
 _LARGEST = np.log(1.65)  # change of the diagonal, its logarithm
@@ -23,11 +27,12 @@ _FEWEST = 4  # joints that both frames must show
 _NAMED = 3  # jumps of a clip
 
 
-def frames(keypoints: Array, confidence: Array, fps: float) -> list[int]:
+def frames(keypoints: Array, confidence: Array, fps: float, carried: Carried | None = None) -> list[int]:
     """The frames at which the person of a clip jumps.
 
     Args:
       keypoints: (F, K, 2) pixels. confidence: (F, K), 0 = not seen. fps: frames per second.
+      carried: where pixels (P, K, 2) of some frames (P,) are in others (P,), as far as the camera moves; None = it does not.
     """
     seen = (np.asarray(confidence) > 0) & np.isfinite(keypoints).all(-1)
     there = np.flatnonzero(seen.sum(-1) >= _FEWEST)
@@ -38,6 +43,8 @@ def frames(keypoints: Array, confidence: Array, fps: float) -> list[int]:
     if not len(before):
         return []
     points = np.asarray(keypoints, float)[np.stack([before, after])]
+    if carried is not None:
+        points[0] = carried(points[0], before, after)
     low = np.where(both[..., None], points, np.inf).min(-2)
     high = np.where(both[..., None], points, -np.inf).max(-2)
     size = np.maximum(np.linalg.norm(high - low, axis=-1), 1.0)
@@ -54,7 +61,8 @@ def noted(dataset: Dataset) -> Dataset:
     for n, name in enumerate(dataset.names):
         there = np.asarray(clips.frame_mask[n]) > 0
         fps = float(clips.fps[n])
-        found = frames(np.asarray(clips.keypoints[n])[there], np.asarray(clips.confidence[n])[there], fps)
+        carried = functools.partial(moving_cameras.carried, clips, n) if moving_cameras.moves(clips, n) else None
+        found = frames(np.asarray(clips.keypoints[n])[there], np.asarray(clips.confidence[n])[there], fps, carried)
         if found:
             places = listed([f"frame {frame} ({frame / fps:.2f} s)" for frame in found], _NAMED)
             jumping.append(f"{name} at {places}")

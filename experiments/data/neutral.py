@@ -18,7 +18,7 @@ import numpy as np
 from experiments.base.files import replacing
 from experiments.base.frame_rates import ASSUMED_FPS
 from experiments.base.text import listed, natural
-from experiments.data import bystanders, calibrated, neutral_file, takes
+from experiments.data import bystanders, calibrated, moving_cameras, neutral_file, takes
 from experiments.data.camera import Camera
 from experiments.data.dataset import Dataset, DatasetError, HeadPoint, Instance, Video, pad, stack, visible_box_size
 from experiments.data.ids import choose_ids, no_folder
@@ -108,6 +108,7 @@ def _arrays(dataset: Dataset, n: int, path: Path) -> dict[str, Any]:
     }
     if clips.height is not None:
         arrays["height"] = clips.height[0]
+    arrays |= moving_cameras.entries(clips, 0)
     if np.any(clips.init_mask) or np.any(clips.init_pose):
         arrays |= {"init_pose": clips.init_pose[0], "init_mask": clips.init_mask[0]}
     if alone.reference_2d is not None:
@@ -137,13 +138,7 @@ def _truth_of(alone: Dataset) -> dict[str, Any]:
     if alone.truth is not None:
         arrays |= {f"truth_{name}": getattr(alone.truth, name)[0] for name in _OF_TRUTH}
     if alone.cameras is not None:
-        camera = alone.cameras[0]
-        arrays |= {
-            "world_from_camera": camera.world_from_camera,
-            "camera_position": camera.position,
-            "camera_focal": camera.focal,
-            "camera_image_size": np.array(camera.image_size, int),
-        }
+        arrays |= alone.cameras[0].entries()
     return arrays
 
 
@@ -226,7 +221,9 @@ def _dataset(found: list[tuple[Path, dict[str, Array]]], action: str, broken: li
         action=action,
         box_size=pad([_box_size(row) for row in rows]),
         truth=_truth(rows) if everywhere("truth_pose", "ground truth") else None,
-        cameras=tuple(_camera(row) for row in rows) if everywhere("world_from_camera", "the true camera") else None,
+        cameras=tuple(Camera.of_entries(row) for row in rows)
+        if everywhere("world_from_camera", "the true camera")
+        else None,
         frame_paths=_frame_paths(paths, rows),
         videos=_videos(paths, rows),
         bystanders=bystanders.of_entries(rows),
@@ -260,6 +257,9 @@ def _instance(row: Arrays) -> Instance:
         focal_length=float(row.get("focal_length", np.nan)),
         fps=float(row.get("fps", ASSUMED_FPS)),
         height=float(row.get("height", np.nan)),
+        camera_turn=row.get("camera_turn"),
+        zoom=row.get("zoom"),
+        turn_focal=float(row.get("turn_focal", np.nan)),
     )
 
 
@@ -271,16 +271,6 @@ def _truth(rows: list[dict[str, Array]]) -> GroundTruth:
     none = {"truth_betas": np.zeros(NUM_BETAS)}
     fields: dict[str, Any] = {name: pad([(none | row)[f"truth_{name}"] for row in rows]) for name in _OF_TRUTH}
     return GroundTruth(**fields)
-
-
-def _camera(row: Arrays) -> Camera:
-    width, height = (int(n) for n in row.get("camera_image_size", row["image_size"]))
-    return Camera(
-        world_from_camera=row["world_from_camera"],
-        position=row["camera_position"],
-        focal=float(row["camera_focal"]),
-        image_size=(width, height),
-    )
 
 
 def _frame_paths(paths: list[Path], rows: list[dict[str, Array]]) -> tuple[tuple[str | None, ...] | None, ...] | None:

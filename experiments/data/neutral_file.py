@@ -43,6 +43,9 @@ KEYS = {
     "fps": Entry("numbers"),
     "focal_length": Entry("numbers"),
     "height": Entry("numbers"),
+    "camera_turn": Entry("numbers", ("F", 3, 3)),
+    "zoom": Entry("numbers", ("F",)),
+    "turn_focal": Entry("numbers"),
     "take": Entry("whole numbers"),
     "offset_seconds": Entry("numbers"),
     "principal": Entry("numbers", (2,)),
@@ -88,6 +91,8 @@ _RANGES = {
     "height": ranges.HEIGHT,
     "principal": ranges.PIXELS,
     "known_translation": ranges.POSITION,
+    "zoom": ranges.ZOOM,
+    "turn_focal": ranges.FOCAL,
     "camera_focal": ranges.FOCAL,
     "camera_position": ranges.POSITION,
     "box_size": ranges.LENGTH,
@@ -244,7 +249,7 @@ def _clear(arrays: dict[str, Array], key: str, where: Array) -> None:
 def _check_finite(key: str, array: Array) -> None:
     with np.errstate(over="ignore"):
         bad = ~np.isfinite(array.astype(np.float32))
-    if key in ("focal_length", "height"):
+    if key in ("focal_length", "height", "turn_focal"):
         bad &= ~np.isnan(array)  # NaN = unknown
     if bad.any():
         where = np.argwhere(bad)[0].tolist()
@@ -270,7 +275,7 @@ def _check_values(arrays: Mapping[str, Array], frames: int) -> None:
             raise FileError(f"{key} holds {over.ravel()[0]}, expected numbers from 0 to 1")
     if not arrays["confidence"].any():
         raise FileError("confidence is 0 everywhere, so nothing of the person is seen")
-    for key in ("image_size", "fps", "focal_length", "camera_focal", "camera_image_size"):
+    for key in ("image_size", "fps", "focal_length", "turn_focal", "zoom", "camera_focal", "camera_image_size"):
         least(key, 0, above=True)
     least("box_size", 0)
     least("source_frames", 1)
@@ -305,3 +310,9 @@ def _check_camera(arrays: Mapping[str, Array]) -> None:
         rotation = arrays.get(key)
         if rotation is not None and not is_rotation(rotation):
             raise FileError(f"{key} is not a rotation: its columns must be right-handed, of length 1, perpendicular")
+    for frame, turn in enumerate(arrays.get("camera_turn", ())):
+        if not is_rotation(turn):
+            raise FileError(
+                f"camera_turn of frame {frame} is not a rotation: its columns must be right-handed, of length 1, "
+                "perpendicular"
+            )

@@ -34,6 +34,7 @@ HEIGHT = Range(0.5, 2.5, "metres")  # of a person
 SIDE = Range(8, 100_000, "pixels")  # of an image
 PIXELS = Range(-1e6, 1e6, "pixels")  # a place in or beside an image
 LENGTH = Range(0, 1e6, "pixels")  # in an image
+ZOOM = Range(0.01, 100, "times the first focal length")
 RATE = Range(1, 1000, "frames per second")
 FRAMES = Range(-1, 1e8, "frames")  # numbers of frames; -1 = none
 

@@ -47,6 +47,9 @@ _AXES: dict[type, dict[str, dict[str, str]]] = {
         "height": PER_INSTANCE,
         "principal": PER_INSTANCE,
         "camera_known": PER_INSTANCE,
+        "camera_turn": PER_FRAME,
+        "zoom": PER_FRAME,
+        "turn_focal": PER_INSTANCE,
     },
     GroundTruth: {
         "pose": PER_FRAME,

@@ -100,13 +100,17 @@ def cache_file(folder: Path, video: Path, model: Identified) -> Path:
     Raises:
       VideoError: the film cannot be read.
     """
+    name = hashlib.sha256(f"{content_of(video)} {model.digest} {VERSION}".encode()).hexdigest()[:32]
+    return folder / f"{name}.npz"
+
+
+def content_of(video: Path) -> str:
+    """A name for what is in a film, hexadecimal. Raises VideoError: it cannot be read."""
     try:
         with video.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise films.VideoError(f"{video} cannot be read ({(error.strerror or str(error)).lower()})") from error
-    name = hashlib.sha256(f"{content} {model.digest} {VERSION}".encode()).hexdigest()[:32]
-    return folder / f"{name}.npz"
 
 
 class DamagedError(ValueError):

@@ -9,6 +9,7 @@ import numpy as np
 
 from body_models import smpl
 from body_models.pytree import pytree
+from experiments.data import moving_cameras
 from experiments.data.dataset import Dataset
 from experiments.evaluation import vertex_errors
 from experiments.evaluation.vertex_errors import Posed
@@ -27,8 +28,8 @@ class In3D:
 
     seen: the fit's prediction, leaves (I, T, ...), with the keypoints of BODY_25. betas (I, S) and camera_from_world
     (I, 3, 3): shape and camera of the fit. truth: the ground truth, with a leading axis I. poses (I, M, T, 24, 3):
-    poses of the methods, axis-angle, roots in camera axes; masks (I, M, T): 1 where a method has a pose. true_camera
-    (I, 3, 3): true rotation from world to camera axes, or None. rate (I,): see `speed_rate`. fps (I,).
+    poses of the methods, axis-angle, roots in axes of the clip's camera; masks (I, M, T): 1 where a method has a pose.
+    true_camera (I, 3, 3): true rotation from world to camera axes, or None. rate (I,): see `speed_rate`. fps (I,).
     """
 
     seen: Prediction
@@ -61,7 +62,7 @@ def gather(dataset: Dataset, fitted: FittedMotion) -> In3D:
         "betas": np.asarray(fitted.params.betas),
         "camera_from_world": np.asarray(fitted.camera_from_world),
         "truth": jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), dataset.truth),
-        "poses": np.stack([pose for pose, _ in given], 1),
+        "poses": np.stack([moving_cameras.in_reference(dataset.clips, pose) for pose, _ in given], 1),
         "masks": np.stack([mask for _, mask in given], 1) * np.asarray(dataset.clips.frame_mask)[:, None],
         "true_camera": cameras,
         "rate": speed_rate(dataset),

@@ -32,6 +32,7 @@ def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Datase
         split=settings.split,
         takes=settings.takes,
         pose_model=settings.pose_model,
+        camera_motion=settings.camera_motion,
         ids=settings.ids,
         image_size=size_of(settings.image_size) if settings.image_size else None,
         fps=settings.fps,

@@ -79,6 +79,12 @@ class Settings:
         "Pose model for --videos: heavy (taken when not given), full, which takes half the time and errs more, a file of "
         "MediaPipe's (.task), or rtmpose, which needs the package rtmlib.",
     )
+    camera_motion: str = option(
+        "auto",
+        "Whether cameras of --videos that pan, tilt, zoom or shake are followed by what is seen of the background: auto, or "
+        "off, all are taken as standing still.",
+        choices=("auto", "off"),
+    )
     openpose: str | None = path(
         None, "Folder of OpenPose's JSON files, a folder for each clip; replaces their 2D keypoints."
     )

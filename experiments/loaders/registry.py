@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from body_models import loaders, smpl
-from experiments.data import jumps, lens_of_files, neutral
+from experiments.data import jumps, lens_of_files, moving_cameras, neutral
 from experiments.data.dataset import Dataset, DatasetError
 from experiments.loaders import (
     custom_video,
@@ -35,7 +35,18 @@ FORMATS = {
     "neutral": neutral,
 }
 # Options that a format may take or not, by their flags.
-_FLAGS = ("person", "shots", "split", "takes", "ids", "image_size", "fps", "pose_model", "openpose_layout")
+_FLAGS = (
+    "person",
+    "shots",
+    "split",
+    "takes",
+    "ids",
+    "image_size",
+    "fps",
+    "pose_model",
+    "openpose_layout",
+    "camera_motion",
+)
 _OF_JSON = ("person", "openpose_layout")  # those that speak of the JSON files, where --openpose names some
 
 
@@ -56,6 +67,7 @@ def load(
     split: str | None = None,
     takes: str | None = None,
     pose_model: str | None = None,
+    camera_motion: str = "auto",
     ids: str | None = None,
     image_size: tuple[int, int] | None = None,
     fps: float | None = None,
@@ -81,6 +93,7 @@ def load(
       split: whether films come apart into takes, see `experiments.detection.take_choice`; None = where they do.
       takes: a table of the takes of films, see `experiments.detection.takes_table`.
       pose_model: see `experiments.detection.search.detector`; None = the heavy one.
+      camera_motion: whether moving cameras of films are followed: auto, or off.
       ids: names of the clips of a folder, or `all`; None = what the format takes by itself.
       image_size: width and height in pixels, where nothing tells.
       fps: frames per second, where nothing tells.
@@ -104,9 +117,11 @@ def load(
         "fps": fps,
         "pose_model": pose_model,
     }
+    options["camera_motion"] = None if camera_motion == "auto" else camera_motion
     options["openpose_layout"] = None if openpose_layout == openpose_layouts.AUTO else openpose_layout
     if videos is not None:
         options |= {"detect": openpose is None, "cache_dir": cache_dir, "console": console}
+        options["focal_length"] = focal_length
         read = _videos(videos, action, dataset, max_instances, {**options, "body": body}, openpose is not None)
     elif (name := dataset or guess(data_dir)) == "synthetic":
         _refuse(name, options, ())
@@ -123,7 +138,7 @@ def load(
         from experiments import poses
 
         read = poses.apply(read, init)
-    return jumps.noted(read)
+    return moving_cameras.noted(jumps.noted(read))
 
 
 def actions(data_dir: str | None = None, dataset: str | None = None) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from body_models import smpl
 from experiments.base import films
 from experiments.base.errors import UserError
 from experiments.base.text import listed
-from experiments.data import bystanders
+from experiments.data import bystanders, lens_of_files
 from experiments.data.bystanders import Bystanders
 from experiments.data.dataset import Dataset, DatasetError, Instance, stack, visible_box_size
 from experiments.data.footage import Video
@@ -22,6 +24,7 @@ from experiments.detection import (
     keypoints,
     landmarks,
     search,
+    shot_cameras,
     shot_choice,
     sides,
     take_choice,
@@ -29,6 +32,7 @@ from experiments.detection import (
     timing,
     tracking,
 )
+from experiments.detection.shot_cameras import Shot, ShotCamera
 from experiments.loaders import film_parts, film_paths
 from experiments.loaders.film_parts import Choices
 from experiments.loaders.film_people import LeftOutError
@@ -38,6 +42,10 @@ Array = np.ndarray
 
 _MOST_NAMED = 5  # films named one by one in an error
 _SELDOM = 0.5  # share of frames with the person, below which a note says so
+
+
+Follow = Callable[[Path, Sequence[Shot]], list[ShotCamera]]
+"""How the camera moves in parts of a film."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,6 +72,8 @@ def load(
     split: str | None = None,
     takes: str | Path | None = None,
     pose_model: str | None = None,
+    camera_motion: str = shot_cameras.AUTO,
+    focal_length: float | None = None,
     detect: bool = True,
     console: Console | None = None,
     detector: search.Detector | None = None,
@@ -81,6 +91,8 @@ def load(
       split: whether films come apart into takes, as `--split=` has it (see `take_choice.parse`); None = where they do.
       takes: a table of takes, as `takes_table.read` has it; None = none.
       pose_model: `heavy`, `full`, `rtmpose` or a pose landmarker's `.task` file; None = the heavy one.
+      camera_motion: `auto`, cameras that move are followed; `off`, all are taken as standing still.
+      focal_length: pixels, of films that do not tell.
       detect: False = nobody is looked for, and all confidences are 0; keypoints come from elsewhere.
       console: where to report each film; None = nowhere.
       detector: another one in tests.
@@ -98,7 +110,16 @@ def load(
         if detect:
             chosen = detector or search.detector(pose_model)
             searcher = opened.enter_context(search.Searcher(chosen, cache_dir, console))
-        found, left_out = _films(paths, names, searcher, choices, body, max_instances)
+        follow = functools.partial(_followed, cache_dir=cache_dir if detect else None, focal_length=focal_length)
+        found, left_out = _films(
+            paths,
+            names,
+            searcher,
+            choices,
+            body,
+            max_instances,
+            _still if camera_motion == shot_cameras.OFF else follow,
+        )
     if not found:
         more = len(left_out) - _MOST_NAMED
         reasons = "; ".join(left_out[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
@@ -130,6 +151,7 @@ def _films(
     choices: Choices,
     body: smpl.SMPL,
     most: int | None,
+    follow: Follow,
 ) -> tuple[list[_Clip], list[str]]:
     """Those that can be used, at most so many, and why others cannot."""
     found: list[_Clip] = []
@@ -138,7 +160,9 @@ def _films(
         if most is not None and len(found) >= most:
             break
         try:
-            found += _searched(path, name, searcher, choices, body) if searcher else [_plain(path, name)]
+            found += (
+                _searched(path, name, searcher, choices, body, follow) if searcher else [_plain(path, name, follow)]
+            )
         except (LeftOutError, films.VideoError) as error:
             left_out.append(str(error))
     return found[:most], left_out
@@ -199,7 +223,7 @@ def choices_of(
     return Choices(person, shots, split, None if takes is None else takes_table.read(Path(takes), names))
 
 
-def _plain(path: Path, name: str) -> _Clip:
+def _plain(path: Path, name: str, follow: Follow) -> _Clip:
     """A film in which nobody is looked for. Raises VideoError: it cannot be read. LeftOutError: no rate."""
     info = films.probe(path)
     clock = _clock(path, films.timestamps(path), info.fps)
@@ -210,21 +234,28 @@ def _plain(path: Path, name: str) -> _Clip:
         (float(info.width), float(info.height)),
         fps=clock.fps,
     )
-    return _Clip(name, Video(str(path), clock.frames), instance, _clock_notes(path, clock))
+    (camera,) = follow(path, [Shot(range(int(clock.frames.max()) + 1), None, max(info.width, info.height))])
+    camera = camera.frames(clock.frames)
+    instance = _with_camera(instance, camera)
+    notes = (*_clock_notes(path, clock), *_camera_notes(name, camera))
+    return _Clip(name, Video(str(path), clock.frames), instance, notes)
 
 
-def _searched(path: Path, name: str, searcher: search.Searcher, choices: Choices, body: smpl.SMPL) -> list[_Clip]:
+def _searched(
+    path: Path, name: str, searcher: search.Searcher, choices: Choices, body: smpl.SMPL, follow: Follow
+) -> list[_Clip]:
     """The clips of a film with its person. Raises VideoError: it cannot be read. LeftOutError: nobody to follow in it, or
     no rate."""
     found = searcher.people(path)
     parts = film_parts.parts(path, name, found, choices)
-    clips = [_clip(path, part, body) for part in parts]
+    cameras = follow(path, [Shot(part.frames, part.found, float(max(part.found.image_size))) for part in parts])
+    clips = [_clip(path, part, body, camera) for part, camera in zip(parts, cameras, strict=True)]
     damage = (f"{found.damage}; these are used.",) if found.damage else ()
     clips[0] = dataclasses.replace(clips[0], notes=clips[0].notes + damage)
     return clips
 
 
-def _clip(path: Path, part: Part, body: smpl.SMPL) -> _Clip:
+def _clip(path: Path, part: Part, body: smpl.SMPL, camera: ShotCamera) -> _Clip:
     """The clip of a part of a film. Raises LeftOutError: no rate."""
     found, who = part.found, part.who
     size = (float(found.image_size[0]), float(found.image_size[1]))
@@ -248,11 +279,50 @@ def _clip(path: Path, part: Part, body: smpl.SMPL) -> _Clip:
     if seen.mean() < _SELDOM:
         where = "" if part.name == Path(path).stem else f", {part.name},"
         notes += (f"In {path}{where} the person followed is seen in only {seen.sum()} of {len(seen)} frames.",)
-    instance = Instance(points[at], confidence[at], size, pose, mask, fps=clock.fps)
+    camera = camera.frames(at)
+    notes += _camera_notes(part.name, camera)
+    instance = _with_camera(Instance(points[at], confidence[at], size, pose, mask, fps=clock.fps), camera)
     video = Video(str(path), part.frames.start + at)
     others = found.seen & (np.arange(found.seen.shape[1]) != who[:, None])
     around = bystanders.of_landmarks(found.landmarks[at, :, :, :2], others[at], size)
     return _Clip(part.name, video, instance, notes, part.person, around)
+
+
+def _still(path: Path, shots: Sequence[Shot]) -> list[ShotCamera]:
+    """That nothing is known of how cameras move."""
+    del path
+    return [shot_cameras.NONE] * len(shots)
+
+
+def _followed(
+    path: Path, shots: Sequence[Shot], *, cache_dir: Path | None, focal_length: float | None
+) -> list[ShotCamera]:
+    """How the camera moves in parts of a film, with the focal length given or that the film names, if any does."""
+    told = focal_length
+    if (equivalent := lens_of_files.of_tags(films.tags(path))) is not None:
+        info = films.probe(path)
+        told = equivalent / lens_of_files.FULL_FRAME * float(np.hypot(info.width, info.height))
+    return shot_cameras.cameras_of(path, shots, told, cache_dir)
+
+
+def _with_camera(instance: Instance, camera: ShotCamera) -> Instance:
+    if not camera.moves:
+        return instance
+    focal = camera.focal if camera.tells_focal else instance.focal_length
+    return dataclasses.replace(
+        instance, camera_turn=camera.turn, zoom=camera.zoom, turn_focal=camera.focal, focal_length=focal
+    )
+
+
+def _camera_notes(name: str, camera: ShotCamera) -> tuple[str, ...]:
+    if camera.failure:
+        return (
+            f"The camera of {name} moves, but is not followed: {camera.failure}. It is taken as standing still, so that the "
+            "motion has its path in it.",
+        )
+    if camera.tells_focal:
+        return (f"The pan of {name} tells its focal length: {camera.focal:.0f} pixels.",)
+    return ()
 
 
 def _clock(path: Path, times: Array, claimed_fps: float | None) -> timing.Clock:

@@ -13,7 +13,7 @@ from experiments.base.programs import Program
 from experiments.data import padding
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import lens, model, parallel, rotations, stacking
+from nemo_jax import lens, model, moving, parallel, rotations, stacking
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
 from nemo_jax.priors import Priors
@@ -26,7 +26,8 @@ class FittedMotion:
 
     The prediction's keypoints are BODY_25 with the nose. poses (N, T, 24, 3): its rotations in axis-angle. head_2d
     (N, T, 2): pixel of the head point that the data uses as keypoint 0. A world point x is at camera_from_world x +
-    camera_translation in camera axes.
+    camera_translation in camera axes. camera_turn (N, T, 3, 3), zoom (N, T): how the cameras of frames differ from these,
+    see `nemo_jax.moving`, with turns as large as the fitted lens makes them; None = all cameras stand still.
     """
 
     params: Params
@@ -38,6 +39,17 @@ class FittedMotion:
     camera_translation: np.ndarray
     focal: np.ndarray
     principal: np.ndarray
+    camera_turn: np.ndarray | None = None
+    zoom: np.ndarray | None = None
+
+    def camera(self, instance: int, frame: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """The camera of a frame, float64: camera_from_world (3, 3), camera_translation (3,), focal length in pixels."""
+        turn, move = (np.asarray(x[instance], float) for x in (self.camera_from_world, self.camera_translation))
+        focal = float(self.focal[instance])
+        if self.camera_turn is None or self.zoom is None:
+            return turn, move, focal
+        own = np.asarray(self.camera_turn[instance, frame], float)
+        return own @ turn, own @ move, focal * float(self.zoom[instance, frame])
 
     @property
     def scored_2d(self) -> np.ndarray:
@@ -53,7 +65,8 @@ class FittedMotion:
     def padded(self, frames: int) -> "FittedMotion":
         """The same arrays padded to `frames` frames."""
         prediction = jax.tree.map(lambda leaf: padding.array(leaf, frames), self.prediction)
-        rest = padding.grown(self, ("poses", "head_2d", "raw_phases"), frames)
+        views = () if self.camera_turn is None else ("camera_turn", "zoom")
+        rest = padding.grown(self, ("poses", "head_2d", "raw_phases", *views), frames)
         return dataclasses.replace(self, prediction=prediction, **rest)
 
 
@@ -119,7 +132,9 @@ def _predict_one(params: Params, assets: Assets, config: FitConfig, clips: clips
     head = model.predict_clips(params, assets, config, clips).keypoints_2d[:, :, 0]
     rotation, translation = cam.split(params.cameras)
     focal = lens.focal_lengths(params, assets)
-    timed = (seen, poses, head, clips_lib.raw_phase(clips))
+    views = moving.every(clips)
+    turns = None if views is None else (moving.turns(views, focal[:, None]), views.zoom)
+    timed = (seen, poses, head, clips_lib.raw_phase(clips), turns)
     return timed, (params, rotation, translation, focal, assets.principal)
 
 
@@ -134,7 +149,8 @@ _predict_many = Program(parallel.over_fits(_prepared, (0, 0, 0, None, None)))
 def _cut(wide: Tree, clips: clips_lib.Clips) -> FittedMotion:
     """The prediction on the host, without padding."""
     n, t = clips.num_instances, clips.num_frames
-    seen, poses, head, phases = jax.tree.map(lambda leaf: leaf[:n, :t], wide[0])
+    seen, poses, head, phases, turns = jax.tree.map(lambda leaf: leaf[:n, :t], wide[0])
+    turn, zoom = turns or (None, None)
     params, rotation, translation, focal, principal = wide[1]
     return FittedMotion(
         params=params,
@@ -146,6 +162,8 @@ def _cut(wide: Tree, clips: clips_lib.Clips) -> FittedMotion:
         camera_translation=translation[:n],
         focal=focal[:n],
         principal=principal[:n],
+        camera_turn=turn,
+        zoom=zoom,
     )
 
 

@@ -19,6 +19,7 @@ except ImportError:  # Windows
 from body_models import joints as jn
 from experiments.base.errors import UserError
 from experiments.base.files import remove_leftovers, replacing
+from experiments.data import moving_cameras
 from experiments.data.dataset import Dataset
 from experiments.results.fitted_motion import FittedMotion
 from nemo_jax.contact import NAMES as CONTACTS
@@ -126,6 +127,9 @@ def motion_arrays(dataset: Dataset, fitted: FittedMotion, instance: int, body_na
     frames = int(np.asarray(clips.frame_mask[instance]).sum())
     rows = (instance, slice(0, frames))
     contact = {} if fitted.contact is None else {"contact": fitted.contact[rows], "contact_names": np.array(CONTACTS)}
+    moved = {}
+    if fitted.camera_turn is not None and fitted.zoom is not None and moving_cameras.moves(clips, instance):
+        moved = {"camera_turn": fitted.camera_turn[rows], "zoom": fitted.zoom[rows]}
     return {
         # Keys of the AMASS format.
         "poses": fitted.poses[rows].reshape(frames, -1),
@@ -140,6 +144,7 @@ def motion_arrays(dataset: Dataset, fitted: FittedMotion, instance: int, body_na
         "mirrored": bool(fitted.params.mirrored[instance] > 0.5),
         "camera_from_world": fitted.camera_from_world[instance],
         "camera_translation": fitted.camera_translation[instance],
+        **moved,
         "focal": float(fitted.focal[instance]),
         "principal": fitted.principal[instance],
         "image_size": np.asarray(clips.image_size[instance]),

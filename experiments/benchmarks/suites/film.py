@@ -33,7 +33,8 @@ from experiments.simulation import amass
 from nemo_jax import metrics
 from nemo_jax.clips import GroundTruth
 
-REAL, RENDERED = "real film", "rendered film"
+REAL, RENDERED, MOVING = "real film", "rendered film", "rendered film, moving camera"
+_KINDS = {"still": (RENDERED,), "moving": (MOVING,), "both": (RENDERED, MOVING)}
 # Folders of the results.
 DETECTIONS, FILMS = "detections", "films"
 
@@ -113,23 +114,24 @@ def _rendered(
     for action in mocap.actions(settings):
         for seed in settings.fit_seeds:
             drawn = settings.drawn(seed)
-            make = lambda a=action, s=drawn: _drawn(settings, a, s, body, console)
-            dataset, said = cache.get(("rendered", action, drawn), make)
-            notes += said
-            for variant in variants:
-                cell = Cell(action, variant.name, RENDERED, seed)
-                found.append(fits.case(cell, variant, dataset, settings, cache, holdout=0.0))
+            for kind in _KINDS[settings.cameras]:
+                make = lambda a=action, s=drawn, k=kind: _drawn(settings, a, s, k == MOVING, body, console)
+                dataset, said = cache.get(("rendered", action, drawn, kind), make)
+                notes += said
+                for variant in variants:
+                    cell = Cell(action, variant.name, kind, seed)
+                    found.append(fits.case(cell, variant, dataset, settings, cache, holdout=0.0))
     return found, list(dict.fromkeys(notes))
 
 
 def _drawn(
-    settings: SuiteSettings, action: str, seed: int, body: smpl.SMPL, console: Console
+    settings: SuiteSettings, action: str, seed: int, moves: bool, body: smpl.SMPL, console: Console
 ) -> tuple[Dataset, list[str]]:
     """The rendered films of an action as the detector sees them, with their truth, and sentences about them."""
     folder, films, notes = settings.output / FILMS / action, {}, []
     for path in amass.find(str(settings.motion), action)[: settings.instances]:
         try:
-            film = rendered.film(folder, path, body, seed)
+            film = rendered.film(folder, path, body, seed, moves, textured=settings.cameras != "still")
         except FileError as error:
             notes.append(f"Left out {path} ({error})")
             continue

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import zoom as enlarged
 from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
@@ -35,6 +36,10 @@ _BLURRED = 3  # pictures that a blurred frame is the mean of
 _SHIRT, _TROUSERS, _SHOES = (0, 3, 6, 9, 13, 14, 16, 17), (1, 2, 4, 5), (7, 8, 10, 11)
 _SKINS = ((0.94, 0.78, 0.68), (0.80, 0.58, 0.45), (0.55, 0.38, 0.28), (0.36, 0.24, 0.18))
 _SHAPE_SD = 0.6  # of the first shape coefficients
+# Of cameras that move, from the first frame to the last: pan and tilt either way, degrees, and zoom; and their shake.
+_PAN, _TILT, _ZOOM, _SHAKE = (6.0, 12.0), (2.0, 4.0), (1.1, 1.3), 0.15
+_SHAKE_FRAMES = 3.0
+_WIDE = 2  # size of the background that such a camera pans over, in pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Look:
 
 @dataclasses.dataclass(frozen=True)
 class Film:
-    """A rendered film. joints (F, 25, 3): of the body in the world, metres, at every frame."""
+    """A rendered film. camera: of its first frame. joints (F, 25, 3): of the body in the world, metres, at every frame."""
 
     path: Path
     motion: Motion
@@ -63,8 +68,21 @@ class Film:
     joints: Array
 
 
-def film(folder: Path, path: Path, body: smpl.SMPL, seed: int) -> Film:
+@dataclasses.dataclass(frozen=True)
+class Turning:
+    """How a camera moves where it stands. turn (F, 3, 3), zoom (F,): each frame's camera against the first one's."""
+
+    turn: Array
+    zoom: Array
+
+
+def film(folder: Path, path: Path, body: smpl.SMPL, seed: int, moves: bool = False, textured: bool = False) -> Film:
     """The film of one motion, not drawn again if it is in the folder; equal files, bodies and seeds give equal films.
+
+    Args:
+      folder: of the films. path: of the motion. body: what moves. seed: of what is drawn at random.
+      moves: whether the camera pans, tilts, zooms and shakes; all else is the same.
+      textured: whether there are things in every background, which show how a camera moves.
 
     Raises:
       FileError: it is no motion.
@@ -79,12 +97,16 @@ def film(folder: Path, path: Path, body: smpl.SMPL, seed: int) -> Film:
     joints = observations.body_keypoints(body, motion.pose, betas) + motion.translation[:, None]
     camera = observations.draw_camera(rng, joints, CAMERA)
     look = draw_look(rng)
+    look = dataclasses.replace(look, textured=look.textured or textured)
     about = (motion.pose, motion.translation, betas, camera.world_from_camera, camera.position)
     text = f"{FORMAT} {SIZE} {camera.focal} {look} {motion.fps} {checkpoints.digest((body, about))}"
+    turning = draw_turning(np.random.default_rng([seed, *path.stem.encode()]), len(motion.pose)) if moves else None
+    if turning is not None:
+        text += checkpoints.digest((turning.turn, turning.zoom))
     mark = hashlib.sha256(text.encode()).hexdigest()[:8]
     made = folder / f"{path.stem}.{mark}.mp4"
     if not made.exists():
-        render(made, body, motion, camera, look, rng)
+        render(made, body, motion, camera, look, rng, turning)
     return Film(made, motion, camera, joints)
 
 
@@ -106,9 +128,28 @@ def draw_look(rng: np.random.Generator) -> Look:
     )
 
 
-def render(path: Path, body: smpl.SMPL, motion: Motion, camera: Camera, look: Look, rng: np.random.Generator) -> None:
-    """Draws a film."""
-    scene = background(look, camera, rng)
+def draw_turning(rng: np.random.Generator, frames: int) -> Turning:
+    """A pan with some tilt, zoom and shake over so many frames."""
+    share = (1 - np.cos(np.linspace(0, np.pi, frames))) / 2
+    pan, tilt = (rng.choice([-1.0, 1.0]) * rng.uniform(*degrees) for degrees in (_PAN, _TILT))
+    factor = rng.uniform(*_ZOOM) ** rng.choice([-1.0, 1.0])
+    shake = _SHAKE * observations.smooth_noise(rng, frames, (3,), _SHAKE_FRAMES)
+    angles = share[:, None] * [tilt, pan, 0.0] + shake - shake[0]
+    return Turning(Rotation.from_rotvec(np.radians(angles)).as_matrix(), factor**share)
+
+
+def render(
+    path: Path,
+    body: smpl.SMPL,
+    motion: Motion,
+    camera: Camera,
+    look: Look,
+    rng: np.random.Generator,
+    turning: Turning | None = None,
+) -> None:
+    """Draws a film; turning: how its camera moves, None = it stands still."""
+    wide = tuple((1 if turning is None else _WIDE) * side for side in camera.image_size)
+    scene = background(look, dataclasses.replace(camera, image_size=wide), rng)
     faces, colours = np.asarray(body.faces), clothes(body, look)
     camera_from_world = camera.world_from_camera.T
     middle = np.asarray(camera.image_size, float) / 2
@@ -119,11 +160,38 @@ def render(path: Path, body: smpl.SMPL, motion: Motion, camera: Camera, look: Lo
     shifts = look.shutter * ((np.arange(times) + 0.5) / times - 0.5)
     poses = [_at(motion, shift) for shift in shifts]
     meshes = zip(*(posing.chunks(_mesh, shaped, *pose) for pose in poses), strict=True)
+    number = 0
     with mp4.writing(path, camera.image_size, motion.fps, look.crf) as add:
         for chunk in meshes:
             for vertices in zip(*chunk, strict=True):
-                drawn = [draw(scene, [Mesh(points, faces, colours)], seen, supersample=1) for points in vertices]
+                now, behind = seen, scene
+                if turning is not None:
+                    now, behind = turned(seen, turning, number), panned(scene, camera, turning, number)
+                drawn = [draw(behind, [Mesh(points, faces, colours)], now, supersample=1) for points in vertices]
                 add(np.mean(drawn, 0).astype(np.uint8))
+                number += 1
+
+
+def turned(seen: Projection, turning: Turning, frame: int) -> Projection:
+    """The camera of a frame, by that of the first."""
+    turn, factor = turning.turn[frame], float(turning.zoom[frame])
+    return dataclasses.replace(
+        seen,
+        camera_from_world=turn @ seen.camera_from_world,
+        translation=turn @ seen.translation,
+        focal=factor * seen.focal,
+    )
+
+
+def panned(scene: Array, camera: Camera, turning: Turning, frame: int) -> Array:
+    """What a frame shows of a background (H', W', 3) that the camera of the first frame would see around its picture."""
+    width, height = camera.image_size
+    columns, rows = np.meshgrid(np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2)
+    rays = np.stack([columns, rows, np.full(columns.shape, camera.focal * turning.zoom[frame])], -1)
+    rays = rays @ turning.turn[frame]
+    at = camera.focal * rays[..., :2] / rays[..., 2:] + [scene.shape[1] / 2 - 0.5, scene.shape[0] / 2 - 0.5]
+    places = [at[..., 1], at[..., 0]]
+    return np.stack([map_coordinates(scene[..., c], places, order=1, mode="nearest") for c in range(3)], -1)
 
 
 def _at(motion: Motion, shift: float) -> tuple[Array, Array]:
@@ -161,7 +229,7 @@ def background(look: Look, camera: Camera, rng: np.random.Generator) -> Array:
     scene = np.where(floor, np.asarray(look.floor), np.asarray(look.wall)) * np.ones((height, width, 1))
     if look.textured:
         coarse = rng.uniform(-1, 1, (9, 16, 1)) + 0.3 * rng.uniform(-1, 1, (9, 16, 3))
-        blocks = zoom(coarse, (height / 9, width / 16, 1), order=0)[:height, :width]
+        blocks = enlarged(coarse, (height / 9, width / 16, 1), order=0)[:height, :width]
         fine = gaussian_filter(rng.standard_normal((height, width)), 3)[..., None]
         scene = scene + 0.15 * blocks + 0.3 * fine
     return (255 * np.clip(np.asarray(scene), 0, 1)).astype(np.uint8)

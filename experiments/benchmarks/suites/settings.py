@@ -59,6 +59,11 @@ class SuiteSettings:
     calibration: str | None = option(
         None, "film: with --as_take, calibration of the cameras of the real films, as --calibration of `run.py`."
     )
+    cameras: Literal["still", "moving", "both"] = option(
+        "still",
+        "film: whether rendered films are from cameras that stand still, from ones that pan, tilt, zoom and shake, or both "
+        "side by side, of the same motion and with things in every background.",
+    )
     pose_model: str | None = path(None, "film: MediaPipe pose model (.task). Without it, the one that is shipped.")
     actions: tuple[str, ...] = option(
         (), "Actions, or names of films, separated by commas. Not given: all of the folder.", separated=True

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from body_models import joints as jn
 from body_models import smpl
-from experiments.data import pictures
+from experiments.data import moving_cameras, pictures
 from experiments.data.dataset import Dataset
 from experiments.results import equal_phases
 from experiments.results.fitted_motion import FittedMotion
@@ -149,9 +149,9 @@ def _over(background: Array, one: _Body, name: str, body: smpl.SMPL, view: View,
 def _body(run: Run, instance: int, frame: int, name: str) -> _Body | None:
     """The body of a method in a frame; None if the method has no pose there."""
     fitted = run.fitted
-    turn, move = fitted.camera_from_world[instance], fitted.camera_translation[instance]
+    turn, move, _ = fitted.camera(instance, frame)
     root = np.asarray(fitted.prediction.keypoints)[instance, frame, _MID_HIP] @ turn.T + move
-    camera = bodies.camera(run, instance)
+    camera = bodies.camera(run, instance, frame)
     if name == "fit":
         return _Body(next(bodies.of_fit(run, instance, [frame])), root, camera)
     if name == "initial":
@@ -174,10 +174,10 @@ def _truth(run: Run, instance: int, frame: int, fitted_camera: Projection) -> _B
     joints = np.asarray(truth.joints)[instance]
     root = joints[frame, _MID_HIP]
     if dataset.cameras is not None:
-        own = dataset.cameras[instance]
+        own = moving_cameras.camera_of(dataset, instance, frame)
         principal = np.asarray(own.image_size) / 2
         camera = dataclasses.replace(fitted_camera, focal=float(own.focal), principal=principal)
         return _Body(own.to_camera(mesh), own.to_camera(root), camera)
-    turn, move = fitted.camera_from_world[instance], fitted.camera_translation[instance]
+    turn, move, _ = fitted.camera(instance, frame)
     place = lambda points: aligned.place(instance, points) @ turn.T + move
     return _Body(place(mesh), place(root), fitted_camera)

@@ -1,4 +1,4 @@
-"""Bodies of the fit and of the initial estimate in the axes of their instance's camera, frame by frame."""
+"""Bodies of the fit and of the initial estimate in the axes of their frame's camera, frame by frame."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,14 +15,14 @@ Array = np.ndarray
 _root = jax.jit(lambda body, betas: smpl.rest_joints(body, betas)[0])
 
 
-def camera(run: Run, instance: int) -> Projection:
-    """The fitted camera of an instance for points in its own axes, in pixels of the clip."""
+def camera(run: Run, instance: int, frame: int) -> Projection:
+    """The fitted camera of a frame of an instance for points in its own axes, in pixels of the clip."""
     dataset, fitted = run.dataset, run.fitted
     width, height = (round(float(side)) for side in dataset.clips.image_size[instance])
     return Projection(
         camera_from_world=np.eye(3),
         translation=np.zeros(3),
-        focal=float(fitted.focal[instance]),
+        focal=fitted.camera(instance, frame)[2],
         principal=np.asarray(fitted.principal[instance], np.float64),
         size=(width, height),
     )
@@ -31,10 +31,13 @@ def camera(run: Run, instance: int) -> Projection:
 def of_fit(run: Run, instance: int, frames: Sequence[int]) -> Iterator[Array]:
     """The fitted body in each of the frames: vertices (V, 3) in camera axes, metres."""
     fitted, chosen = run.fitted, np.asarray(frames, int)
-    turn, seen = fitted.camera_from_world[instance], fitted.prediction
+    seen = fitted.prediction
     rotation, translation = np.asarray(seen.rotations)[instance, chosen], np.asarray(seen.translation)[instance, chosen]
-    for vertices in posing.chunks(_mesh, _shaped(run, instance), rotation, translation):
-        yield from vertices @ turn.T + fitted.camera_translation[instance]
+    parts = posing.chunks(_mesh, _shaped(run, instance), rotation, translation)
+    posed = (vertices for part in parts for vertices in part)
+    for frame, vertices in zip(frames, posed, strict=True):
+        turn, move, _ = fitted.camera(instance, frame)
+        yield vertices @ np.asarray(turn.T, np.float32) + np.asarray(move, np.float32)
 
 
 def of_initial(run: Run, instance: int, frames: Sequence[int]) -> Iterator[Array | None]:
@@ -49,10 +52,13 @@ def of_initial(run: Run, instance: int, frames: Sequence[int]) -> Iterator[Array
     if not chosen.size:
         yield from [None] * len(frames)
         return
-    shaped, turn = _shaped(run, instance), fitted.camera_from_world[instance]
+    shaped = _shaped(run, instance)
     root = np.asarray(_root(*shaped))
-    place = (root + np.asarray(fitted.prediction.translation)[instance, chosen]) @ turn.T
-    move = place + fitted.camera_translation[instance] - root
+    world = root + np.asarray(fitted.prediction.translation)[instance, chosen]
+    seen = [
+        turn @ x + move for x, (turn, move, _) in zip(world, (fitted.camera(instance, f) for f in chosen), strict=True)
+    ]
+    move = np.asarray(np.stack(seen) - root, np.float32)
     rotation = posing.pose_in_chunks(_matrices, None, np.asarray(clips.init_pose)[instance, chosen])
     parts = posing.chunks(_mesh, shaped, rotation, move)
     posed = (vertices for part in parts for vertices in part)

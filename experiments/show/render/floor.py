@@ -20,13 +20,10 @@ _ALPHA = 0.5  # under the feet; less and less to the end of the grid
 _LIGHT, _DARK = "#FFFFFF", "#000000"  # side by side they are seen on any ground
 
 
-def camera(run: Run, instance: int, own: Projection) -> Projection:
-    """The camera of an instance for points of the world; `own` is that for points in its own axes."""
-    fitted = run.fitted
-    turn, move = fitted.camera_from_world[instance], fitted.camera_translation[instance]
-    return dataclasses.replace(
-        own, camera_from_world=np.asarray(turn, np.float64), translation=np.asarray(move, np.float64)
-    )
+def camera(run: Run, instance: int, frame: int, own: Projection) -> Projection:
+    """The camera of a frame for points of the world; `own` is that for points in its own axes."""
+    turn, move, _ = run.fitted.camera(instance, frame)
+    return dataclasses.replace(own, camera_from_world=turn, translation=move)
 
 
 def feet(run: Run, instance: int) -> Array:

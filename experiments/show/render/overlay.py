@@ -169,16 +169,15 @@ def _draw(
     """Draws the frames over their pictures `seen`; yields the results of `stills`."""
     dataset = run.dataset
     image_size = np.asarray(dataset.clips.image_size[instance])
-    camera = bodies.camera(run, instance).view(view.corner, view.scale, view.size)
     nothing = [None] * len(frames)
     fit = bodies.of_fit(run, instance, frames) if show.fit else nothing
     initial = bodies.of_initial(run, instance, frames) if show.initial else nothing
     faces = np.asarray(run.body.faces)
     # A fit without contacts knows of no floor.
     standing = floor.feet(run, instance) if show.ground and run.params.ground is not None else None
-    level = floor.camera(run, instance, camera)
     pixels, confidence = np.asarray(dataset.clips.keypoints[instance]), np.asarray(dataset.clips.confidence[instance])
     for frame, picture, one, other in zip(frames, seen, fit, initial, strict=True):
+        camera = bodies.camera(run, instance, frame).view(view.corner, view.scale, view.size)
         alpha = _ALPHA_ON_GREY if picture is None else _ALPHA
         drawn = [(one, FIT, alpha), (other, INITIAL, _ALPHA_INITIAL)]
         meshes = [
@@ -186,7 +185,7 @@ def _draw(
         ]
         out = views.background(picture, image_size, view)
         if standing is not None:
-            out = floor.draw(out, level, standing[frame])
+            out = floor.draw(out, floor.camera(run, instance, frame, camera), standing[frame])
         out = draw(out, meshes, camera)
         if show.joints:
             marks.draw_joints(out, view.place(pixels[frame]), confidence[frame] > 0, max(1.5, view.size[1] / 240))

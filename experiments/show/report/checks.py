@@ -199,6 +199,8 @@ def camera_place(dataset: Dataset, fitted: FittedMotion, instance: int) -> Camer
     root = np.asarray(fitted.prediction.keypoints)[instance, :frames, hip]
     rotation = fitted.camera_from_world[instance]
     seen = root @ rotation.T + fitted.camera_translation[instance]
+    if fitted.camera_turn is not None:
+        seen = np.einsum("tij,tj->ti", fitted.camera_turn[instance, :frames], seen)
     right, down, ahead = rotation[:, 1]  # heights of the camera's axes in the world, whose y is up
     return CameraPlace(
         distance=float(np.median(np.linalg.norm(seen, axis=-1))),

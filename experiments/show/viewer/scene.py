@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from body_models import joints as jn
 from body_models import smpl
 from body_models.posing import pose_in_chunks
+from experiments.data import moving_cameras
 from experiments.data.visible import visible
 from experiments.evaluation import expected_error
 from experiments.results.reading import Run
@@ -67,6 +68,8 @@ def describe(saved: Run) -> dict[str, Any]:
             "focal": np.asarray(fitted.focal, float).tolist(),
             "principal": np.asarray(fitted.principal, float).tolist(),
             "image_size": np.asarray(clips.image_size, float).tolist(),
+            "turn": None if fitted.camera_turn is None else pack(fitted.camera_turn),
+            "zoom": None if fitted.zoom is None else pack(fitted.zoom),
         },
         "keypoints": pack_rounded(np.where(drawn[..., None], clips.keypoints, 0), 16),
         "visible": pack(drawn),
@@ -155,6 +158,7 @@ def _initial(saved: Run) -> dict[str, Array] | None:
     if not mask.any():
         return None
     pose = np.where(mask[..., None, None], np.asarray(clips.init_pose), 0.0).astype(np.float32)
+    pose = moving_cameras.in_reference(clips, pose)
     pose[..., 0, :] = _turned(np.swapaxes(fitted.camera_from_world, -1, -2), pose[..., 0, :])
     return {"pose": pose, "mask": mask}
 

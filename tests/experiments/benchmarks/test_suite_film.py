@@ -180,6 +180,46 @@ def test_the_middle_of_a_blurred_frame_is_where_the_truth_is(made):
     assert not np.allclose(before[inner], after[inner])
 
 
+def test_a_moving_camera_turns_with_its_background(made, open_body):
+    path = made.path.parents[1] / "sway.0.npz"
+    moving = rendered.film(made.path.parent, path, open_body, seed=0, moves=True, textured=True)
+    assert moving.path != made.path
+    # All else is the same.
+    np.testing.assert_array_equal(moving.joints, made.joints)
+    np.testing.assert_array_equal(moving.camera.world_from_camera, made.camera.world_from_camera)
+    turning = rendered.draw_turning(np.random.default_rng([0, *path.stem.encode()]), 6)
+    np.testing.assert_allclose(turning.turn[0], np.eye(3), atol=1e-12)
+    assert turning.zoom[0] == 1 and 5 < np.degrees(Rotation.from_matrix(turning.turn[-1]).magnitude()) < 14
+    shown, hip = pictures(moving.path), jn.BODY_25_NAMES.index("mid_hip")
+    seen = moving.camera.to_camera(moving.joints[:, hip])
+    for picture, point, turn, zoom in zip(shown, seen, turning.turn, turning.zoom, strict=True):
+        x, y, z = turn @ point
+        place = moving.camera.focal * zoom * np.array([x, y]) / z + np.array(rendered.SIZE) / 2
+        assert np.abs(picture[int(place[1]), int(place[0])].astype(int) - shown[0][5, 5]).max() > 25
+    # A point of the background is where the same turn takes it.
+    ramp = np.zeros((1080, 1920, 3))
+    ramp[..., 0], ramp[..., 1] = np.arange(1920), np.arange(1080)[:, None]
+    still = rendered.panned(ramp, moving.camera, turning, 0)
+    np.testing.assert_allclose(still[270, 480], [480 + 480, 270 + 270, 0], atol=1e-6)
+    later = rendered.panned(ramp, moving.camera, turning, 5)
+    ray = turning.turn[5].T @ [0.5, 0.5, moving.camera.focal * turning.zoom[5]]
+    at = moving.camera.focal * ray[:2] / ray[2] + [959.5, 539.5]
+    np.testing.assert_allclose(later[270, 480, :2], at, atol=1e-6)
+
+
+def test_films_of_still_and_moving_cameras_side_by_side(tmp_path, monkeypatch):
+    write_motion(tmp_path / "sway.0.npz", frames=6)
+    asked = []
+    monkeypatch.setattr(film, "_drawn", lambda settings, action, seed, moves, *_: (asked.append(moves), ([], []))[1])
+    monkeypatch.setattr(film.fits, "case", lambda cell, *_, **__: cell)
+    found, _ = cases(f"--motion={tmp_path}", "--actions=sway", "--seeds=1", "--cameras=both")
+    assert [cell.poses for cell in found] == ["rendered film", "rendered film, moving camera"]
+    assert asked == [False, True]
+    assert [cell.poses for cell in cases(f"--motion={tmp_path}", "--actions=sway", "--seeds=2")[0]] == [
+        "rendered film"
+    ] * 2
+
+
 def test_truth_follows_the_frames_of_the_film(made, tiny_dataset):
     frames = np.array([0, 0, 2, 5])
     seen = Instance(np.ones((4, 25, 2)), np.ones((4, 25)), rendered.SIZE, fps=30)

@@ -343,6 +343,12 @@ BAD = {
     "turned": ({**TRUTH, "truth_pose": np.full((4, 24, 3), 1e9)}, r"truth_pose holds 1e\+09, expected radians"),
     "camera far": ({**CAMERA, "camera_position": [0, 0, 5e9]}, r"camera_position holds 5e\+09, expected metres"),
     "camera focal": ({**CAMERA, "camera_focal": 1e-6}, r"camera_focal holds 1e-06, expected pixels from 10"),
+    "turn": ({"camera_turn": np.ones((4, 3, 3))}, r"camera_turn of frame 0 is not a rotation"),
+    "turn NaN": ({"camera_turn": np.full((4, 3, 3), np.nan)}, r"camera_turn has 36 values that are NaN"),
+    "turns": ({"camera_turn": np.eye(3)}, r"camera_turn has shape \(3, 3\), expected \(4, 3, 3\)"),
+    "no zoom": ({"zoom": [1, 1, 0, 1.0]}, r"zoom holds 0.0, expected more than 0"),
+    "zoom": ({"zoom": [1, 1, 500.0, 1]}, r"zoom holds 500, expected times the first focal length from 0.01 to 100"),
+    "turn focal": ({"turn_focal": 1.0}, r"turn_focal holds 1, expected pixels from 10"),
     "length": ({"source_frames": 10**12}, r"source_frames holds 1e\+12, expected frames"),
 }  # fmt: skip
 

@@ -44,6 +44,9 @@ def whole() -> Dataset:
         "height": np.arange(n) + 1.5,
         "principal": np.arange(2 * n).reshape(n, 2) * 1.0,
         "camera_known": np.arange(9 * n).reshape(n, 9) * 1.0,
+        "camera_turn": counting(3, 3),
+        "zoom": counting(),
+        "turn_focal": np.arange(n) + 900.0,
     }
     truth: dict[str, Any] = {
         "pose": counting(24, 3),
@@ -104,7 +107,7 @@ def test_the_axes_are_those_of_the_arrays(whole):
     timed = [name for name, axes in select.axes_of(Clips).items() if axes == "frame"]
     assert sorted(timed) == sorted(clips_lib.TIMED)
     assert {leaf.shape[:2] for leaf in leaves(whole, "frame").values()} == {(3, 6)}
-    assert len(leaves(whole, "frame")) == 5 + 1 + 3 + 2 + 2
+    assert len(leaves(whole, "frame")) == 7 + 1 + 3 + 2 + 2
     assert {len(leaf) for leaf in leaves(whole, "instance").values()} == {3}
 
 

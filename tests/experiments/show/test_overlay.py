@@ -82,7 +82,7 @@ def orange(picture):
 class TestBodies:
     def test_the_fit_is_where_its_camera_sees_it(self, films, body):
         frames = [0, 3, 5]
-        camera = bodies.camera(films, 1)
+        camera = bodies.camera(films, 1, 0)
         for frame, vertices in zip(frames, bodies.of_fit(films, 1, frames), strict=True):
             posed = smpl.vertices(
                 body,

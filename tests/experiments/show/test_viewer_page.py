@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import loaders, smpl
@@ -179,8 +180,17 @@ def test_the_graphics_skin_as_the_script_does(opened):
     assert -0.3 < away[1] < 1.0  # it stands near the ground
 
 
-def test_film_cameras_see_what_the_fit_sees(opened, saved):
-    """A joint of the body through the page's camera falls on the pixel that the fit predicts."""
+@pytest.mark.parametrize("moves", [False, True])
+def test_film_cameras_see_what_the_fit_sees(opened, saved, moves):
+    """A joint of the body through the page's camera falls on the pixel that the fit predicts, in a pan on that turned."""
+    turn, zoom = Rotation.from_rotvec([0.02, -0.1, 0.05]).as_matrix(), 1.2
+    if moves:
+        still = np.tile(np.eye(3), (2, 5, 1, 1))
+        still[:, 4] = turn
+        pause(opened)
+        opened.value(
+            f"Object.assign(nemo.page.films, {{ turn: {still.ravel().tolist()}, zoom: Array(10).fill({zoom}), frames: 5 }})"
+        )
     frame, knee, keypoint = 4, jn.SMPL_JOINTS.index("left_knee"), jn.BODY_25_NAMES.index("left_knee")
     for n in range(2):
         found = opened.value(
@@ -190,12 +200,17 @@ def test_film_cameras_see_what_the_fit_sees(opened, saved):
               const motion = nemo.page.motion(person, person.phaseAt({frame} / (clips.frames[{n}] - 1)));
               const {{ joints }} = body.pose(motion, person.betas, -person.ground);
               const [w, h] = films.size[{n}];
-              const seen = films.camera({n}, [0, 0, w, h], w / 2, h / 2); // a cell of half the size
+              const seen = films.camera({n}, {frame}, [0, 0, w, h], w / 2, h / 2); // a cell of half the size
               const [x, y, , q] = project(seen.viewProjection, joints.subarray(3 * {knee}, 3 * {knee} + 3));
               return [(1 + x / q) * w / 2, (1 - y / q) * h / 2];
             }})()"""
         )
-        np.testing.assert_allclose(found, saved.fitted.prediction.keypoints_2d[n, frame, keypoint], atol=0.05)
+        pixel = np.asarray(saved.fitted.prediction.keypoints_2d[n, frame, keypoint])
+        if moves:
+            focal, middle = saved.fitted.focal[n], saved.fitted.principal[n]
+            x, y, z = turn @ [*(pixel - middle) / focal, 1.0]
+            pixel = middle + focal * zoom * np.array([x, y]) / z
+        np.testing.assert_allclose(found, pixel, atol=0.05)
 
 
 def test_between_instances(opened, saved):

@@ -209,7 +209,7 @@ class Page {
       const [, , w, h] = boxes[i];
       const own = state.own && group[0]?.instance !== null && group.length === 1;
       const camera = own
-        ? this.films.camera(group[0].instance, this.shownPart(group[0].instance), w, h)
+        ? this.films.camera(group[0].instance, this.frameOf(group[0]), this.shownPart(group[0].instance), w, h)
         : this.orbit.camera(frames[i].centre, reach, w, h);
       const posed = group.map((person) => this.bodiesOf(person));
       const lines = state.paths ? group.flatMap((person) => this.pathLines(person)) : [];
@@ -257,11 +257,17 @@ class Page {
     }
   }
 
-  cameraLines({ instance }, centre) {
+  /** The frame of its film in which a person is now. */
+  frameOf(person) {
+    return Math.round(this.moment(person).raw * (this.clips.frames[person.instance] - 1));
+  }
+
+  cameraLines(person, centre) {
+    const { instance } = person;
     if (instance === null) return [];
     const away = Math.hypot(...add(this.films.place(instance), centre, -1));
     const colour = rgb(this.data.colours[instance]);
-    return this.films.frustum(instance, clamp(0.12 * away, 0.25, 1.2)).map(([from, to]) => [from, to, colour]);
+    return this.films.frustum(instance, this.frameOf(person), clamp(0.12 * away, 0.25, 1.2)).map(([from, to]) => [from, to, colour]);
   }
 
   /** Where the hips and the hands of a person are from phase 0 to 1. */

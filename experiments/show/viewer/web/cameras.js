@@ -88,28 +88,46 @@ class FilmCameras {
   constructor(data, ground) {
     this.rotation = unpack(data.rotation);
     this.translation = unpack(data.translation);
+    // How cameras that turn and zoom differ from frame to frame; null where all stand still.
+    this.turn = data.turn && unpack(data.turn);
+    this.zoom = data.zoom && unpack(data.zoom);
+    this.frames = data.zoom ? data.zoom.shape[1] : 0;
     Object.assign(this, { focal: data.focal, principal: data.principal, size: data.image_size, ground });
   }
 
-  /** Rows of the rotation of camera n: its axes right, down and into the scene. */
-  axes(n) {
+  /** Rows of the rotation of camera n as it is in its reference: its axes right, down and into the scene. */
+  still(n) {
     return [0, 1, 2].map((row) => [...this.rotation.subarray(9 * n + 3 * row, 9 * n + 3 * row + 3)]);
+  }
+
+  /** The same in a frame. */
+  axes(n, frame) {
+    const rows = this.still(n);
+    if (!this.turn) return rows;
+    const at = 9 * (n * this.frames + frame);
+    return [0, 1, 2].map((i) => [0, 1, 2].map((k) => rows.reduce((sum, row, j) => sum + this.turn[at + 3 * i + j] * row[k], 0)));
+  }
+
+  /** The focal length of camera n in a frame, pixels. */
+  length(n, frame) {
+    return this.focal[n] * (this.zoom ? this.zoom[n * this.frames + frame] : 1);
   }
 
   /** The place of camera n in the scene, in which instance n stands on height 0. */
   place(n) {
     const translation = this.translation.subarray(3 * n, 3 * n + 3);
-    const centre = this.axes(n).reduce((sum, axis, i) => add(sum, axis, -translation[i]), [0, 0, 0]);
+    const centre = this.still(n).reduce((sum, axis, i) => add(sum, axis, -translation[i]), [0, 0, 0]);
     return [centre[0], centre[1] - this.ground[n], centre[2]];
   }
 
-  /** Edges of the pyramid that camera n sees, `depth` metres long: [from, to] pairs. */
-  frustum(n, depth) {
-    const [right, down, into] = this.axes(n);
+  /** Edges of the pyramid that camera n sees in a frame, `depth` metres long: [from, to] pairs. */
+  frustum(n, frame, depth) {
+    const [right, down, into] = this.axes(n, frame);
+    const focal = this.length(n, frame);
     const apex = this.place(n);
     const corner = (u, v) => {
-      const x = (u - this.principal[n][0]) / this.focal[n];
-      const y = (v - this.principal[n][1]) / this.focal[n];
+      const x = (u - this.principal[n][0]) / focal;
+      const y = (v - this.principal[n][1]) / focal;
       return [0, 1, 2].map((i) => apex[i] + depth * (into[i] + x * right[i] + y * down[i]));
     };
     const [width, height] = this.size[n];
@@ -122,9 +140,9 @@ class FilmCameras {
     ];
   }
 
-  /** Camera n with the part `shown` [left, top, right, bottom] of its image, in pixels, fitted into a cell. */
-  camera(n, shown, width, height) {
-    const [right, down, into] = this.axes(n);
+  /** Camera n in a frame, with the part `shown` [left, top, right, bottom] of its image, in pixels, fitted into a cell. */
+  camera(n, frame, shown, width, height) {
+    const [right, down, into] = this.axes(n, frame);
     const scale = Math.min(width / (shown[2] - shown[0]), height / (shown[3] - shown[1]));
     const corner = [
       (shown[0] + shown[2]) / 2 - width / 2 / scale,
@@ -133,7 +151,7 @@ class FilmCameras {
     const eye = this.place(n);
     const cx = (2 * scale * (this.principal[n][0] - corner[0])) / width - 1;
     const cy = 1 - (2 * scale * (this.principal[n][1] - corner[1])) / height;
-    const focal = 2 * scale * this.focal[n];
+    const focal = 2 * scale * this.length(n, frame);
     const projection = projectionMatrix(focal / width, focal / height, cx, cy, 0.05, 300);
     const negative = (axis) => axis.map((value) => -value);
     const viewProjection = multiply(projection, viewMatrix(right, negative(down), negative(into), eye));
