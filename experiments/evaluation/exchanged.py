@@ -64,7 +64,7 @@ def with_scores(
     if hidden is not None:
         seen &= ~np.where(flag, hidden[..., jn.MIRROR_BODY_25], hidden)
     off = np.linalg.norm(fitted.scored_2d - np.asarray(read.clips.keypoints), axis=-1)
-    near = np.asarray(off <= 0.05 * np.asarray(dataset.box_size)[..., None])
-    scored = changed & seen.any((1, 2))
+    near = off <= 0.05 * np.asarray(dataset.box_size)[..., None]
+    scored = np.asarray(changed & seen.any((1, 2)))
     more = lambda clip: {AS_READ: float(near[clip][seen[clip]].mean())} if scored[clip] else {}
     return {name: {**each[name], **more(clip)} for clip, name in enumerate(dataset.names)}
