@@ -41,7 +41,7 @@ def fit_unseen(
     # A learning rate of 0 leaves the field as it is, and no second start replaces it. Initial poses say nothing of the
     # field and are not used.
     config = dataclasses.replace(config, lift=False, warmup_steps=0, restart_steps=0, lr_field=0.0, weight_init=0.0)
-    config = dataclasses.replace(config, lr_contact=0.0, lr_ground=0.0, exchange_price=0)
+    config = dataclasses.replace(config, lr_contact=0.0, lr_ground=0.0, exchange_price=0, find_travel=False)
     problem, state = stages.start(key, clips, body, priors, config)
     config, instances = problem.config, clips.num_instances
     mean = lambda leaf: jnp.broadcast_to(leaf.mean(0), (instances, *leaf.shape[1:]))
