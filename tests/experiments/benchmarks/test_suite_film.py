@@ -277,7 +277,7 @@ def test_a_fit_is_scored_against_every_truth(tiny_dataset, perfect):
     name = tiny_dataset.names[0]
     dataset = dataclasses.replace(tiny_dataset, videos=shown, cameras=None)
     fit: Any = types.SimpleNamespace(
-        dataset=dataset, fitted=perfect, numbers={},
+        dataset=dataset, as_read=dataset, fitted=perfect, numbers={},
         each={name: {} for name in tiny_dataset.names}, mirrored=[], seconds={"fit": 1.0},
         config=FitConfig(), history={"joint": {"total": np.ones(3)}},
     )  # fmt: skip
