@@ -15,7 +15,7 @@ from nemo_jax import lens, losses, model, moving, optim, rotations
 from nemo_jax import rig as rig_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
-from nemo_jax.model import Assets, Params
+from nemo_jax.model import Assets, Params, Prediction
 from nemo_jax.moving import Views
 from nemo_jax.objective import Targets, keypoint_weights
 
@@ -139,23 +139,47 @@ class Search:
     views: Views = None
 
 
-def begin_search(params: Params, assets: Assets, config: FitConfig, clips: Clips, yaws: Array) -> Search:
-    """Initial candidates, for each lens: each instance's aligned yaw (N,) first, then level cameras at evenly spaced yaws,
-    with closed-form translations, and last the camera of any pitch and roll that `camera.solve_camera` finds. Without
-    `camera_search` the current camera parameters are the only candidate. The field is frozen in this stage, so the body is
-    posed only once."""
+@pytree
+class Sight:
+    """What the search looks at: key frames (N, P) and what they show.
+
+    prediction, leaves (N, P, ...): of the field as it is. pixels (N, P, K, 2), 0 where weight (N, P, K) is; box (N, P)
+    diagonal of each frame's keypoints, pixels; views (N, P), None where the cameras stand still.
+    """
+
+    prediction: Prediction
+    pixels: Array
+    weight: Array
+    box: Array
+    views: Views
+
+
+def look(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Sight:
+    """The key frames of all instances; bodies are posed only once, since the field is frozen while cameras are searched."""
     frames = key_frames(clips, config.camera_frames)
     rows = jnp.arange(clips.num_instances)
     raw = jnp.take_along_axis(clips_lib.raw_phase(clips), frames, axis=1)
     over_frames = jax.vmap(model.predict, (None, None, None, None, 0))
-    points = jax.vmap(over_frames, (None, None, None, 0, 0))(params, assets, config, rows, raw).keypoints
-    pixels = clips.keypoints[rows[:, None], frames]
-    confidence = clips.confidence[rows[:, None], frames]
+    prediction = jax.vmap(over_frames, (None, None, None, 0, 0))(params, assets, config, rows, raw)
+    pixels = jnp.asarray(clips.keypoints)[rows[:, None], frames]
+    confidence = jnp.asarray(clips.confidence)[rows[:, None], frames]
     weight = keypoint_weights(clips, config, rows[:, None], frames, config.camera_confidence)
-    box = losses.box_diagonal(pixels, confidence, config.visible_box)
-    pixels = jnp.where(weight[..., None] > 0, pixels, 0.0)
-    views = moving.of_frames(clips, rows[:, None], frames)
-    seen = {"points": points, "pixels": pixels, "weight": weight, "box": box, "views": views}
+    return Sight(
+        prediction=prediction,
+        pixels=jnp.where(weight[..., None] > 0, pixels, 0.0),
+        weight=weight,
+        box=losses.box_diagonal(pixels, confidence, config.visible_box),
+        views=moving.of_frames(clips, rows[:, None], frames),
+    )
+
+
+def begin_search(params: Params, assets: Assets, config: FitConfig, clips: Clips, yaws: Array) -> Search:
+    """Initial candidates, for each lens: each instance's aligned yaw (N,) first, then level cameras at evenly spaced yaws,
+    with closed-form translations, and last the camera of any pitch and roll that `camera.solve_camera` finds. Without
+    `camera_search` the current camera parameters are the only candidate."""
+    sight = look(params, assets, config, clips)
+    points, pixels, weight, views = sight.prediction.keypoints, sight.pixels, sight.weight, sight.views
+    seen = {"points": points, "pixels": pixels, "weight": weight, "box": sight.box, "views": views}
     if not config.camera_search:
         cameras = params.cameras[None]
         return Search(cameras=cameras, adam=_ADAM.init(cameras), log_focal=params.log_focal[None], **seen)
@@ -293,7 +317,7 @@ def of_rigs(search: Search, log_focal: Array, assets: Assets, config: FitConfig)
         leaders, adam = state
         gradient = jax.grad(lambda leaders: judged(leaders).sum())(leaders)
         updates, adam = _ADAM.update(gradient, adam)
-        rate = config.lr_camera_stage * 0.5 * (1 + jnp.cos(jnp.pi * number / max(config.camera_steps, 1)))
+        rate = config.lr_camera_stage * optim.cosine(number, config.camera_steps)
         return (leaders - rate * cast(Array, updates) * cam.step_sizes(leaders), adam), None
 
     (moved, _), _ = jax.lax.scan(step, (leaders, _ADAM.init(leaders)), jnp.arange(config.camera_steps))

@@ -16,7 +16,7 @@ import numpy as np
 
 from body_models import smpl
 from nemo_jax import camera as cam
-from nemo_jax import contact
+from nemo_jax import contact, mirror
 from nemo_jax.model import Params
 
 Array = jax.Array
@@ -26,14 +26,13 @@ ROLL, PITCH = np.radians(2.0), np.radians(15.0)
 SOLE = 0.015  # standard deviation of how much higher toes and heels stand, metres
 _SOLE_WEIGHT = 0.05  # of the prior over it beside the mean over frames: as if there were twenty independent ones
 _RISE_OF_POINTS = np.array([3, 4, 3, 4])  # of toes and heels in `Params.ground`, for `contact.POINTS`
-_MIRROR = np.array([-1.0, 1.0, 1.0], np.float32)
 
 
 def up(ground: Array, mirrored: Array) -> Array:
     """The direction (..., 3) that is up for instances with flags `mirrored` (...,), whose world is reflected in x = 0."""
     lean = jnp.stack([ground[1], jnp.ones_like(ground[1]), ground[2]])
     lean = lean / jnp.linalg.norm(lean)
-    return jnp.where(mirrored[..., None] > 0.5, _MIRROR * lean, lean)
+    return jnp.where(mirrored[..., None] > 0.5, mirror.SIGN * lean, lean)
 
 
 def with_floor(params: Params, rest: Array | None, keypoints: Array, exists: Array) -> Params:
@@ -91,7 +90,7 @@ def level(params: Params, body: smpl.SMPL) -> Params:
     floor = params.ground[0]
     turn = upright(up(params.ground, jnp.zeros(())))
     product = lambda a, b: jnp.matmul(a, b, precision="highest")
-    sign = _MIRROR[:, None] * _MIRROR
+    sign = mirror.SIGN[:, None] * mirror.SIGN
     turns = jnp.where(params.mirrored[:, None, None] > 0.5, turn * sign, turn)
 
     def rotation_head(leaf: Array) -> Array:

@@ -13,6 +13,8 @@ Array = jax.Array
 
 _SHIFT = jn.MIRROR_JOINTS - np.arange(jn.NUM_JOINTS)
 _TO_LEFT, _TO_RIGHT = (np.equal(_SHIFT, step)[:, None, None] for step in (-1, 1))
+SIGN = np.array([-1.0, 1.0, 1.0], np.float32)
+"""Of points and translations, reflected in the plane x = 0."""
 _AXIS_ANGLE_SIGN = np.array([1.0, -1.0, -1.0], np.float32)
 
 
@@ -26,12 +28,11 @@ def mirror_motion(rotation: Array, translation: Array, mirrored: Array) -> tuple
 
     rotation (24, 3, 3), translation (3,); the reflected rotation is M R M with M = diag(-1, 1, 1).
     """
-    sign = np.array([-1.0, 1.0, 1.0], np.float32)
     flag = mirrored > 0.5
     # Left and right joints are neighbours in SMPL's order, so a shift swaps them; its transpose needs no scatter.
     twin = jnp.where(_TO_LEFT, jnp.roll(rotation, 1, -3), jnp.where(_TO_RIGHT, jnp.roll(rotation, -1, -3), rotation))
-    reflected = twin * (sign[:, None] * sign)
-    return jnp.where(flag, reflected, rotation), jnp.where(flag, sign * translation, translation)
+    reflected = twin * (SIGN[:, None] * SIGN)
+    return jnp.where(flag, reflected, rotation), jnp.where(flag, SIGN * translation, translation)
 
 
 def mirror_clips(clips: Clips, mirrored: Array) -> Clips:

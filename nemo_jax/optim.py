@@ -126,6 +126,11 @@ def _hold(
     return jax.tree.map(jnp.zeros_like, updates), state
 
 
+def cosine(step: Array, steps: int) -> Array:
+    """Factor () of a learning rate that falls from 1 to 0 over `steps`."""
+    return 0.5 * (1 + jnp.cos(jnp.pi * step / max(steps, 1)))
+
+
 def joint_rates(config: FitConfig, factor: Array | float) -> dict[str, Array | float]:
     """Learning rates of the joint stage by group of parameters, all times `factor`."""
     return {

@@ -167,13 +167,9 @@ def _keep(problem: Problem, state: FitState) -> FitState:
     return state
 
 
-def _cosine(step: Array, steps: int) -> Array:
-    return 0.5 * (1 + jnp.cos(jnp.pi * step / steps))
-
-
 def _decay(config: FitConfig, step: Array) -> Array | float:
     """Of the learning rates of the joint stage, at a step."""
-    return _cosine(step, config.joint_steps) if config.schedule == "cosine" else 1.0
+    return optim.cosine(step, config.joint_steps) if config.schedule == "cosine" else 1.0
 
 
 def _batch(problem: Problem, step: Array, stage: int) -> Batch:
@@ -214,7 +210,7 @@ def _begin_lift(problem: Problem, state: FitState) -> tuple[FitState, lift.Lift]
 def _step_lift(problem: Problem, carry: Carry, step: Array, batch: Batch | None) -> tuple[Carry, Losses]:
     del batch
     config = problem.config
-    rate = config.lift_lr * _cosine(step, config.lift_steps)
+    rate = config.lift_lr * optim.cosine(step, config.lift_steps)
     moved, values = lift.step(carry[1], problem.assets, config, problem.clips, rate)
     return (carry[0], moved), values
 
@@ -263,7 +259,7 @@ def _begin_camera(problem: Problem, state: FitState) -> tuple[FitState, camera_s
 def _step_camera(problem: Problem, carry: Carry, step: Array, batch: Batch | None) -> tuple[Carry, Losses]:
     del batch
     config = problem.config
-    rate = config.lr_camera_stage * (_cosine(step, config.camera_steps) if config.camera_search else 1.0)
+    rate = config.lr_camera_stage * (optim.cosine(step, config.camera_steps) if config.camera_search else 1.0)
     moved, values = camera_search.search_step(carry[1], problem.assets, config, problem.clips, rate)
     return (carry[0], moved), values
 
@@ -283,10 +279,8 @@ def _step_camera_joint(problem: Problem, state: FitState, step: Array, batch: Ba
     (total, terms), gradient = jax.value_and_grad(objective.camera_loss, has_aux=True)(
         state.params, problem.assets, config, problem.clips, state.targets, batch
     )
-    return _update(problem, state, gradient, optim.joint_rates(config, _decay(config, jnp.zeros(())))), {
-        "total": total,
-        **terms,
-    }
+    rates = optim.joint_rates(config, _decay(config, jnp.zeros(())))
+    return _update(problem, state, gradient, rates), {"total": total, **terms}
 
 
 def _camera_stage(config: FitConfig) -> tuple[Callable, Callable, Callable]:
@@ -338,7 +332,7 @@ def _begin_rescue(problem: Problem, state: FitState) -> tuple[FitState, rescue.R
 def _step_rescue(problem: Problem, carry: Carry, step: Array, batch: Batch | None) -> tuple[Carry, Losses]:
     del batch
     state, readings = carry
-    factor = _cosine(step, problem.config.rescue_steps)
+    factor = optim.cosine(step, problem.config.rescue_steps)
     arguments = (state.params, problem.assets, problem.config, problem.clips, state.targets)
     moved, values = rescue.step(readings, *arguments, factor)
     return (state, moved), values

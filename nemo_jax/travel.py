@@ -12,28 +12,31 @@ import jax
 import jax.numpy as jnp
 
 from nemo_jax import camera as cam
-from nemo_jax import camera_search, field, model
-from nemo_jax import clips as clips_lib
+from nemo_jax import camera_search, field, mirror, model, moving
+from nemo_jax.camera_search import Sight
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
-from nemo_jax.objective import keypoint_weights
+from nemo_jax.moving import Views
 
 Array = jax.Array
 
 _DEGREE = 3  # of the polynomials that smooth a path
 _RIDGE = 1e-2  # of closed forms, in parts of the mean square of what they are fitted to
 _GRID = 48
-_MIRROR = jnp.array([-1.0, 1.0, 1.0])
 
 
-def path_of_clip(points: Array, keypoints: Array, weights: Array, focal: Array, principal: Array, yaw: Array) -> Array:
+def path_of_clip(
+    points: Array, keypoints: Array, weights: Array, views: Views, focal: Array, principal: Array, yaw: Array
+) -> Array:
     """Where (P, 3), metres, the body of ONE clip is in P frames, in the axes of a world in which the camera is level.
 
     Args:
       points: (P, K, 3) metres, posed bodies that stay at one place of that world. keypoints: (P, K, 2) pixels. weights:
-        (P, K), 0 excludes a point. focal: pixels. principal: (2,) pixels. yaw: () of the camera, see `camera.level_camera`.
+        (P, K), 0 excludes a point. views: (P,), None where the camera stands still. focal: pixels. principal: (2,) pixels.
+      yaw: () of the camera, see `camera.level_camera`.
     """
+    keypoints, weights = moving.steady_frames(views, keypoints, weights, focal, principal)
     rotation = cam.level_camera(yaw)
     turned = jnp.einsum("ij,pkj->pki", rotation, points, precision="highest")
     each = jax.vmap(cam.solve_translation, (0, 0, 0, None, None))
@@ -68,29 +71,18 @@ def common(paths: Array, known: Array) -> Array:
 
 def follow(params: Params, assets: Assets, config: FitConfig, clips: Clips, yaws: Array) -> Params:
     """The parameters with a field that goes where the clips say, under level cameras of `yaws` (N,)."""
-    frames = camera_search.key_frames(clips, config.camera_frames)
-    rows = jnp.arange(clips.num_instances)[:, None]
-    weights = keypoint_weights(clips, config, rows, frames, config.camera_confidence)
-    return going(params, config, find(params, assets, config, clips, yaws, frames, weights))
+    sight = camera_search.look(params, assets, config, clips)
+    return going(params, config, find(sight, params, assets, yaws))
 
 
-def find(
-    params: Params, assets: Assets, config: FitConfig, clips: Clips, yaws: Array, frames: Array, weights: Array
-) -> Array:
-    """The action's path (G, 3) at `grid()`, by the initial orientations.
-
-    Args:
-      yaws: (N,) of level cameras. frames: (N, P) that are looked at. weights: (N, P, K) of their keypoints, 0 excludes one.
-    """
-    rows = jnp.arange(clips.num_instances)
-    raw = jnp.take_along_axis(clips_lib.raw_phase(clips), frames, axis=1)
-    over_frames = jax.vmap(model.predict, (None, None, None, None, 0))
-    seen = jax.vmap(over_frames, (None, None, None, 0, 0))(params, assets, config, rows, raw)
-    pixels = jnp.where(weights[..., None] > 0, jnp.asarray(clips.keypoints)[rows[:, None], frames], 0.0)
+def find(sight: Sight, params: Params, assets: Assets, yaws: Array) -> Array:
+    """The action's path (G, 3) at `grid()`, by what is seen of it under level cameras of `yaws` (N,)."""
+    seen, weights = sight.prediction, sight.weight
     standing = seen.keypoints - seen.translation[:, :, None]
-    paths = jax.vmap(path_of_clip)(standing, pixels, weights, assets.focal, assets.principal, yaws)
+    lenses = assets.focal, assets.principal
+    paths = jax.vmap(path_of_clip)(standing, sight.pixels, weights, sight.views, *lenses, yaws)
     paths = jax.vmap(smoothed, (0, 0, 0, None))(seen.phase, paths, weights.sum(-1), grid())
-    paths = jnp.where(params.mirrored[:, None, None] > 0.5, _MIRROR * paths, paths)
+    paths = jnp.where(params.mirrored[:, None, None] > 0.5, mirror.SIGN * paths, paths)
     return common(paths, (weights.sum((1, 2)) > 0).astype(paths.dtype))
 
 

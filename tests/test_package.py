@@ -358,3 +358,14 @@ def test_the_field_is_sampled_at_any_shapes(clips):
     assert np.abs(np.diff(translations[1], axis=0)).max() > 1e-4
     one = nemo_jax.sample(params, config, 0.5, params.codes[0])
     assert one[0].shape == (24, 3, 3) and one[1].shape == (3,)
+
+
+def test_importing_starts_no_device():
+    """A process that forks afterwards would hang in the threads of a device that was started before."""
+    code = (
+        "import experiments.fitting.run, experiments.export, experiments.show.presentation, nemo_jax\n"
+        "from jax._src import xla_bridge\n"
+        "assert not xla_bridge._backends, list(xla_bridge._backends)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from nemo_jax import camera as cam
-from nemo_jax import model, travel
+from nemo_jax import camera_search, model, travel
 from nemo_jax.config import FitConfig
+from nemo_jax.moving import View
 from nemo_jax.priors import Priors
 from tests.nemo_jax import helpers, points
 
@@ -28,8 +29,22 @@ def test_a_clip_tells_where_its_body_is(yaw):
     weights = np.ones((6, 25), np.float32)
     weights[2, :5] = 0
     pixels[2, :5] = 1e4
-    arguments = map(jnp.float32, (body, pixels, weights, FOCAL, PRINCIPAL, yaw))
-    found = np.asarray(jax.jit(travel.path_of_clip)(*arguments))
+    given, lens = map(jnp.float32, (body, pixels, weights)), map(jnp.float32, (FOCAL, PRINCIPAL, yaw))
+    found = np.asarray(jax.jit(travel.path_of_clip)(*given, None, *lens))
+    np.testing.assert_allclose(found - found[0], path - path[0], atol=2e-3)
+
+
+def test_a_camera_that_pans_and_zooms_sees_the_same_path():
+    body = RNG.uniform(-0.8, 0.8, (6, 25, 3))
+    path = np.linspace(-1.5, 1.5, 6)[:, None] * [1.0, 0.0, 0.3]
+    seen = (body + path[:, None]) @ helpers.level_matrix(0.4).T + [0.3, -0.1, 7.0]
+    turn = helpers.rotation(np.linspace(0, 0.3, 6)[:, None] * [0.1, 1.0, 0.0])
+    zoom = np.linspace(1, 1.4, 6)
+    turned = np.einsum("pij,pkj->pki", turn, seen)
+    pixels = (FOCAL * zoom)[:, None, None] * turned[..., :2] / turned[..., 2:] + PRINCIPAL
+    views = View(turn=jnp.float32(turn), zoom=jnp.float32(zoom))
+    given, lens = map(jnp.float32, (body, pixels, np.ones((6, 25)))), map(jnp.float32, (FOCAL, PRINCIPAL, 0.4))
+    found = np.asarray(jax.jit(travel.path_of_clip)(*given, views, *lens))
     np.testing.assert_allclose(found - found[0], path - path[0], atol=2e-3)
 
 
@@ -93,6 +108,6 @@ def test_a_body_that_crosses_all_pictures_is_found():
     pixels = jax.jit(model.predict_clips)(walking, assets, CONFIG, clips).keypoints_2d
     clips = dataclasses.replace(clips, keypoints=pixels)
     assets = jax.jit(model.prepare)(clips, helpers.body(), Priors(), CONFIG)
-    frames = jnp.tile(jnp.arange(9), (3, 1))
-    found = jax.jit(travel.find)(params, assets, CONFIG, clips, jnp.asarray(yaws), frames, jnp.ones((3, 9, 25)))
+    sight = jax.jit(camera_search.look)(params, assets, CONFIG, clips)
+    found = jax.jit(travel.find)(sight, params, assets, jnp.asarray(yaws))
     np.testing.assert_allclose(found[-1] - found[0], way[-1], atol=0.15)
