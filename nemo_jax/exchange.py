@@ -19,7 +19,7 @@ import numpy as np
 
 from body_models import joints as jn
 from nemo_jax import clips as clips_lib
-from nemo_jax import losses, model, objective
+from nemo_jax import losses, objective
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
@@ -97,17 +97,14 @@ def costs(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> tu
     """
     still = None if params.path is None else jnp.zeros_like(params.path)
     shared = dataclasses.replace(params, codes=jnp.zeros_like(params.codes), path=still)
-    pixels = model.predict_clips(shared, assets, config, clips).keypoints_2d
-    rows, frames = jnp.arange(clips.num_instances)[:, None], jnp.arange(clips.num_frames)
-    scale = assets.pixel_scale[:, None]
+    batch = objective.every_frame(clips)
+    prediction = objective.predict_batch(shared, assets, config, clips, batch)
 
     def of_groups(clips: Clips) -> Array:
-        weight = objective.keypoint_weights(clips, config, rows, frames)
-        keypoints, confidence = jnp.asarray(clips.keypoints), jnp.asarray(clips.confidence)
-        residual = jnp.where(weight[..., None] > 0, pixels - keypoints, 0.0) * scale[..., None, None]
-        box = losses.box_diagonal(keypoints, confidence, config.visible_box) * scale
+        weight, residual, box = objective.keypoint_residuals(prediction, assets, config, clips, batch)
         each = losses.keypoint_loss(config.keypoint_loss, residual, config.robust_scale, box)
-        return jnp.mean(weight[..., None] * each, -1) @ MEMBERS.T
+        sums = jnp.mean(weight[..., None] * each, -1) @ MEMBERS.T
+        return sums.reshape(clips.num_instances, clips.num_frames, -1)
 
     return of_groups(clips), of_groups(swapped(clips, jnp.ones_like(none(clips))))
 

@@ -89,6 +89,12 @@ def full_batch(clips: Clips) -> Batch:
     return Batch(instance=jnp.repeat(instance, t), frame=frame.reshape(-1).astype(jnp.int32))
 
 
+def every_frame(clips: Clips) -> Batch:
+    """The T frames of each instance in order, those that do not exist too."""
+    n, t = clips.num_instances, clips.num_frames
+    return Batch(instance=jnp.repeat(jnp.arange(n), t), frame=jnp.tile(jnp.arange(t), n))
+
+
 def predict_batch(
     params: Params, assets: Assets, config: FitConfig, clips: Clips, batch: Batch, code_noise: Array | float = 0.0
 ) -> Prediction:

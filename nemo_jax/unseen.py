@@ -15,7 +15,6 @@ from nemo_jax import model, objective, stages, takes
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Params
-from nemo_jax.objective import Batch
 from nemo_jax.priors import Priors
 
 Array = jax.Array
@@ -52,8 +51,7 @@ def fit_unseen(
     if learned.path is not None:
         params = dataclasses.replace(params, path=mean(learned.path))
 
-    frames = jnp.arange(clips.num_frames)
-    every = Batch(instance=jnp.repeat(jnp.arange(instances), frames.size), frame=jnp.tile(frames, instances))
+    every = objective.every_frame(clips)
 
     def run(mirrored: Array) -> tuple[Params, Array]:
         own = dataclasses.replace(params, mirrored=jnp.full(instances, mirrored))
