@@ -96,14 +96,19 @@ def check(instance: Instance, name: str) -> None:
     _check_camera(instance, name)
 
 
+def are_rotations(matrices: Array) -> np.ndarray:
+    """Whether (...) the columns of matrices (..., 3, 3) are right-handed, of length 1 and perpendicular, up to 0.001."""
+    matrices = np.asarray(matrices, float)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(matrices @ np.swapaxes(matrices, -1, -2) - np.eye(3)).max((-2, -1))
+        return (apart <= ROTATION_SLACK) & (np.linalg.det(np.nan_to_num(matrices)) > 0)
+
+
 def _check_camera(instance: Instance, name: str) -> None:
     """As `check`, of how the camera moves."""
     _check_shape(name, "camera_turn", instance.turns, (instance.num_frames, 3, 3))
     _check_shape(name, "zoom", instance.zooms, (instance.num_frames,))
-    turns = np.asarray(instance.turns, float)
-    with np.errstate(invalid="ignore"):
-        apart = np.abs(turns @ np.swapaxes(turns, -1, -2) - np.eye(3)).max((-2, -1))
-        wrong = np.flatnonzero(~((apart <= ROTATION_SLACK) & (np.linalg.det(np.nan_to_num(turns)) > 0)))
+    wrong = np.flatnonzero(~are_rotations(instance.turns))
     if wrong.size:
         raise ValueError(
             f"{name}: camera_turn of frame {wrong[0]} is no rotation, expected one from the first frame's camera"

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from nemo_jax import instances
+
 Array = np.ndarray
 
 
 def is_rotation(matrix: Array) -> bool:
-    """Whether the columns of a matrix (3, 3) are right-handed, of length 1 and perpendicular, up to 0.001."""
-    matrix = np.asarray(matrix, float)
-    return bool(np.abs(matrix @ matrix.T - np.eye(3)).max() <= 1e-3 and np.linalg.det(matrix) > 0)
+    """Whether a matrix (3, 3) is one, see `instances.are_rotations`."""
+    return bool(instances.are_rotations(matrix))
 
 
 @dataclasses.dataclass(frozen=True)
