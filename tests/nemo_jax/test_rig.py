@@ -119,11 +119,9 @@ def test_the_principal_point_is_where_it_is_said_to_be():
     params = model.init(jax.random.key(0), 2, jnp.asarray(clips.image_size), helpers.NUM_BETAS, CONFIG)
     params = dataclasses.replace(params, cameras=jnp.asarray(some_cameras()[:2]).at[:, 2].set(6.0))
     assets = model.prepare(moved, helpers.body(), Priors(), CONFIG)
-    points = np.random.default_rng(0).normal(size=(7, 3))
-    seen = np.asarray(
-        cam.project(cam.to_camera(params.cameras[0], jnp.float32(points)), 1500.0, assets.principal[0], CONFIG.near)
-    )
-    inside = as_transforms(params.cameras)[0] @ np.concatenate([points, np.ones((7, 1))], 1).T
+    found = jax.jit(model.predict)(params, assets, CONFIG, jnp.asarray(0), jnp.asarray(0.3))
+    points, seen = np.asarray(found.keypoints, float), np.asarray(found.keypoints_2d)
+    inside = as_transforms(params.cameras)[0] @ np.concatenate([points, np.ones((len(points), 1))], 1).T
     pixels = 1500.0 * inside[:2] / np.maximum(inside[2], CONFIG.near) + principal[0, :, None]
     np.testing.assert_allclose(seen, pixels.T, rtol=1e-4, atol=0.05)
 
