@@ -308,10 +308,14 @@ def without_poses(clips):
 
 
 def test_a_fit_decides_by_the_clips_whether_it_lifts(clips):
-    fitted = nemo_jax.fit(jax.random.key(0), clips, helpers.body(), LIMITS, CONFIG)
+    def fit(clips):
+        # The clips are known, as they are outside of `jit`; that compiles all operations at once.
+        return jax.jit(lambda key: nemo_jax.fit(key, clips, helpers.body(), LIMITS, CONFIG))(jax.random.key(0))
+
+    fitted = fit(clips)
     assert "lift" not in fitted.history
     bare = without_poses(clips)
-    fitted = nemo_jax.fit(jax.random.key(0), bare, helpers.body(), LIMITS, CONFIG)
+    fitted = fit(bare)
     assert fitted.history["lift"]["lift"].shape == (2,)
     np.testing.assert_array_equal(fitted.targets.mask, clips.frame_mask)
     assert nemo_jax.for_clips(CONFIG, bare).lift is True and nemo_jax.for_clips(CONFIG, clips).lift is False

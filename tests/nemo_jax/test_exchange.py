@@ -11,14 +11,18 @@ import pytest
 from body_models import joints as jn
 from nemo_jax import camera as cam
 from nemo_jax import camera_search, exchange, model, objective, stacking, stages
-from nemo_jax.fit import fit
-from nemo_jax.parallel import fit_many
+from nemo_jax.fit import fit as plain_fit
+from nemo_jax.parallel import fit_many as plain_fit_many
 from nemo_jax.priors import Priors
 from tests.nemo_jax import helpers, points
 
 CONFIG = helpers.tiny_config(exchange_price=2)
 OFF = dataclasses.replace(CONFIG, exchange_price=0)
 LENGTHS, YAWS = (16, 13), (0.4, -1.1)
+# Each operation by itself would be compiled by itself.
+fit, fit_many = jax.jit(plain_fit), jax.jit(plain_fit_many)
+cheapest, decide = jax.jit(jax.vmap(exchange.cheapest, (0, None))), jax.jit(exchange.decide)
+targets_from = jax.jit(camera_search.targets_from)
 ARMS, LEGS = (np.flatnonzero(row) for row in exchange.MEMBERS)
 
 
@@ -39,7 +43,7 @@ def price_of(cost, paths, price):
 @pytest.mark.parametrize("price", [0.0, 0.3, 2.0])
 def test_no_path_is_cheaper(frames, price):
     costs = np.random.default_rng(frames).random((20, frames, 2))
-    found = np.asarray(jax.vmap(exchange.cheapest, (0, None))(jnp.asarray(costs, jnp.float32), price))
+    found = np.asarray(cheapest(jnp.asarray(costs, jnp.float32), price))
     assert set(np.unique(found)) <= {0, 1}
     for cost, path in zip(costs, found.astype(int), strict=True):
         assert price_of(cost, path, price) == pytest.approx(by_brute_force(cost, price), abs=1e-5)
@@ -64,7 +68,7 @@ def losses_of(*stretches):
 def decided(*stretches, price=4.0, exists=None):
     given, other = losses_of(*stretches)
     mask = jnp.ones_like(given) if exists is None else (jnp.arange(given.shape[0]) < exists).astype(jnp.float32)
-    return np.asarray(exchange.decide(given, other, price, mask))
+    return np.asarray(decide(given, other, price, mask))
 
 
 def test_a_long_stretch_is_exchanged_and_a_flicker_is_not():
@@ -201,7 +205,7 @@ def test_the_loss_is_that_of_the_clips_put_right(truth):
     which = flags(clips, (0, slice(9, 16), "legs"), (1, slice(2, 7), "arms"))
     broken = exchange.swapped(clips, which)
     assets = model.prepare(clips, helpers.body(), Priors(), CONFIG)
-    batch, targets = objective.full_batch(clips), camera_search.targets_from(clips)
+    batch, targets = objective.full_batch(clips), targets_from(clips)
 
     def loss(clips, targets):
         value = lambda p: objective.joint_loss(p, assets, CONFIG, clips, targets, batch)[0]
