@@ -334,7 +334,7 @@ def test_a_compiled_fit_that_cannot_know_says_so(clips):
 
 def test_predictions_of_clips_of_numpy_arrays(clips):
     config = nemo_jax.for_clips(CONFIG, clips)
-    params = model.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, config)
+    params = helpers.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, config)
     plain, traced = (
         wrap(
             lambda clips: nemo_jax.predict_clips(
@@ -349,7 +349,7 @@ def test_predictions_of_clips_of_numpy_arrays(clips):
 
 def test_the_field_is_sampled_at_any_shapes(clips):
     config = nemo_jax.for_clips(CONFIG, clips)
-    params = model.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, config)
+    params = helpers.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, config)
     params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), params)
     phases = np.linspace(0, 1, 3)
     rotations, translations = nemo_jax.sample(params, config, phases[:, None], params.codes)

@@ -1,4 +1,4 @@
-"""What a worker answers of files that say it themselves: a module of a campaign that imports nothing, so that it starts at once."""
+"""What a worker answers of files that say it themselves: a module of a campaign without imports, which starts at once."""
 
 import os
 from pathlib import Path

@@ -12,6 +12,8 @@ from nemo_jax.fit import for_clips, needs_lift
 from nemo_jax.priors import open_priors
 from tests.nemo_jax import helpers
 
+pytestmark = pytest.mark.slow
+
 CONFIG = helpers.tiny_config(
     warmup_steps=40, camera_steps=30, joint_steps=50, lr_warmup=3e-3, lr_field=3e-3, lr_phase=1e-3,
     rescue_steps=4, rescue_frames=3, restart_steps=8,
