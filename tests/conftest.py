@@ -1,6 +1,7 @@
 """What many tests share: a compiler in a hurry, its programs kept, a body of 54 vertices and two short synthetic clips."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -82,3 +83,11 @@ def tiny_dataset(tiny_body):
 def pytest_make_parametrize_id(config, val):
     """Files in names of tests hold the time at which they were made, and workers must agree on names."""
     return f"{len(val)}_bytes" if isinstance(val, bytes) else None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _little_garbage():
+    """What a file leaves behind, programs above all, is never looked through again: there are millions of objects."""
+    yield
+    gc.collect()
+    gc.freeze()

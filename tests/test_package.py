@@ -308,10 +308,14 @@ def without_poses(clips):
 
 
 def test_a_fit_decides_by_the_clips_whether_it_lifts(clips):
-    fitted = nemo_jax.fit(jax.random.key(0), clips, helpers.body(), LIMITS, CONFIG)
+    def fit(clips):
+        # The clips are known, as they are outside of `jit`; that compiles all operations at once.
+        return jax.jit(lambda key: nemo_jax.fit(key, clips, helpers.body(), LIMITS, CONFIG))(jax.random.key(0))
+
+    fitted = fit(clips)
     assert "lift" not in fitted.history
     bare = without_poses(clips)
-    fitted = nemo_jax.fit(jax.random.key(0), bare, helpers.body(), LIMITS, CONFIG)
+    fitted = fit(bare)
     assert fitted.history["lift"]["lift"].shape == (2,)
     np.testing.assert_array_equal(fitted.targets.mask, clips.frame_mask)
     assert nemo_jax.for_clips(CONFIG, bare).lift is True and nemo_jax.for_clips(CONFIG, clips).lift is False
@@ -330,7 +334,7 @@ def test_a_compiled_fit_that_cannot_know_says_so(clips):
 
 def test_predictions_of_clips_of_numpy_arrays(clips):
     config = nemo_jax.for_clips(CONFIG, clips)
-    params = model.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, config)
+    params = helpers.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, config)
     plain, traced = (
         wrap(
             lambda clips: nemo_jax.predict_clips(
@@ -345,7 +349,7 @@ def test_predictions_of_clips_of_numpy_arrays(clips):
 
 def test_the_field_is_sampled_at_any_shapes(clips):
     config = nemo_jax.for_clips(CONFIG, clips)
-    params = model.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, config)
+    params = helpers.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, config)
     params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), params)
     phases = np.linspace(0, 1, 3)
     rotations, translations = nemo_jax.sample(params, config, phases[:, None], params.codes)

@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 README = Path(__file__).parents[1] / "README.md"
 TINY = (
@@ -10,6 +11,7 @@ TINY = (
 )
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(tiny_dataset):
     (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert len(block.splitlines()) <= 14

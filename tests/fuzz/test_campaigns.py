@@ -2,7 +2,6 @@
 
 import os
 import random
-from pathlib import Path
 
 import pytest
 
@@ -25,29 +24,8 @@ def test_a_short_campaign(name, module, count, capsys):
     assert last[0] == "all" and int(last[1]) == count and int(last[2]) > 0
 
 
-def begin(scratch: Path) -> None:
-    (scratch / "begun").touch()
-
-
-def answer(place: Path) -> str:
-    """What this very module answers as a worker."""
-    (what,) = (path.name for path in place.iterdir())
-    if what == "hang":
-        while True:
-            pass
-    if what == "grow":
-        grown = []
-        while True:
-            grown.append(bytes(range(256)) * 40_000)
-    if what == "die":
-        os.abort()
-    if what == "fail":
-        raise ValueError("a trace\nof two lines")
-    return what
-
-
 def test_what_hangs_grows_dies_and_fails_is_said_and_the_next_is_asked(tmp_path):
-    with Worker("test_campaigns", tmp_path) as worker:
+    with Worker("trial", tmp_path) as worker:
         for what, expected in (
             ("hang", "hangs"),
             ("refused", "refused"),
@@ -68,7 +46,7 @@ def test_a_campaign_names_what_fails(capsys):
         (place / rng.choice(("refused", "fail"))).touch()
         return "sound" if rng.random() < 0.2 else "some: kind"
 
-    failed = campaign.run("test_campaigns", make, 20, 0, 1.0, BYTES)
+    failed = campaign.run("trial", make, 20, 0, 1.0, BYTES)
     assert any("'some: kind': trace: ValueError" in line for line in failed)
     assert any("'sound': refused" in line for line in failed)
     assert "some " in capsys.readouterr().out

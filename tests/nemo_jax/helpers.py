@@ -10,8 +10,13 @@ from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
+from nemo_jax import camera_search, model, stages
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
+
+# As single programs: outside of `jit` each of their operations would be compiled by itself, which takes seconds.
+start, prepare, targets_from = jax.jit(stages.start), jax.jit(model.prepare), jax.jit(camera_search.targets_from)
+init = jax.jit(model.init, static_argnums=(1, 3))
 
 MIRROR = np.array([-1.0, 1.0, 1.0])
 NUM_BETAS = 3

@@ -10,15 +10,20 @@ import pytest
 
 from body_models import joints as jn
 from nemo_jax import camera as cam
-from nemo_jax import camera_search, exchange, model, objective, stacking, stages
-from nemo_jax.fit import fit
-from nemo_jax.parallel import fit_many
+from nemo_jax import exchange, model, objective, stacking, stages
+from nemo_jax.fit import fit as plain_fit
+from nemo_jax.parallel import fit_many as plain_fit_many
 from nemo_jax.priors import Priors
 from tests.nemo_jax import helpers, points
+
+pytestmark = pytest.mark.slow
 
 CONFIG = helpers.tiny_config(exchange_price=2)
 OFF = dataclasses.replace(CONFIG, exchange_price=0)
 LENGTHS, YAWS = (16, 13), (0.4, -1.1)
+# Each operation by itself would be compiled by itself.
+fit, fit_many = jax.jit(plain_fit), jax.jit(plain_fit_many)
+cheapest, decide = jax.jit(jax.vmap(exchange.cheapest, (0, None))), jax.jit(exchange.decide)
 ARMS, LEGS = (np.flatnonzero(row) for row in exchange.MEMBERS)
 
 
@@ -39,7 +44,7 @@ def price_of(cost, paths, price):
 @pytest.mark.parametrize("price", [0.0, 0.3, 2.0])
 def test_no_path_is_cheaper(frames, price):
     costs = np.random.default_rng(frames).random((20, frames, 2))
-    found = np.asarray(jax.vmap(exchange.cheapest, (0, None))(jnp.asarray(costs, jnp.float32), price))
+    found = np.asarray(cheapest(jnp.asarray(costs, jnp.float32), price))
     assert set(np.unique(found)) <= {0, 1}
     for cost, path in zip(costs, found.astype(int), strict=True):
         assert price_of(cost, path, price) == pytest.approx(by_brute_force(cost, price), abs=1e-5)
@@ -64,7 +69,7 @@ def losses_of(*stretches):
 def decided(*stretches, price=4.0, exists=None):
     given, other = losses_of(*stretches)
     mask = jnp.ones_like(given) if exists is None else (jnp.arange(given.shape[0]) < exists).astype(jnp.float32)
-    return np.asarray(exchange.decide(given, other, price, mask))
+    return np.asarray(decide(given, other, price, mask))
 
 
 def test_a_long_stretch_is_exchanged_and_a_flicker_is_not():
@@ -105,7 +110,7 @@ def truth():
     turns = jnp.asarray(np.stack([helpers.level_matrix(yaw) for yaw in YAWS]), jnp.float32)
     cameras = cam.join(turns, jnp.asarray([[0.1, -0.2, 6.0], [0.0, 0.1, 5.0]]))
     params = dataclasses.replace(start, field=moved.field, cameras=cameras)
-    assets = model.prepare(clips, helpers.body(), Priors(), CONFIG)
+    assets = helpers.prepare(clips, helpers.body(), Priors(), CONFIG)
     seen = jax.jit(model.predict_clips)(params, assets, CONFIG, clips).keypoints_2d
     return dataclasses.replace(clips, keypoints=seen), params
 
@@ -162,7 +167,7 @@ def test_a_clip_that_is_exchanged_throughout_is_left_to_handedness(truth):
     assert not np.asarray(found_in(params, exchange.swapped(clips, everywhere))).any()
     # A left-hander, who is shown as the mirror image, is as any other clip.
     lefty = dataclasses.replace(params, mirrored=jnp.asarray([0.0, 1.0]))
-    assets = model.prepare(clips, helpers.body(), Priors(), CONFIG)
+    assets = helpers.prepare(clips, helpers.body(), Priors(), CONFIG)
     seen = jax.jit(model.predict_clips)(lefty, assets, CONFIG, clips).keypoints_2d
     shown, given = dataclasses.replace(clips, keypoints=seen), flags(clips, (1, slice(2, 7), "arms"))
     np.testing.assert_array_equal(found_in(lefty, shown), flags(clips))
@@ -200,8 +205,8 @@ def test_the_loss_is_that_of_the_clips_put_right(truth):
     clips, params = truth
     which = flags(clips, (0, slice(9, 16), "legs"), (1, slice(2, 7), "arms"))
     broken = exchange.swapped(clips, which)
-    assets = model.prepare(clips, helpers.body(), Priors(), CONFIG)
-    batch, targets = objective.full_batch(clips), camera_search.targets_from(clips)
+    assets = helpers.prepare(clips, helpers.body(), Priors(), CONFIG)
+    batch, targets = objective.full_batch(clips), helpers.targets_from(clips)
 
     def loss(clips, targets):
         value = lambda p: objective.joint_loss(p, assets, CONFIG, clips, targets, batch)[0]

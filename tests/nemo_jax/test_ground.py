@@ -24,11 +24,11 @@ UP = np.array([0.2, 1.0, -0.1]) / np.linalg.norm([0.2, 1.0, -0.1])
 def case():
     """A fit far from its start, the second instance mirrored, with a floor that leans."""
     clips = helpers.scene().clips
-    params = model.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, CONFIG)
+    params = helpers.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, CONFIG)
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda x: x + jnp.asarray(0.2 * rng.normal(size=x.shape), x.dtype), params)
     params = dataclasses.replace(params, mirrored=jnp.array([0.0, 1.0]), ground=jnp.float32(GROUND))
-    assets = model.prepare(clips, helpers.body(), Priors(), CONFIG)
+    assets = helpers.prepare(clips, helpers.body(), Priors(), CONFIG)
     predict = jax.jit(lambda params: model.predict_clips(params, assets, CONFIG, clips))
     return SimpleNamespace(clips=clips, params=params, assets=assets, predict=predict)
 
@@ -127,7 +127,7 @@ def test_learning_rates_name_them(case):
 def test_without_contacts_there_is_nothing_of_it():
     config = helpers.tiny_config(contact_centres=0, path_knots=0)
     clips = helpers.scene().clips
-    params = model.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, config)
+    params = helpers.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, config)
     assert params.ground is None and params.contact is None and params.path is None
     assert ground.level(params, helpers.body()) is params
     assert objective.num_pairs(config) == 0

@@ -18,6 +18,9 @@ from tests.nemo_jax import helpers
 IDS = np.array([1, 2, 4, 7, 16, 17, 18, 20, 24, 27, 28])
 BONES = np.array([(0, 1), (0, 2), (2, 3), (4, 5), (0, 4), (4, 6), (6, 7), (9, 10), (4, 8)])
 SD = np.array([0.03, 0.03, 0.08])
+bone_term, limit_term, smoothness_term = map(
+    jax.jit, (ik_terms.bone_term, ik_terms.limit_term, ik_terms.smoothness_term)
+)
 
 
 @functools.cache
@@ -41,6 +44,7 @@ def turned(rotations, turn):
 
 def check_derivatives(cost, gradient, size):
     """`gradient` against the derivative of `cost`, a function of the turns, at 0; float64."""
+    cost = jax.jit(cost)
     expected = jax.jit(jax.grad(cost))(jnp.zeros(size))
     scale = np.abs(expected).max()
     np.testing.assert_allclose(gradient.reshape(-1), expected.reshape(-1), atol=1e-7 * scale)
@@ -69,7 +73,7 @@ def test_bone_cost_is_what_it_says():
     off = (((bone / np.linalg.norm(bone, axis=1, keepdims=True) * length - target) / SD) ** 2).sum(1)
     expected = 0.5 * np.sum(weight * off * 9 / (off + 9))
     arrays = (jnp.asarray(x, jnp.float32) for x in (target, weight, SD))
-    found = ik_terms.bone_term(jnp.asarray(rotations, jnp.float32), rest, markers, *arrays, 3.0)
+    found = bone_term(jnp.asarray(rotations, jnp.float32), rest, markers, *arrays, 3.0)
     np.testing.assert_allclose(found.cost, expected, rtol=1e-4)
 
 
@@ -79,8 +83,9 @@ def test_bone_derivatives(robust):
         markers, rest, *arrays = helpers.as_float64(setting())
         rotations, target, weight = map(jnp.asarray, arrays)
 
+        @jax.jit
         def term(turn):
-            return ik_terms.bone_term(turned(rotations, turn), rest, markers, target, weight, jnp.asarray(SD), robust)
+            return bone_term(turned(rotations, turn), rest, markers, target, weight, jnp.asarray(SD), robust)
 
         found = term(jnp.zeros(ik_terms.DIM))
         check_derivatives(lambda turn: term(turn).cost, found.gradient, ik_terms.DIM)
@@ -100,9 +105,10 @@ def test_gauss_newton_is_the_hessian_where_the_bones_fit():
         length = ik_terms.rest_lengths(markers, rest)
         target = bone / jnp.linalg.norm(bone, axis=1, keepdims=True) * length[:, None]
 
+        @jax.jit
         def cost(turn):
             sd = jnp.asarray(SD)
-            return ik_terms.bone_term(turned(rotations, turn), rest, markers, target, jnp.asarray(weight), sd, 2.0)
+            return bone_term(turned(rotations, turn), rest, markers, target, jnp.asarray(weight), sd, 2.0)
 
         hessian = jax.jit(jax.hessian(lambda turn: cost(turn).cost))(jnp.zeros(ik_terms.DIM))
         found = cost(jnp.zeros(ik_terms.DIM)).matrix
@@ -112,7 +118,7 @@ def test_gauss_newton_is_the_hessian_where_the_bones_fit():
 def test_a_bone_without_length_is_no_danger():
     _, rest, rotations, *_ = setting()
     same = ik.markers_on(helpers.body(), np.array([7, 7]), np.array([(0, 1)]))
-    found = ik_terms.bone_term(
+    found = bone_term(
         jnp.asarray(rotations, jnp.float32), rest, same, jnp.zeros((1, 3)), jnp.ones(1), jnp.asarray(SD), 3.0
     )
     assert helpers.all_finite(found) and np.all(found.gradient == 0)
@@ -123,11 +129,12 @@ def test_limit_term_is_the_prior():
         limits = helpers.as_float64(published_limits())
         rotations = jnp.asarray(helpers.rotation(0.8 * np.random.default_rng(5).normal(size=(24, 3))))
 
+        @jax.jit
         def cost(turn):
             pose = rot.matrix_to_axis_angle(turned(rotations, turn)[1:])
             return joint_limit_loss(limits, pose, 0.3) / (2 * 0.05**2)
 
-        found = ik_terms.limit_term(rotations, limits, 0.05, 0.3)
+        found = limit_term(rotations, limits, 0.05, 0.3)
         np.testing.assert_allclose(found.cost, cost(jnp.zeros(ik_terms.DIM)), rtol=1e-9)
         check_derivatives(cost, found.gradient, ik_terms.DIM)
         assert np.linalg.eigvalsh(found.matrix)[3:].min() > 0 and np.all(found.matrix[:3] == 0)
@@ -139,8 +146,9 @@ def test_smoothness_derivatives(robust):
         rotations = jnp.asarray(helpers.rotation(0.5 * np.random.default_rng(6).normal(size=(5, 24, 3))))
         mask = jnp.ones(5)
 
+        @jax.jit
         def term(turn):
-            return ik_terms.smoothness_term(turned(rotations, turn), mask, 0.2, robust)
+            return smoothness_term(turned(rotations, turn), mask, 0.2, robust)
 
         found = term(jnp.zeros((5, ik_terms.DIM)))
         check_derivatives(lambda turn: term(turn).cost, found.gradient, (5, ik_terms.DIM))
@@ -151,11 +159,11 @@ def test_smoothness_blocks_are_the_hessian_of_a_steady_turn():
         axis = np.random.default_rng(7).normal(size=(24, 3)) * 0.6
         steady = jnp.asarray(Rotation.from_rotvec(np.outer(np.arange(5), axis).reshape(-1, 3)).as_matrix())
         steady = steady.reshape(5, 24, 3, 3)
-        found = ik_terms.smoothness_term(steady, jnp.ones(5), 0.2, 1.0)
+        found = smoothness_term(steady, jnp.ones(5), 0.2, 1.0)
         assert found.cost < 1e-20
 
         def elbow(turn):
-            return ik_terms.smoothness_term(
+            return smoothness_term(
                 turned(steady, jnp.zeros((5, 24, 3)).at[:, 18].set(turn)), jnp.ones(5), 0.2, 1.0
             ).cost
 
@@ -170,13 +178,13 @@ def test_smoothness_blocks_are_the_hessian_of_a_steady_turn():
 
 def test_smoothness_leaves_the_padding_alone():
     rotations = jnp.asarray(helpers.rotation(np.random.default_rng(8).normal(size=(6, 24, 3))), jnp.float32)
-    found = ik_terms.smoothness_term(rotations, jnp.array([1.0, 1, 1, 1, 0, 0]), 0.2, 3.0)
-    alone = ik_terms.smoothness_term(rotations[:4], jnp.ones(4), 0.2, 3.0)
+    found = smoothness_term(rotations, jnp.array([1.0, 1, 1, 1, 0, 0]), 0.2, 3.0)
+    alone = smoothness_term(rotations[:4], jnp.ones(4), 0.2, 3.0)
     np.testing.assert_allclose(found.cost, alone.cost, rtol=1e-6)
     np.testing.assert_allclose(found.gradient[:4], alone.gradient, rtol=1e-4, atol=1e-4)
     assert np.all(found.gradient[4:] == 0) and np.all(found.diagonal[4:] == 0)
     for num in (1, 2):
-        short = ik_terms.smoothness_term(rotations[:num], jnp.ones(num), 0.2, 3.0)
+        short = smoothness_term(rotations[:num], jnp.ones(num), 0.2, 3.0)
         assert short.cost == 0 and short.diagonal.shape == (num, 24, 3, 3)
 
 

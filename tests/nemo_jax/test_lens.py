@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from nemo_jax import camera as cam
-from nemo_jax import camera_search, lens, model, stages
+from nemo_jax import camera_search, lens, stages
 from nemo_jax.priors import Priors
 from tests.nemo_jax import helpers
 
@@ -50,7 +50,7 @@ def clips_of(focal, lens_numbers=None):
 
 def test_a_known_lens_costs_nothing():
     clips = clips_of([900.0, np.nan])
-    assets = model.prepare(clips, helpers.body(), Priors(), CONFIG)
+    assets = helpers.prepare(clips, helpers.body(), Priors(), CONFIG)
     found = lens.loss(jnp.asarray([[3.0, 0.2], [-3.0, 0.0]]), assets)
     expected = surprise(np.log(CONFIG.focal_guess) + np.array([0.2, 0.0]))
     np.testing.assert_allclose(found, np.stack([np.zeros(2), expected], 1), rtol=1e-5)
@@ -64,7 +64,7 @@ def test_starts():
 
 def test_focal_lengths():
     clips = clips_of([900.0, np.nan])
-    problem, state = stages.start(jax.random.key(0), clips, helpers.body(), Priors(), CONFIG)
+    problem, state = helpers.start(jax.random.key(0), clips, helpers.body(), Priors(), CONFIG)
     params = dataclasses.replace(state.params, log_focal=jnp.log(jnp.asarray([1.0, 2.0])))
     found = lens.focal_lengths(params, problem.assets)
     np.testing.assert_allclose(found, [900, 2 * 1.5 * np.hypot(1280, 720)], rtol=1e-6)

@@ -105,7 +105,7 @@ def test_a_turned_start_must_be_clearly_better(case):
     # Turned starts are the truth, upright ones are off; with a huge margin the upright ones win all the same.
     def winner(margin):
         config = dataclasses.replace(CONFIG, lift_margin=margin)
-        begun, assets = case.begun, model.prepare(case.clips, helpers.body(), PRIORS, config)
+        begun, assets = case.begun, helpers.prepare(case.clips, helpers.body(), PRIORS, config)
         six, position = begun.variables
         upside_down = jnp.zeros((4, *six.shape[1:])) + rotations.matrix_to_rotation_6d(jnp.eye(3))
         lost = position.at[:6, ..., 0].add(0.1)
@@ -121,7 +121,7 @@ def test_a_turned_start_must_be_clearly_better(case):
 
 
 def test_only_instances_without_poses_are_filled(case):
-    given = camera_search.targets_from(case.clips)
+    given = helpers.targets_from(case.clips)
     np.testing.assert_array_equal(case.targets.pose[2], given.pose[2])
     np.testing.assert_array_equal(case.targets.mask[2], given.mask[2])
     np.testing.assert_array_equal(case.targets.mask[:2], case.clips.frame_mask[:2])

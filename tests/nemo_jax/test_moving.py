@@ -105,9 +105,11 @@ def test_a_turn_of_pixels_follows_the_lens(known):
         zoom=jnp.ones(()),
         focal=jnp.asarray(1000.0 if known else np.nan),
     )
+    turns = jax.jit(lambda focal: moving.turns(view, focal))
+    slopes = jax.jit(jax.value_and_grad(lambda focal: turns(focal)[0, 2]))
     for focal in (500.0, 1000.0, 3000.0):
-        found, slope = jax.value_and_grad(lambda f: moving.turns(view, f)[0, 2])(jnp.asarray(focal))
-        roll = np.asarray(moving.turns(view, jnp.asarray(focal)))
+        found, slope = slopes(jnp.asarray(focal))
+        roll = np.asarray(turns(jnp.asarray(focal)))
         assert np.arctan2(roll[1, 0], roll[0, 0]) == pytest.approx(0.3, abs=1e-3)
         share = 1000.0 / focal if known else 1.0
         assert found == pytest.approx(0.02 * share, rel=0.05)
@@ -127,7 +129,7 @@ def test_gradients_are_those_of_differences():
             back, weight = moving.steady(view, pixels + 3.0, jnp.ones(2), 1000 * x[6], jnp.asarray(MIDDLE))
             return jnp.sum(weight[:, None] * (pixels**2 + back**2)) / 1e6
 
-        found = jax.grad(loss)(jnp.asarray(start))
+        found = jax.jit(jax.grad(loss))(jnp.asarray(start))
         np.testing.assert_allclose(found, helpers.numerical_gradient(jax.jit(loss), start), rtol=1e-6, atol=1e-8)
 
 
@@ -201,7 +203,7 @@ def test_the_rescue_reads_moving_clips_as_still_ones():
 
 def test_first_poses_are_turned_back():
     case = scene()
-    still, moved = (camera_search.targets_from(clips) for clips in (case.still, case.moved))
+    still, moved = (helpers.targets_from(clips) for clips in (case.still, case.moved))
     mask = np.asarray(case.still.frame_mask) > 0
     np.testing.assert_allclose(moved.rotations[mask], still.rotations[mask], atol=1e-5)
     np.testing.assert_allclose(
@@ -232,7 +234,7 @@ def test_the_posterior_has_the_residuals_of_the_fit():
     clips = dataclasses.replace(case.moved, keypoints=case.moved.keypoints + 5.0)
     assets = dataclasses.replace(case.assets, priors=priors)
     batch = objective.Batch(instance=jnp.asarray([0, 1, 1]), frame=jnp.asarray([4, 2, 7]))
-    targets = camera_search.targets_from(clips)
+    targets = helpers.targets_from(clips)
     given = laplace.Given(params=case.params, assets=assets, config=config, clips=clips, targets=targets, batch=batch)
     found = jax.jit(lambda given: laplace.frame_residuals(given, laplace.tangents(given).z)[:, :50])(given)
     expected = jax.jit(residuals.residuals)(case.params, assets, config, clips, targets, batch)["keypoints"]

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from nemo_jax import camera as cam
-from nemo_jax import camera_search, model, objective
+from nemo_jax import model, objective
 from nemo_jax.objective import Batch
 from nemo_jax.priors import joint_limit_loss, open_priors
 from tests.nemo_jax import helpers, points, test_lens, test_limbs
@@ -29,9 +29,9 @@ def loss(params, clips, batch, config=CONFIG):
 
 @jax.jit
 def compiled_loss(params, clips, batch, config):
-    assets = model.prepare(clips, helpers.body(), PRIORS, config)
+    assets = helpers.prepare(clips, helpers.body(), PRIORS, config)
     run = jax.value_and_grad(objective.joint_loss, has_aux=True)
-    return run(params, assets, config, clips, camera_search.targets_from(clips), batch)
+    return run(params, assets, config, clips, helpers.targets_from(clips), batch)
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def test_the_limb_prior_looks_at_a_part_of_a_large_batch(case):
 
 def test_code_noise_enters_the_motion_alone(case):
     run = jax.jit(objective.joint_loss)
-    arguments = (case.params, case.assets, CONFIG, case.clips, camera_search.targets_from(case.clips), case.batch)
+    arguments = (case.params, case.assets, CONFIG, case.clips, helpers.targets_from(case.clips), case.batch)
     quiet, noisy = run(*arguments, jnp.zeros((5, 2)))[1], run(*arguments, jnp.full((5, 2), 0.5))[1]
     np.testing.assert_allclose(quiet["keypoints"], case.found[0][1]["keypoints"], rtol=1e-5)
     assert noisy["code"] == quiet["code"] and noisy["keypoints"] != quiet["keypoints"]
@@ -217,7 +217,7 @@ def test_code_noise_enters_the_motion_alone(case):
 
 def test_warmup_follows_the_initial_pose():
     clips = helpers.scene(lengths=(4, 6), num_frames=6).clips
-    targets = dataclasses.replace(camera_search.targets_from(clips), root_mask=clips.frame_mask)
+    targets = dataclasses.replace(helpers.targets_from(clips), root_mask=clips.frame_mask)
     params = points.at("zero", CONFIG, clips)
     batch = Batch(instance=jnp.asarray([0, 1, 0]), frame=jnp.asarray([0, 5, 2]))
     run = jax.jit(objective.warmup_loss)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nemo_jax import model, optim
+from nemo_jax import optim
 from tests.nemo_jax import helpers
 
 CONFIG = helpers.tiny_config(weight_decay=1e-2, hidden=4, num_centres=3, phase_nodes=3)
@@ -23,7 +23,7 @@ RATES = {
 
 @pytest.fixture(scope="module")
 def fits():
-    params = model.init(jax.random.key(0), 2, jnp.asarray([[100.0, 50]] * 2), 3, CONFIG)
+    params = helpers.init(jax.random.key(0), 2, jnp.asarray([[100.0, 50]] * 2), 3, CONFIG)
 
     def stepper(names):
         rates = {name: RATES[name] for name in names}

@@ -110,11 +110,11 @@ def test_the_loss_and_its_gradient():
 def test_cameras_are_aligned_without_what_stands_in_padded_rows():
     """There a fit that goes on from a checkpoint has copies."""
     clips, more = three(), padded(three())
-    targets = camera_search.targets_from(clips)
+    targets = helpers.targets_from(clips)
     copies = jax.tree.map(
         lambda own, wide: jnp.pad(own, [(0, b - a) for a, b in zip(own.shape, wide.shape, strict=True)], "edge"),
         targets,
-        camera_search.targets_from(more),
+        helpers.targets_from(more),
     )
     mirrored = jnp.array([0.0, 1.0, 0.0, 1.0, 0.0])
     expected = camera_search.align_roots(targets, clips, mirrored[:3])

@@ -45,6 +45,10 @@ def scene():
     return dataclasses.replace(clips, camera_known=jnp.asarray(known)), known
 
 
+# As programs, not operation by operation.
+put, pulled_to, of_clips = jax.jit(rig.held), jax.jit(rig.pulled), jax.jit(rig.of_clips)
+
+
 def some_cameras(seed=2):
     rng = np.random.default_rng(seed)
     turns = Rotation.random(5, random_state=seed).as_matrix()
@@ -61,9 +65,9 @@ def test_nothing_known_is_no_rig():
 
 def test_cameras_follow_the_first_of_their_rig():
     clips, known = scene()
-    found = rig.of_clips(clips)
+    found = of_clips(clips)
     cameras = some_cameras()
-    held = np.asarray(rig.held(found, jnp.asarray(cameras)))
+    held = np.asarray(put(found, jnp.asarray(cameras)))
     np.testing.assert_array_equal(rig.in_rig(found), [1, 0, 1, 1, 0])
     np.testing.assert_array_equal(rig.follows(found), [0, 0, 1, 1, 0])
     # The leader, who is unknown, and who is by itself.
@@ -77,7 +81,7 @@ def test_cameras_follow_the_first_of_their_rig():
     for n in (0, 2, 3):
         np.testing.assert_allclose(as_transforms(back)[n], leader, atol=5e-6)
     # Over any leading axes.
-    both = rig.held(found, jnp.stack([cameras, some_cameras(3)]))
+    both = put(found, jnp.stack([cameras, some_cameras(3)]))
     np.testing.assert_allclose(both[0], held, atol=1e-6)
 
 
@@ -99,12 +103,12 @@ def test_gradients_are_those_of_the_leaders():
 
     with jax.enable_x64(True):
         wide = dataclasses.replace(clips, camera_known=jnp.asarray(known, jnp.float64))
-        found = helpers.as_float64(rig.of_clips(wide))
+        found = helpers.as_float64(of_clips(wide))
         cameras = np.float64(some_cameras())
-        held = rig.held(found, jnp.asarray(cameras))
-        plain = jax.grad(lambda c: value(c, None))(held)
-        pulled = np.asarray(rig.pulled(found, held, plain))
-        numbers = helpers.numerical_gradient(lambda c: value(jnp.asarray(c), found), np.asarray(held))
+        held = put(found, jnp.asarray(cameras))
+        plain = jax.jit(jax.grad(lambda c: value(c, None)))(held)
+        pulled = np.asarray(pulled_to(found, held, plain))
+        numbers = helpers.numerical_gradient(jax.jit(lambda c: value(c, found)), np.asarray(held))
     np.testing.assert_allclose(pulled, numbers, atol=1e-6)
     assert (pulled[2:4] == 0).all() and (pulled[[0, 1, 4]] != 0).all()
 
@@ -113,12 +117,12 @@ def test_the_principal_point_is_where_it_is_said_to_be():
     clips = helpers.scene().clips
     principal = np.array([[610.0, 400.0], [np.nan, np.nan]], np.float32)
     moved = dataclasses.replace(clips, principal=jnp.asarray(principal))
-    before, after = (model.prepare(c, helpers.body(), Priors(), CONFIG).principal for c in (clips, moved))
+    before, after = (helpers.prepare(c, helpers.body(), Priors(), CONFIG).principal for c in (clips, moved))
     np.testing.assert_array_equal(before, [[640.0, 360.0]] * 2)
     np.testing.assert_array_equal(after, [[610.0, 400.0], [640.0, 360.0]])
-    params = model.init(jax.random.key(0), 2, jnp.asarray(clips.image_size), helpers.NUM_BETAS, CONFIG)
+    params = helpers.init(jax.random.key(0), 2, jnp.asarray(clips.image_size), helpers.NUM_BETAS, CONFIG)
     params = dataclasses.replace(params, cameras=jnp.asarray(some_cameras()[:2]).at[:, 2].set(6.0))
-    assets = model.prepare(moved, helpers.body(), Priors(), CONFIG)
+    assets = helpers.prepare(moved, helpers.body(), Priors(), CONFIG)
     found = jax.jit(model.predict)(params, assets, CONFIG, jnp.asarray(0), jnp.asarray(0.3))
     points, seen = np.asarray(found.keypoints, float), np.asarray(found.keypoints_2d)
     inside = as_transforms(params.cameras)[0] @ np.concatenate([points, np.ones((len(points), 1))], 1).T
@@ -180,7 +184,7 @@ def test_the_search_judges_a_rig_by_all_its_clips():
     true = np.stack([camera_of(helpers.level_matrix(yaw), [0.1, 0.2, 6.0]) for yaw in (0.4, -1.1, 2.0)])
     clips = dataclasses.replace(take_of(clips, [1, 1, 1]), camera_known=jnp.asarray(true, jnp.float32))
     config = helpers.tiny_config(camera_steps=1, lr_camera_stage=0.0, weight_level=0.0)
-    assets = model.prepare(clips, helpers.body(), Priors(), config)
+    assets = helpers.prepare(clips, helpers.body(), Priors(), config)
     rng = np.random.default_rng(0)
     points, yaws = rng.normal(scale=0.5, size=(3, 3, 25, 3)), (0.4, -1.1, 2.0)
     seen = [

@@ -55,7 +55,7 @@ def test_a_fit_keeps_given_heights():
     tall = float(stature.of(body, jnp.zeros(body.num_betas))) * 1.1
     clips = dataclasses.replace(helpers.scene(lengths=(3, 3)).clips, height=jnp.asarray([tall, np.nan]))
     config = helpers.tiny_config(batch_size=8, lr_betas=0.1, joint_steps=3)
-    problem, state = stages.start(jax.random.key(0), clips, body, Priors(), config)
+    problem, state = helpers.start(jax.random.key(0), clips, body, Priors(), config)
     begun = state.params.betas
     np.testing.assert_allclose(stature.of(body, begun)[0], tall, rtol=1e-5)
     np.testing.assert_array_equal(begun[1], 0)

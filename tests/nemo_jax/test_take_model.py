@@ -123,13 +123,13 @@ def test_roots_are_compared_at_the_same_moments():
     at = np.linspace(0, 1, 16)
     assert np.abs(raw - at)[np.asarray(shown)].max() < 1 / 24 / 1.5 + 1e-6
     assert not shown[0, 0] and shown[2, 0] and shown[1, -1] and not shown[2, -1]
-    yaws, _ = camera_search.align_roots(camera_search.targets_from(clips), clips, jnp.zeros(3))
+    yaws, _ = jax.jit(camera_search.align_roots)(helpers.targets_from(clips), clips, jnp.zeros(3))
     np.testing.assert_allclose(np.unwrap(np.asarray(yaws - yaws[0]))[1:], [-1.5, 1.6], atol=0.02)
 
 
 def test_a_take_is_mirrored_as_one():
     clips = take_of(filmed()[0], [1, 2, 1])
-    targets = camera_search.targets_from(clips)
+    targets = helpers.targets_from(clips)
     problem, _ = jax.jit(stages.start)(jax.random.key(0), clips, helpers.body(), Priors(), CONFIG)
     found = handedness.mirrored_instances(targets, clips, same_take=problem.assets.same_take)
     assert found[0] == found[2]

@@ -12,6 +12,8 @@ from nemo_jax.fit import fit
 from nemo_jax.priors import open_priors
 from tests.nemo_jax import helpers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["default", "published"])
 def module(request):

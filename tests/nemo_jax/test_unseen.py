@@ -13,6 +13,7 @@ from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.priors import Priors
 from nemo_jax.unseen import fit_unseen
+from tests.nemo_jax import helpers
 
 CONFIG = FitConfig(
     lift=False, hidden=8, num_centres=4, phase_nodes=4, batch_size=64, warmup_steps=5, camera_steps=40, joint_steps=80,
@@ -26,7 +27,7 @@ def known(tiny_arrays):
     """A field with some motion in it, learned from three clips, and the body."""
     body = smpl.build(tiny_arrays)
     key = jax.random.key(1)
-    params = model.init(key, 3, jnp.full((3, 2), 1000.0), body.num_betas, CONFIG)
+    params = helpers.init(key, 3, jnp.full((3, 2), 1000.0), body.num_betas, CONFIG)
     noise = lambda leaf, n: leaf + 0.1 * jax.random.normal(jax.random.fold_in(key, n), leaf.shape)
     leaves, tree = jax.tree.flatten(params.field)
     moving = jax.tree.unflatten(tree, [noise(leaf, n) for n, leaf in enumerate(leaves)])
@@ -68,8 +69,8 @@ def test_the_field_stays_and_its_own_motion_is_found(known, mirrored):
     for before, after in zip(jax.tree.leaves(params.field), jax.tree.leaves(found.field), strict=True):
         np.testing.assert_array_equal(before, after)
     assert float(found.mirrored[0]) == mirrored
-    assets = model.prepare(clips, body, Priors(), CONFIG)
-    seen = model.predict_clips(found, assets, CONFIG, clips).keypoints_2d
+    assets = helpers.prepare(clips, body, Priors(), CONFIG)
+    seen = jax.jit(model.predict_clips)(found, assets, CONFIG, clips).keypoints_2d
     # The person is 400 pixels tall.
     assert float(jnp.abs(seen - clips.keypoints).max()) < 5
     assert float(loss[0]) < 1

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 
+from experiments.show.presentation import PARTS
 from tests.experiments import prior_formats
 from tests.nemo_jax import prior_arrays
 
@@ -36,6 +37,7 @@ def test_a_published_preset_with_all_its_files(run_py, tiny_body_file, tmp_path)
         f"--vposer={tmp_path / 'V02_05'}",
         f"--output_dir={output}",
         *(f"--fit.{item}" for item in SMALL),
+        *(f"--{part}=false" for part in PARTS),
     )
     assert process.returncode == 0, process.stderr
     with np.load(output / "history.npz") as history:

@@ -55,6 +55,12 @@ def errors(body, pose, truth):
     return 1000 * np.linalg.norm((a - a[:, :1] - b + b[:, :1])[:, SCORED], axis=-1)
 
 
+@pytest.fixture
+def short_windows(monkeypatch):
+    """Windows that clips of `NUM` frames just fill, with the overlap of the long ones: padding takes most of the time."""
+    monkeypatch.setattr(landmarks, "_WINDOW", 48)
+
+
 @pytest.fixture(scope="module")
 def seen(tiny_body):
     truth = pitch_poses(NUM)
@@ -77,6 +83,7 @@ def test_the_names():
     assert {name for start, end, _ in landmarks.BONES for name in (start, end)} == set(landmarks.POINTS)
 
 
+@pytest.mark.usefixtures("short_windows")
 def test_poses_are_found_again(tiny_body, seen):
     truth, world, visibility = seen
     pose, mask = landmarks.initial_pose(tiny_body, world, visibility)
@@ -87,6 +94,7 @@ def test_poses_are_found_again(tiny_body, seen):
     assert np.degrees(between.magnitude()).mean() < 10
 
 
+@pytest.mark.usefixtures("short_windows")
 def test_noise_depth_and_lost_points(tiny_body, seen):
     truth, world, visibility = seen
     rng = np.random.default_rng(0)
@@ -98,6 +106,7 @@ def test_noise_depth_and_lost_points(tiny_body, seen):
     assert errors(tiny_body, pose, truth).mean() < 50
 
 
+@pytest.mark.usefixtures("short_windows")
 def test_frames_without_a_person(tiny_body, seen):
     truth, world, visibility = seen
     world, visibility = world.copy(), visibility.copy()
@@ -111,6 +120,7 @@ def test_frames_without_a_person(tiny_body, seen):
     assert wrong[mask == 1].mean() < 20 and wrong[[20, 21, 22, 30]].max() < 80
 
 
+@pytest.mark.usefixtures("short_windows")
 def test_nobody_at_all(tiny_body):
     pose, mask = landmarks.initial_pose(tiny_body, np.full((5, 33, 3), np.nan), np.zeros((5, 33)))
     assert np.isfinite(pose).all() and not mask.any()
@@ -118,6 +128,7 @@ def test_nobody_at_all(tiny_body):
     assert pose.shape == (0, 24, 3) and mask.shape == (0,)
 
 
+@pytest.mark.usefixtures("short_windows")
 def test_what_is_not_visible_does_not_count(tiny_body, seen):
     _, world, visibility = seen
     hidden = visibility.copy()
@@ -144,9 +155,10 @@ def test_windows_tile_every_clip(num):
     assert all(first + 128 - end >= 16 for first, _, end in windows[:-1])
 
 
+@pytest.mark.usefixtures("short_windows")
 def test_a_long_clip_has_no_seams(tiny_body):
-    num = 150
-    truth = pitch_poses(num, begin=0.0, seconds=5.0)
+    num = 60
+    truth = pitch_poses(num, begin=0.0, seconds=2.0)
     world = world_landmarks(joints_of(tiny_body, truth))
     pose, _ = landmarks.initial_pose(tiny_body, world, np.ones((num, 33)))
     steps = np.linalg.norm(np.diff(joints_of(tiny_body, pose)[:, SCORED], axis=0), axis=-1).max(1)
@@ -163,6 +175,7 @@ def test_wrong_arguments_are_named(tiny_body):
 
 
 @pytest.mark.skipif("NEMO_DATA_DIR" not in os.environ, reason="NEMO_DATA_DIR, with recorded motions, is not set")
+@pytest.mark.usefixtures("short_windows")
 @pytest.mark.parametrize("name", ["kick.1", "punch_left.0", "guide.0", "bow.3"])
 def test_recorded_motions(tiny_body, name):
     truth = np.load(Path(os.environ["NEMO_DATA_DIR"]) / "mocap" / f"{name}.npz")["poses"].reshape(-1, 24, 3)[:NUM]

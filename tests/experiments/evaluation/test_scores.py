@@ -1,6 +1,7 @@
 """The numbers of metrics.json: zero for the truth, known for known errors, absent where nothing can be known."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -54,13 +55,19 @@ def test_mpjpe_ignores_root_shape_and_translation(tiny_dataset, perfect, tiny_bo
     assert numbers["mpvpe_mm/fit"] < 0.2
 
 
+@jax.jit
+@functools.partial(jax.vmap, in_axes=(None, 0, 0, 0))
+@functools.partial(jax.vmap, in_axes=(None, 0, None, 0))
+def keypoints(body, rotation, betas, translation):
+    return smpl.keypoints(body, rotation, betas, translation)
+
+
 def posed(body, fitted, **fields):
     """A fit with other rotations, translation or betas, and the joints that follow."""
     seen = fitted.prediction
     rotation, translation = fields.get("rotations", seen.rotations), fields.get("translation", seen.translation)
     betas = fields.get("betas", fitted.params.betas)
-    one = lambda r, b, t: smpl.keypoints(body, r, b, t)
-    joints = jax.vmap(jax.vmap(one, (0, None, 0)))(*map(jnp.asarray, (rotation, betas, translation)))
+    joints = keypoints(body, *map(jnp.asarray, (rotation, betas, translation)))
     fitted = dataclasses.replace(fitted, params=dataclasses.replace(fitted.params, betas=np.asarray(betas)))
     return with_prediction(fitted, rotations=rotation, translation=translation, keypoints=np.asarray(joints))
 
