@@ -143,7 +143,7 @@ def _prepared(params: Params, clips: clips_lib.Clips, config: FitConfig, body: s
 
 
 _predict = jax.jit(_predict_one)
-_predict_many = Program(parallel.over_fits(_prepared, (0, 0, 0, None, None)))
+_predict_many = Program(parallel.over_fits(_prepared, (0, 0, 0, None, None)), once=True)
 
 
 def _cut(wide: Tree, clips: clips_lib.Clips) -> FittedMotion:
