@@ -48,7 +48,7 @@ def describe() -> str:
     return device.device_kind if count == 1 else f"{count} x {device.device_kind}"
 
 
-def compiler_options(once: bool = False) -> dict[str, str | bool | int]:
+def compiler_options(once: bool = False) -> dict[str, str | bool]:
     """Options to compile a fit with, which are known to XLA for the device that JAX uses.
 
     GPUs: matrix products by cuBLAS alone, and kernels side by side. XLA would also try each product as dozens of Triton
@@ -67,8 +67,8 @@ def compiler_options(once: bool = False) -> dict[str, str | bool | int]:
         return {"xla_gpu_enable_triton_gemm": False, "xla_gpu_command_buffer_scheduling_mode": "CONCURRENT"}
     if backend != "cpu":
         return {}
-    little = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    return {"xla_cpu_use_fusion_emitters": False, **(little if once else {"xla_backend_optimization_level": 1})}
+    little = {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
+    return {"xla_cpu_use_fusion_emitters": False, **(little if once else {"xla_backend_optimization_level": "1"})}
 
 
 def keep_compiled() -> Path:

@@ -13,7 +13,7 @@ from experiments.base.programs import Program
 @pytest.mark.parametrize("once", [False, True])
 def test_programs_compile_with_options_that_xla_knows_and_compute_the_same(once):
     options = devices.compiler_options(once)
-    assert options["xla_backend_optimization_level"] == (0 if once else 1)
+    assert options["xla_backend_optimization_level"] == ("0" if once else "1")
     x = np.linspace(-2, 2, 64, dtype=np.float32).reshape(8, 8)
     function = lambda x: jnp.tanh(x @ x.T).sum(0)
     np.testing.assert_allclose(Program(function, once)(x), np.tanh(x @ x.T).sum(0), atol=1e-4)
