@@ -106,7 +106,8 @@ def forward_kinematics(rotations: Array, rest: Array) -> tuple[Array, Array]:
     """
     chex.assert_shape([rotations, rest], [(jn.NUM_JOINTS, 3, 3), (jn.NUM_JOINTS, 3)])
     # Doubling uses few large kernels, which suits accelerators; on a CPU it costs four times the arithmetic of levels.
-    return jax.lax.platform_dependent(rotations, rest, cpu=_by_levels, default=_by_doubling)
+    # Chosen here, not by `platform_dependent`: that would trace and differentiate both, a quarter of tracing a fit.
+    return (_by_levels if jax.default_backend() == "cpu" else _by_doubling)(rotations, rest)
 
 
 def _by_levels(rotations: Array, rest: Array) -> tuple[Array, Array]:

@@ -91,7 +91,7 @@ def quaternion_to_axis_angle(quaternion: Array) -> Array:
 def matrix_to_axis_angle(matrix: Array) -> Array:
     """Logarithm of a rotation, (..., 3, 3) -> (..., 3) radians, angle at most pi."""
     # The closed form needs fewer kernels, which is faster on accelerators, but more arithmetic: slower on a CPU.
-    return jax.lax.platform_dependent(matrix, cpu=_logarithm, default=_logarithm_in_closed_form)
+    return (_logarithm if jax.default_backend() == "cpu" else _logarithm_in_closed_form)(matrix)
 
 
 def _logarithm(matrix: Array) -> Array:

@@ -27,11 +27,12 @@ class Program:
     """`jax.jit` of a function, with this project's compiler options, for one set of shapes at a time.
 
     Args:
-      function: pure, of pytrees of arrays.
+      function: pure, of pytrees of arrays. once: whether it runs once or twice in a command, see
+        `devices.compiler_options`.
     """
 
-    def __init__(self, function: Callable[..., Any]):
-        self._function = function
+    def __init__(self, function: Callable[..., Any], once: bool = False):
+        self._function, self._once = function, once
         self._compiled: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
@@ -49,5 +50,5 @@ class Program:
         with self._lock:
             if key not in self._compiled:
                 lowered = jax.jit(self._function).lower(*args)
-                self._compiled[key] = lowered.compile(compiler_options=devices.compiler_options())
+                self._compiled[key] = lowered.compile(compiler_options=devices.compiler_options(self._once))
             return self._compiled[key]

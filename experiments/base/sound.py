@@ -5,7 +5,6 @@ from __future__ import annotations
 import av
 import av.error
 import numpy as np
-from scipy.signal import butter, sosfilt
 
 from experiments.base import film_source
 
@@ -32,6 +31,9 @@ def onsets(path: str) -> tuple[Array, float]:
     Raises:
       SoundError: the film has no sound, or it cannot be read, or is silent.
     """
+    # Not before: importing it takes half a second, and most runs hear no sound.
+    from scipy.signal import butter, sosfilt
+
     samples, start = _samples(path)
     size = _DECODED // RATE
     loud = sosfilt(butter(4, _HIGH_PASS, "high", fs=_DECODED, output="sos"), samples)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.signal import correlate
 
 from experiments.data.footage import Video
 
@@ -71,6 +70,9 @@ def _lag(first: Array, other: Array, rate: int) -> int | None:
     The correlation is normalised by the energy of what overlaps, and weighed by the root of its length, so that short
     overlaps, which agree by chance, count less.
     """
+    # Not before: importing it takes half a second, and most runs hear no sound.
+    from scipy.signal import correlate
+
     a, b = first - first.mean(), other - other.mean()
     ones = [np.ones(len(a)), np.ones(len(b))]
     lags = np.arange(-len(b) + 1, len(a))

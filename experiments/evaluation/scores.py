@@ -185,7 +185,7 @@ def _numbers(fits: _Arrays, nose_body: smpl.SMPL) -> tuple[dict[str, Array], dic
     return {name: values.reshape(*shape, *values.shape[1:]) for name, values in each.items()}, pooled
 
 
-_score = Program(_numbers)
+_score = Program(_numbers, once=True)
 
 
 def _pixel_numbers(pixels: Array, shares: Array, boxes: Array, seen: Array) -> dict[str, Array]:

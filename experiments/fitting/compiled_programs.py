@@ -193,8 +193,10 @@ class CompiledFit:
         self.seconds = time.perf_counter() - begun
 
     def _compile(self, key: Any, function: Any, *args: Any) -> None:
+        # All but the steps of stages run once.
+        options = devices.compiler_options(once=key == "start" or key[1] in ("begin", "end"))
         # Compiling releases Python's global lock, so that it goes on while this thread traces and then fits.
-        self._programs[key] = programs.beside(function.lower(*args).compile, devices.compiler_options())
+        self._programs[key] = programs.beside(function.lower(*args).compile, options)
 
     def cancel(self) -> None:
         """Compiles nothing more, so that the process can end."""

@@ -142,8 +142,8 @@ def _prepared(params: Params, clips: clips_lib.Clips, config: FitConfig, body: s
     return _predict_one(params, model.prepare(clips, body, Priors(), config), config, clips, nose_body)
 
 
-_predict = jax.jit(_predict_one)
-_predict_many = Program(parallel.over_fits(_prepared, (0, 0, 0, None, None)))
+_predict = Program(_predict_one, once=True)
+_predict_many = Program(parallel.over_fits(_prepared, (0, 0, 0, None, None)), once=True)
 
 
 def _cut(wide: Tree, clips: clips_lib.Clips) -> FittedMotion:
