@@ -55,8 +55,8 @@ def compiler_options(once: bool = False) -> dict[str, str | bool]:
     programs, which takes minutes and gains a fit nothing. A step is hundreds of small kernels, many of which do not wait
     for each other, and by default XLA runs one after the other.
 
-    CPUs: kernels by the older of XLA's emitters and little of LLVM's optimisation, which halves the time of compiling and
-    leaves the steps of a fit as fast as they were.
+    CPUs: kernels by the older of XLA's emitters, where it still has them, and little of LLVM's optimisation, which halves
+    the time of compiling and leaves the steps of a fit as fast as they were.
 
     Args:
       once: for programs that run once or twice in a command, which on a CPU take longer to compile than to run: LLVM does
@@ -68,7 +68,9 @@ def compiler_options(once: bool = False) -> dict[str, str | bool]:
     if backend != "cpu":
         return {}
     little = {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
-    return {"xla_cpu_use_fusion_emitters": False, **(little if once else {"xla_backend_optimization_level": "1"})}
+    # Later versions of XLA have the newer emitters alone.
+    older = {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}
+    return {**older, **(little if once else {"xla_backend_optimization_level": "1"})}
 
 
 def keep_compiled() -> Path:
