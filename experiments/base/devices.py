@@ -70,7 +70,10 @@ def compiler_options(once: bool = False) -> dict[str, str | bool]:
     little = {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
     # Later versions of XLA have the newer emitters alone.
     older = {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}
-    return {**older, **(little if once else {"xla_backend_optimization_level": "1"})}
+    options = {**older, **(little if once else {"xla_backend_optimization_level": "1"})}
+    # What the user says of them holds.
+    said = os.environ.get("XLA_FLAGS", "")
+    return {name: value for name, value in options.items() if f"--{name}" not in said}
 
 
 def keep_compiled() -> Path:

@@ -11,12 +11,20 @@ from experiments.base.programs import Program
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="the options are those of CPUs")
 @pytest.mark.parametrize("once", [False, True])
-def test_programs_compile_with_options_that_xla_knows_and_compute_the_same(once):
+def test_programs_compile_with_options_that_xla_knows_and_compute_the_same(once, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
     options = devices.compiler_options(once)
     assert options["xla_backend_optimization_level"] == ("0" if once else "1")
     x = np.linspace(-2, 2, 64, dtype=np.float32).reshape(8, 8)
     function = lambda x: jnp.tanh(x @ x.T).sum(0)
     np.testing.assert_allclose(Program(function, once)(x), np.tanh(x @ x.T).sum(0), atol=1e-4)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the options are those of CPUs")
+def test_what_xla_flags_say_holds(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true")
+    assert set(devices.compiler_options()) == set()
+    assert set(devices.compiler_options(once=True)) == {"xla_llvm_disable_expensive_passes"}
 
 
 def test_other_devices_are_left_their_own_options(monkeypatch):
