@@ -11,6 +11,7 @@ import numpy as np
 from experiments.base.text import listed
 from experiments.detection import shot_choice, take_choice, takes, takes_table, tracking
 from experiments.detection.detections import Detections
+from experiments.detection.self_similarity import Course
 from experiments.detection.takes_table import Take
 from experiments.loaders import film_people
 from experiments.loaders.film_people import LeftOutError
@@ -42,9 +43,9 @@ def parts(path: Path, name: str, found: Detections, shots: Mapping[int, range], 
         people = [somebody for somebody in people if somebody.number == best.number]
     able, aside = _able(path, found, people)
     stretches: list[Stretch] = []
-    for somebody in able:
+    for somebody, of in able:
         try:
-            stretches += takes_of(path, found, somebody, split)
+            stretches += takes_of(path, found, somebody, split, of)
         except LeftOutError:
             aside.append((somebody, f"does not repeat the action {split} times"))
     return _named(path, name, found, stretches, aside, {})
@@ -62,8 +63,7 @@ def of_table(
         raise LeftOutError(f"nobody is in view in any take of {path} that {takes_table.FLAG} has")
     able, aside = _able(path, found, people)
     stretches, numbers = [], {}
-    for somebody in able:
-        of = course(path, found.part(somebody.frames), somebody.person.who)
+    for somebody, of in able:
         for take, frames in rows:
             own = range(max(frames.start, somebody.frames.start), min(frames.stop, somebody.frames.stop))
             if len(own) and (somebody.who(own) >= 0).sum() >= _IN_TAKE * len(frames):
@@ -88,14 +88,17 @@ def _people(found: Detections, number: int, frames: range) -> list[Shot]:
     return result
 
 
-def _able(path: Path, found: Detections, people: Sequence[Shot]) -> tuple[list[Shot], list[tuple[Shot, str]]]:
-    """Those who may do the action, and the others with what each is or does instead."""
-    sizes, speeds, seconds = [], [], []
+def _able(
+    path: Path, found: Detections, people: Sequence[Shot]
+) -> tuple[list[tuple[Shot, Course]], list[tuple[Shot, str]]]:
+    """Those who may do the action, with their courses, and the others with what each is or does instead."""
+    sizes, speeds, seconds, courses = [], [], [], []
     for somebody in people:
         part = found.part(somebody.frames)
         corners = film_people.boxes(part, somebody.person.who)
         sizes.append(float(np.nanmedian(np.linalg.norm(corners[:, 2:] - corners[:, :2], axis=1))))
         of = course(path, part, somebody.person.who)
+        courses.append(of)
         speeds.append(float(np.percentile(of.speed[of.seen], 99)) if of.seen.any() else 0.0)
         seconds.append((somebody.person.who >= 0).sum() / of.fps)
     large = np.array(sizes) >= _SMALL * max(sizes)
@@ -111,7 +114,7 @@ def _able(path: Path, found: Detections, people: Sequence[Shot]) -> tuple[list[S
         elif speeds[n] < slow:
             aside.append((somebody, "stands by"))
         else:
-            able.append(somebody)
+            able.append((somebody, courses[n]))
     return able, aside
 
 
