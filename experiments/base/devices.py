@@ -62,15 +62,16 @@ def compiler_options(once: bool = False) -> dict[str, str | bool]:
       once: for programs that run once or twice in a command, which on a CPU take longer to compile than to run: LLVM does
         as little as it can, and they are compiled in a quarter of the time.
     """
-    backend = jax.default_backend()
-    if backend == "gpu":
-        return {"xla_gpu_enable_triton_gemm": False, "xla_gpu_command_buffer_scheduling_mode": "CONCURRENT"}
-    if backend != "cpu":
-        return {}
-    little = {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
-    # Later versions of XLA have the newer emitters alone.
-    older = {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}
-    options = {**older, **(little if once else {"xla_backend_optimization_level": "1"})}
+    options: dict[str, str | bool] = {}
+    if jax.default_backend() == "gpu":
+        options = {"xla_gpu_enable_triton_gemm": False, "xla_gpu_command_buffer_scheduling_mode": "CONCURRENT"}
+    elif jax.default_backend() == "cpu":
+        options["xla_backend_optimization_level"] = "0" if once else "1"
+        if once:
+            options["xla_llvm_disable_expensive_passes"] = True
+        # Later versions of XLA have the newer emitters alone.
+        if jax.__version_info__ < (0, 11):
+            options["xla_cpu_use_fusion_emitters"] = False
     # What the user says of them holds.
     said = os.environ.get("XLA_FLAGS", "")
     return {name: value for name, value in options.items() if f"--{name}" not in said}

@@ -30,5 +30,7 @@ def test_what_xla_flags_say_holds(monkeypatch):
 def test_other_devices_are_left_their_own_options(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert all(name.startswith("xla_gpu") for name in devices.compiler_options(once=True))
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_enable_triton_gemm=true")
+    assert set(devices.compiler_options()) == {"xla_gpu_command_buffer_scheduling_mode"}
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     assert devices.compiler_options(once=True) == {}
