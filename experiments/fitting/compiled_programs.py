@@ -183,7 +183,7 @@ class CompiledFit:
             for length in _lengths(stage, listed):
                 same = _same_program(listed, number, length)
                 if same == number or same < position.stage:
-                    self._compile((number, length), functions.steps(stage), problem, carry, _index(length))
+                    self._compile((number, length), functions.steps(stage), problem, carry, _index(length), once=False)
                 else:
                     self._programs[number, length] = self._programs[same, length]
             self._compile((number, "end"), functions.end(stage), problem, carry)
@@ -192,9 +192,8 @@ class CompiledFit:
         self._programs["start"].result()
         self.seconds = time.perf_counter() - begun
 
-    def _compile(self, key: Any, function: Any, *args: Any) -> None:
-        # All but the steps of stages run once.
-        options = devices.compiler_options(once=key == "start" or key[1] in ("begin", "end"))
+    def _compile(self, key: Any, function: Any, *args: Any, once: bool = True) -> None:
+        options = devices.compiler_options(once)
         # Compiling releases Python's global lock, so that it goes on while this thread traces and then fits.
         self._programs[key] = programs.beside(function.lower(*args).compile, options)
 
