@@ -45,7 +45,7 @@ def parts(path: Path, name: str, found: Detections, shots: Mapping[int, range], 
     stretches: list[Stretch] = []
     for somebody, of in able:
         try:
-            stretches += takes_of(path, found, somebody, split, of)
+            stretches += takes_of(path, somebody, of, split)
         except LeftOutError:
             aside.append((somebody, f"does not repeat the action {split} times"))
     return _named(path, name, found, stretches, aside, {})

@@ -15,7 +15,7 @@ from experiments.detection.detections import Detections
 from experiments.detection.takes_table import Take
 from experiments.loaders import film_everyone, film_people
 from experiments.loaders.film_people import LeftOutError
-from experiments.loaders.film_stretches import Part, Shot, Stretch, of_one_action, seconds, takes_of
+from experiments.loaders.film_stretches import Part, Shot, Stretch, course, of_one_action, seconds, takes_of
 
 Array = np.ndarray
 
@@ -61,7 +61,10 @@ def parts(path: Path, name: str, found: Detections, choices: Choices) -> list[Pa
         raise reasons[0]
     best = max(followed, key=lambda shot: (shot.person.well_seen, int((shot.person.who >= 0).sum())))
     chosen = followed if split == take_choice.AUTO else [best]
-    stretches = [stretch for shot in chosen for stretch in takes_of(path, found, shot, split)]
+    stretches: list[Stretch] = []
+    for shot in chosen:
+        of = course(path, found.part(shot.frames), shot.person.who)
+        stretches += takes_of(path, shot, of, split)
     if len(chosen) > 1:
         stretches = of_one_action(stretches)
     return _named(path, name, found, stretches, choice)

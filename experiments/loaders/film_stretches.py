@@ -87,10 +87,8 @@ def course(path: Path, found: Detections, who: Array) -> Course:
         raise LeftOutError(f"{path} {error}; convert it to a film that plays at the speed of the motion") from error
 
 
-def takes_of(path: Path, found: Detections, shot: Shot, split: str, of: Course | None = None) -> list[Stretch]:
-    """The takes of a shot, or all of it; `of` is its course, if the caller has it. Raises LeftOutError: it has not as many
-    as are asked for."""
-    of = course(path, found.part(shot.frames), shot.person.who) if of is None else of
+def takes_of(path: Path, shot: Shot, of: Course, split: str) -> list[Stretch]:
+    """The takes of a shot, whose course is `of`, or all of it. Raises LeftOutError: it has not as many as are asked for."""
     whole = range(len(shot.person.who))
     if split == take_choice.OFF:
         every = (whole,)
