@@ -371,5 +371,5 @@ def test_importing_starts_no_device():
         "from jax._src import xla_bridge\n"
         "assert not xla_bridge._backends, list(xla_bridge._backends)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = python("-c", code, path=[ROOT], cwd=ROOT)
     assert done.returncode == 0, done.stderr

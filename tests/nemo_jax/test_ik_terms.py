@@ -44,7 +44,6 @@ def turned(rotations, turn):
 
 def check_derivatives(cost, gradient, size):
     """`gradient` against the derivative of `cost`, a function of the turns, at 0; float64."""
-    cost = jax.jit(cost)
     expected = jax.jit(jax.grad(cost))(jnp.zeros(size))
     scale = np.abs(expected).max()
     np.testing.assert_allclose(gradient.reshape(-1), expected.reshape(-1), atol=1e-7 * scale)
