@@ -181,6 +181,13 @@ class FitConfig:
     weight_init: float = option(
         200.0, "weight of the 3D term, the distance to the initial poses", least=0.0, most=MOST_WEIGHT
     )
+    init_hips: float = option(
+        4.0,
+        "how many times more the 3D term of rotation matrices counts how far hips are bent; keypoints hardly show how the "
+        "pelvis is turned about them",
+        least=0.0,
+        most=1e6,
+    )
     weight_depth: float = option(
         10.0,
         "weight of the distance to given initial poses along the viewing axis, where no other clip looks across it",

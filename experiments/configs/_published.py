@@ -33,6 +33,7 @@ PUBLISHED = FitConfig(
     camera_confidence=False,
     init_space="axis_angle",
     weight_init=0.0,
+    init_hips=0.0,
     weight_code=0.0,
     weight_depth=0.0,
     weight_limits=0.0,

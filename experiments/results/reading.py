@@ -41,6 +41,7 @@ _YOUNGER: dict[str, Any] = {
     "weight_span": 0.0,
     "weight_level": 0.0,
     "weight_depth": 0.0,
+    "init_hips": 0.0,
     "weight_limbs": 0.0,
     "lr_span": 0.0,
     "lift_turned": 0,

@@ -18,6 +18,16 @@ KEYPOINTS_ALONE = {
     f"weight_{term}": 0.0 for term in ("init", "limits", "limbs", "code", "betas", "lens", "span", "level", "depth")
 }  # fmt: skip
 PRIORS = open_priors()
+
+
+def chordal(apart, times):
+    """Half the squared differences of each joint (..., 24), and of SMPL's hips, 1 and 2, where the thigh (-y) points."""
+    each = 0.5 * (apart**2).sum((-2, -1))
+    thighs = (apart @ (0.0, -1.0, 0.0))[..., 1:3, 1:]
+    each[..., 1:3] += times * (thighs**2).sum(-1)
+    return each
+
+
 prepare = jax.jit(model.prepare)
 sample = jax.jit(objective.sample_batch, static_argnums=2)
 
@@ -74,11 +84,11 @@ def test_the_total_is_its_terms_written_out(case):
     frames = ((confidence > 0.5) * confidence)[..., None] * rho
     by_instance = [frames[at[0] == i].mean() for i in (0, 1)]
     np.testing.assert_allclose(terms["keypoints"], np.mean(by_instance), rtol=1e-4)
-    rotations = np.float64(prediction.rotations)[:, 1:]
-    target = helpers.rotation(np.asarray(case.clips.init_pose)[at])[:, 1:]
-    np.testing.assert_allclose(
-        terms["init_pose"], np.mean(0.5 * ((rotations - target) ** 2).sum((1, 2, 3))) / 69, rtol=1e-4
-    )
+    rotations = np.float64(prediction.rotations)
+    target = helpers.rotation(np.asarray(case.clips.init_pose)[at])
+    apart = chordal(rotations - target, CONFIG.init_hips)[:, 1:].sum(1)
+    np.testing.assert_allclose(terms["init_pose"], np.mean(apart) / 69, rtol=1e-4)
+    rotations = rotations[:, 1:]
     np.testing.assert_allclose(terms["code"], np.mean(np.float64(case.params.codes) ** 2), rtol=1e-5)
     np.testing.assert_allclose(terms["betas"], np.mean(np.float64(case.params.betas) ** 2), rtol=1e-5)
     pose = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(5, 23, 3)
@@ -223,8 +233,8 @@ def test_warmup_follows_the_initial_pose():
     run = jax.jit(objective.warmup_loss)
     value = lambda config: run(params, config, clips, targets, batch)[0]
     at = (np.asarray(batch.instance), np.asarray(batch.frame))
-    # A body at rest: half the squared chordal distance of each joint to the identity.
-    each = 0.5 * ((helpers.rotation(np.asarray(clips.init_pose)[at]) - np.eye(3)) ** 2).sum((-2, -1))
+    # A body at rest: the distance of each joint from the identity.
+    each = chordal(helpers.rotation(np.asarray(clips.init_pose)[at]) - np.eye(3), CONFIG.init_hips)
     np.testing.assert_allclose(value(CONFIG), each.sum(1).mean() / 69, rtol=1e-5)
     without_root = dataclasses.replace(CONFIG, warmup_root=False)
     np.testing.assert_allclose(value(without_root), each[:, 1:].sum(1).mean() / 69, rtol=1e-5)
@@ -232,6 +242,23 @@ def test_warmup_follows_the_initial_pose():
     angles = np.asarray(clips.init_pose)[at][:, 1:].reshape(3, 69)
     expected = np.mean(100.0**2 * angles**2 / (angles**2 + 100.0**2))
     np.testing.assert_allclose(value(published), expected, rtol=1e-5)
+
+
+def test_bent_hips_of_initial_poses_count_as_often_as_told(case):
+    turned = Rotation.random(5 * 24, random_state=np.random.default_rng(0)).as_matrix().reshape(5, 24, 3, 3)
+    targets = helpers.targets_from(case.clips)
+    at = (np.asarray(case.batch.instance), np.asarray(case.batch.frame))
+    apart = turned - helpers.rotation(np.asarray(case.clips.init_pose, np.float64)[at])
+    mask = np.asarray(targets.mask)[at]
+    expected = np.mean(mask * chordal(apart, 7)[:, 1:].sum(1)) / 69
+    config = dataclasses.replace(CONFIG, init_hips=7.0)
+    value = lambda rotation: objective.init_term(rotation, targets, config, case.batch)
+    found, slope = jax.jit(jax.value_and_grad(value))(jnp.asarray(turned, jnp.float32))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    derivative = apart.copy()
+    derivative[:, 0] = 0
+    derivative[:, 1:3, 1:, 1] *= 1 + 2 * 7
+    np.testing.assert_allclose(slope, mask[:, None, None, None] * derivative / (69 * 5), atol=1e-6)
 
 
 def test_full_batch_takes_every_frame_and_no_padding():

@@ -10,6 +10,7 @@ ABLATION: tuple[tuple[str, dict[str, Any]], ...] = (
     ("no limb prior", {"weight_limbs": 0.0}),
     ("no joint limits", {"weight_limits": 0.0}),
     ("initial poses only to start from", {"weight_init": 0.0}),
+    ("hips of first poses as other joints", {"init_hips": 0.0}),
     ("free codes", {"weight_code": 0.0}),
     ("mean shapes", {"lr_betas": 0.0}),
     ("whole spans", {"lr_span": 0.0}),
