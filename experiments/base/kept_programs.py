@@ -114,19 +114,22 @@ def _read(key: str, content: bytes) -> Kept:
     return Kept(key, tree_text.tree(json.loads(shapes)), code)
 
 
-def compiled(lowered: Any, options: Mapping[str, Any]) -> Any:
-    """Compiles a `jax.stages.Lowered` so that it can be kept.
+def compiled(lowered: Any, options: Mapping[str, Any], anew: bool) -> tuple[Any, bool]:
+    """Compiles a `jax.stages.Lowered`; returns the program, and whether it can be kept.
 
-    What JAX reads from its own cache is a program whose code is not all there to be written once more: it is compiled
-    again then, once after each change of the project's sources that did not change the program.
+    What JAX reads from its own cache cannot: not all of its code is there to be written once more. That happens where
+    the project's sources have changed and the program has not.
+
+    Args:
+      anew: whether to compile such a program in spite of JAX's cache; for what was wanted before, and will be again.
     """
     _read_by_jax.now = False
     program = lowered.compile(compiler_options=dict(options))
-    if _read_by_jax.now:
+    if _read_by_jax.now and anew:
         # An option without effect, for which nothing is in JAX's cache.
         other = {"xla_debug_buffer_assignment_show_max": int.from_bytes(os.urandom(3)) + 16}
-        program = lowered.compile(compiler_options={**options, **other})
-    return program
+        return lowered.compile(compiler_options={**options, **other}), True
+    return program, not _read_by_jax.now
 
 
 class _ReadByJax(threading.local):

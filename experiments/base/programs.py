@@ -44,10 +44,11 @@ def make(name: str, function: Any, *args: Any, once: bool = True, used: Sequence
     kept = None if key is None else kept_programs.find(key)
     if kept is not None and kept.code:
         load = lambda: kept_programs.load(kept, args, used)
-        return Made(kept.shapes, lambda: load() or _compiled(key, function.trace(*args), options))
+        return Made(kept.shapes, lambda: load() or _compiled(key, function.trace(*args), options, anew=True))
     traced = function.trace(*args)
     lowered = traced.lower()
-    return Made(tree_text.abstract(traced.out_info), lambda: _compiled(key, traced, options, lowered))
+    anew = kept is not None
+    return Made(tree_text.abstract(traced.out_info), lambda: _compiled(key, traced, options, anew, lowered))
 
 
 def shapes_of(name: str, function: Any, *args: Any, used: Sequence[Any] | None = None) -> Any:
@@ -63,12 +64,12 @@ def shapes_of(name: str, function: Any, *args: Any, used: Sequence[Any] | None =
     return shapes
 
 
-def _compiled(key: str | None, traced: Any, options: Any, lowered: Any = None) -> Any:
+def _compiled(key: str | None, traced: Any, options: Any, anew: bool, lowered: Any = None) -> Any:
     lowered = lowered or traced.lower()
     if key is None:
         return lowered.compile(compiler_options=options)
-    compiled = kept_programs.compiled(lowered, options)
-    kept_programs.keep(key, tree_text.abstract(traced.out_info), compiled)
+    compiled, whole = kept_programs.compiled(lowered, options, anew)
+    kept_programs.keep(key, tree_text.abstract(traced.out_info), compiled if whole else None)
     return compiled
 
 

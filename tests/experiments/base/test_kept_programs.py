@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import types
 
 import jax
 import jax.numpy as jnp
@@ -215,19 +214,24 @@ def test_shapes_alone_do_not_take_the_place_of_a_program(folder):
     assert file.stat().st_size == size
 
 
-def test_what_jax_has_read_from_its_cache_is_compiled_once_more():
-    asked = []
+def test_what_jax_has_read_from_its_cache_is_kept_when_it_is_wanted_again(folder, monkeypatch):
+    """Of such a program not all can be written: its shapes are kept, and the next command compiles it."""
+    expected, compiles, asked = run(make()), jax.stages.Lowered.compile, []
+    (file,) = folder.glob("*")
+    file.unlink()
 
-    def compiles(compiler_options):
+    def found_by_jax(lowered, compiler_options):
         asked.append(compiler_options)
-        if len(asked) == 1:
+        if "xla_debug_buffer_assignment_show_max" not in compiler_options:
             jax.monitoring.record_event("/jax/compilation_cache/cache_hits")
-        return len(asked)
+        return compiles(lowered, compiler_options)
 
-    options = {"level": "1"}
-    assert kept_programs.compiled(types.SimpleNamespace(compile=compiles), options) == 2
-    assert asked[0] == options and len(asked[1]) == 2
-    assert kept_programs.compiled(types.SimpleNamespace(compile=compiles), options) == 3
+    monkeypatch.setattr(jax.stages.Lowered, "compile", found_by_jax)
+    same(run(make()), expected)
+    assert not kept_programs.find(file.stem).code
+    same(run(make()), expected)
+    assert len(asked) == 3
+    same(run(make(untraceable)), expected)
 
 
 @pytest.mark.parametrize("how", ["variable", "folder", "jax"])
