@@ -17,7 +17,7 @@ def test_a_tree_comes_back_with_its_structure_shapes_and_types():
     optimizer = optax.multi_transform({"a": optax.adam(0.1), "b": optax.sgd(0.1)}, {"x": "a", "y": "b"})
     tree = {
         "state": optimizer.init({"x": jnp.ones((2, 3)), "y": jnp.ones(1)}),
-        "own": (Plateau(bad=1, best=np.ones(2, np.float32), factor=jnp.float16(3)), None, [], [True, (2.0,)]),
+        "own": (Plateau(bad=jnp.int32(1), best=jnp.ones(2), factor=jnp.float16(3)), None, [], [True, (2.0,)]),
         "config": jax.tree.map(jnp.float32, FitConfig(hidden=7, lift=True)),
         "key": jax.random.key(0),
         "half": jnp.zeros(2, jnp.bfloat16),
