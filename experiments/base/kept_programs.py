@@ -13,6 +13,7 @@ cache: both belong to the user.
 `NEMO_KEEP_PROGRAMS=0` turns this off, and what turns off JAX's cache does too.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -49,10 +50,10 @@ _OF_CPU = ("vendor_id", "model name", "flags", "Features", "CPU implementer", "C
 
 
 class Kept(NamedTuple):
-    """A kept program. shapes: its results, abstract. code: what `load` loads, compressed; empty = shapes are all that is
-    kept."""
+    """A kept program. place: its file. shapes: its results, abstract. code: what `load` loads, compressed; empty = shapes
+    are all that is kept."""
 
-    key: str
+    place: Path
     shapes: Any
     code: bytes
 
@@ -69,49 +70,51 @@ def folder() -> Path | None:
     return Path(jaxs) / FOLDER
 
 
-def key_of(name: str, args: Tree, options: Mapping[str, Any], used: Sequence[Any]) -> str | None:
-    """Of the program of this name, which is unique in the project, for these arguments, concrete or abstract.
+def place_of(name: str, args: Tree, options: Mapping[str, Any], used: Sequence[Any]) -> Path | None:
+    """The file of the program of this name, which is unique in the project, for these arguments, concrete or abstract.
 
     Args:
       options: the compiler's. used: the devices that it is for.
 
     Returns:
-      A text; None = it cannot be kept.
+      A file that may not be there, whose name says all that the program depends on; None = it cannot be kept.
     """
-    if folder() is None:
+    place = folder()
+    if place is None:
         return None
     try:
         known = [name, tree_text.of(args), _places(args), sorted(options.items()), _of_devices(used), _of_process()]
     except tree_text.IndescribableError as error:
         _say(f"{name} is compiled in every command: {error}")
         return None
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+    return place / f"{hashlib.sha256(json.dumps(known).encode()).hexdigest()}{SUFFIX}"
 
 
-def find(key: str) -> Kept | None:
+def find(place: Path) -> Kept | None:
     """The kept program; None = there is none. A file that is damaged is removed, which is said."""
-    place = _place(key)
     try:
         content = place.read_bytes()
-        # Files that were not used for longest go first where there are too many.
-        os.utime(place)
     except OSError:
         return None
+    with contextlib.suppress(OSError):  # a folder of somebody else's
+        # Files that were not used for longest go first where there are too many.
+        os.utime(place)
     try:
-        return _read(key, content)
+        return _read(place, content)
     except (ValueError, tree_text.IndescribableError) as error:
         _say(f"The compiled program {place} is damaged ({error}); it is compiled anew.")
-        place.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            place.unlink()
         return None
 
 
-def _read(key: str, content: bytes) -> Kept:
+def _read(place: Path, content: bytes) -> Kept:
     start = len(_FORMAT)
     digest, rest = content[start : start + 32], content[start + 32 :]
     if not content.startswith(_FORMAT) or hashlib.sha256(rest).digest() != digest:
         raise ValueError("its digest is another")
     shapes, _, code = rest.partition(b"\n")
-    return Kept(key, tree_text.tree(json.loads(shapes)), code)
+    return Kept(place, tree_text.tree(json.loads(shapes)), code)
 
 
 def compiled(lowered: Any, options: Mapping[str, Any], anew: bool) -> tuple[Any, bool]:
@@ -149,7 +152,7 @@ def _listen(event: str, **_: Any) -> None:
 jax.monitoring.register_event_listener(_listen)
 
 
-def keep(key: str, shapes: Tree, compiled: Any = None) -> None:
+def keep(place: Path, shapes: Tree, compiled: Any = None) -> None:
     """Keeps a program, `jax.stages.Compiled`, and the shapes of its results; None = the shapes alone.
 
     What a device cannot write of a program, or a folder cannot take, is said once.
@@ -159,11 +162,12 @@ def keep(key: str, shapes: Tree, compiled: Any = None) -> None:
         rest = json.dumps(tree_text.of(shapes)).encode() + b"\n" + code
         with _writing:
             # Where a program is, its shapes are too.
-            if code or not _place(key).exists():
-                with replacing(_place(key)) as file:
+            if code or not place.exists():
+                with replacing(place) as file:
                     file.write_bytes(_FORMAT + hashlib.sha256(rest).digest() + rest)
-            _remove_oldest()
-    except (ValueError, TypeError, NotImplementedError, jax.errors.JaxRuntimeError, OSError) as error:
+            _remove_oldest(place.parent)
+    # What a device says of code that it cannot write is of no one type.
+    except Exception as error:
         _say(f"Compiled programs cannot be kept for the next command ({str(error) or type(error).__name__:.200}).")
 
 
@@ -177,7 +181,7 @@ def load(kept: Kept, args: Tree, used: Sequence[Any]) -> Any | None:
         )
     # What a device says of code that it cannot load is of no one type.
     except Exception as error:
-        _say(f"The compiled program {_place(kept.key)} cannot be loaded ({error!s:.200}); it is compiled anew.")
+        _say(f"The compiled program {kept.place} cannot be loaded ({error!s:.200}); it is compiled anew.")
         return None
 
 
@@ -188,14 +192,10 @@ def _prepare(platform: str) -> None:
         jax.jit(jnp.linalg.cholesky).lower(jax.ShapeDtypeStruct((2, 2), jnp.float32))
 
 
-def _place(key: str) -> Path:
-    return (folder() or Path()) / f"{key}{SUFFIX}"
-
-
-def _remove_oldest() -> None:
+def _remove_oldest(folder: Path) -> None:
     """Removes the programs that were not used for longest, so that all take no more than they may."""
     found, left = [], _most_bytes()
-    for path in (folder() or Path()).glob(f"*{SUFFIX}"):
+    for path in folder.glob(f"*{SUFFIX}"):
         try:
             found.append((path.stat(), path))
         except FileNotFoundError:

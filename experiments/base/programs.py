@@ -4,6 +4,7 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -34,42 +35,42 @@ def make(name: str, function: Any, *args: Any, once: bool = True, used: Sequence
     """A program for arguments of these shapes, concrete or abstract: found among those kept on disk, or traced.
 
     Args:
-      name: of the function, unique in the project (`kept_programs.key_of`). function: made by `jax.jit`.
+      name: of the function, unique in the project (`kept_programs.place_of`). function: made by `jax.jit`.
       once: whether it runs once or twice in a command, see `devices.compiler_options`.
       used: the devices that it runs on; None = the first.
     """
     options = devices.compiler_options(once)
     used = tuple(jax.local_devices()[:1] if used is None else used)
-    key = kept_programs.key_of(name, args, options, used)
-    kept = None if key is None else kept_programs.find(key)
+    place = kept_programs.place_of(name, args, options, used)
+    kept = None if place is None else kept_programs.find(place)
     if kept is not None and kept.code:
         load = lambda: kept_programs.load(kept, args, used)
-        return Made(kept.shapes, lambda: load() or _compiled(key, function.trace(*args), options, anew=True))
+        return Made(kept.shapes, lambda: load() or _compiled(place, function.trace(*args), options, anew=True))
     traced = function.trace(*args)
     lowered = traced.lower()
     anew = kept is not None
-    return Made(tree_text.abstract(traced.out_info), lambda: _compiled(key, traced, options, anew, lowered))
+    return Made(tree_text.abstract(traced.out_info), lambda: _compiled(place, traced, options, anew, lowered))
 
 
 def shapes_of(name: str, function: Any, *args: Any, used: Sequence[Any] | None = None) -> Any:
     """The abstract results of a program as of `make`, without compiling it."""
     used = tuple(jax.local_devices()[:1] if used is None else used)
-    key = kept_programs.key_of(name, args, devices.compiler_options(True), used)
-    kept = None if key is None else kept_programs.find(key)
+    place = kept_programs.place_of(name, args, devices.compiler_options(True), used)
+    kept = None if place is None else kept_programs.find(place)
     if kept is not None:
         return kept.shapes
     shapes = tree_text.abstract(function.trace(*args).out_info)
-    if key is not None:
-        kept_programs.keep(key, shapes)
+    if place is not None:
+        kept_programs.keep(place, shapes)
     return shapes
 
 
-def _compiled(key: str | None, traced: Any, options: Any, anew: bool, lowered: Any = None) -> Any:
+def _compiled(place: Path | None, traced: Any, options: Any, anew: bool, lowered: Any = None) -> Any:
     lowered = lowered or traced.lower()
-    if key is None:
+    if place is None:
         return lowered.compile(compiler_options=options)
     compiled, whole = kept_programs.compiled(lowered, options, anew)
-    kept_programs.keep(key, tree_text.abstract(traced.out_info), compiled if whole else None)
+    kept_programs.keep(place, tree_text.abstract(traced.out_info), compiled if whole else None)
     return compiled
 
 

@@ -43,7 +43,7 @@ def run(made):
 
 def code(file):
     """What a file holds besides shapes."""
-    kept = kept_programs.find(file.stem)
+    kept = kept_programs.find(file)
     assert kept is not None
     return kept.code
 
@@ -99,7 +99,7 @@ def test_another_process_finds_it(folder):
 
 
 def key(name="test", args=({"a": 1.0}, X), options=None):
-    found = kept_programs.key_of(name, args, {"level": "1"} if options is None else options, jax.devices()[:1])
+    found = kept_programs.place_of(name, args, {"level": "1"} if options is None else options, jax.devices()[:1])
     assert found is not None
     return found
 
@@ -199,9 +199,10 @@ def test_what_a_device_cannot_write_runs_all_the_same(folder, monkeypatch, caplo
 def test_the_oldest_go_where_there_are_too_many(folder, monkeypatch):
     monkeypatch.setattr(kept_programs, "MOST_BYTES", 3_000)
     for number in range(40):
-        kept_programs.keep(f"{number:02}", jax.ShapeDtypeStruct((2,) * 30, jnp.float32))
-        os.utime(kept_programs._place(f"{number:02}"), (number, number))
-        assert kept_programs.find("00") is not None
+        place = folder / f"{number:02}.program"
+        kept_programs.keep(place, jax.ShapeDtypeStruct((2,) * 30, jnp.float32))
+        os.utime(place, (number, number))
+        assert kept_programs.find(folder / "00.program") is not None
     found = sorted(file.name for file in folder.glob("*"))
     assert sum(file.stat().st_size for file in folder.glob("*")) <= 3_000
     assert found[0].startswith("00") and found[-1].startswith("39") and len(found) < 40
@@ -212,7 +213,7 @@ def test_shapes_alone_do_not_take_the_place_of_a_program(folder):
     run(make())
     (file,) = folder.glob("*")
     size = file.stat().st_size
-    kept_programs.keep(file.stem, make().shapes)
+    kept_programs.keep(file, make().shapes)
     assert file.stat().st_size == size
     file.unlink()
     assert programs.shapes_of("test", jax.jit(function), {"a": np.float32(2)}, X) == make().shapes
