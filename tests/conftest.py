@@ -28,6 +28,8 @@ os.environ["XLA_FLAGS"] = " ".join([*_given, *(flag for flag in _hurry if flag n
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="xla_")
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+# But not by what they were made from: tests change functions that programs are made of.
+os.environ["NEMO_KEEP_PROGRAMS"] = "0"
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 

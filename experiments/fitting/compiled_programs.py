@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models.pytree import Tree
-from experiments.base import devices, programs
+from experiments.base import programs
 from nemo_jax import parallel, stacking, stages
 from nemo_jax.stacking import Job, Padding
 from nemo_jax.stages import Stage
@@ -41,10 +41,8 @@ class Position:
 
 
 class Shapes(NamedTuple):
-    """Abstract values (shapes and dtypes) of a job: its problem, the state before each stage, each stage's carry, the
-    last state."""
+    """Abstract values (shapes and dtypes) of a job: the state before each stage, each stage's carry, the last state."""
 
-    problem: Tree
     states: tuple[Any, ...]
     carries: tuple[Any, ...]
     last: Tree
@@ -87,7 +85,12 @@ def end_of(job: Job) -> Position:
 
 def shapes_of_one(job: Job) -> Shapes:
     """Abstract values of one unstacked fit."""
-    return _shapes(job, stages.start, lambda stage: stage.begin, lambda stage: stage.end)
+    # By the functions of stacked fits, which are traced for its programs too.
+    functions = parallel.functions(tuple(jax.local_devices()[:1]))
+    alone, listed = stacking.stack([job], 1, Padding(None, None)), stages_of(job)
+    follow = lambda key, function, *args: programs.shapes_of(_name(key, listed), function, *args)
+    walked = _shapes(_walk(alone, functions, follow))
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), walked)
 
 
 class ShapesOfMany:
@@ -129,19 +132,31 @@ def _between(known: dict[int, Shapes], frames: int) -> Shapes:
     return jax.tree.map(leaf, a, b)
 
 
-def _shapes(job: Job, start: Any, begin: Callable[[Stage], Any], end: Callable[[Stage], Any]) -> Shapes:
-    problems, states, carries = zip(*_walk(job, start, begin, end), strict=True)
-    return Shapes(problems[0], states[:-1], carries[:-1], states[-1])
+def _shapes(walked: Iterable[tuple]) -> Shapes:
+    _, states, carries = zip(*walked, strict=True)
+    return Shapes(states[:-1], carries[:-1], states[-1])
 
 
-def _walk(job: Job, start: Any, begin: Callable[[Stage], Any], end: Callable[[Stage], Any]) -> Iterator[tuple]:
-    """Traces a job: abstract values (problem, state, carry) of each stage in turn, then the last state without a carry."""
-    problem, state = jax.eval_shape(start, *job.arguments)
-    for stage in stages_of(job):
-        carry = jax.eval_shape(begin(stage), problem, state)
+def _walk(job: Job, functions: parallel.Functions, follow: Callable[..., Any]) -> Iterator[tuple]:
+    """Follows a stacked job: abstract values (problem, state, carry) of each stage in turn, then the last state without a
+    carry. follow: (key of a program, function, *abstract arguments) -> abstract results."""
+    problem, state = follow("start", functions.start, *job.arguments)
+    for number, stage in enumerate(stages_of(job)):
+        carry = follow((number, "begin"), functions.begin(stage), problem, state)
         yield problem, state, carry
-        state = jax.eval_shape(end(stage), problem, carry)
+        state = follow((number, "end"), functions.end(stage), problem, carry)
     yield problem, state, None
+
+
+def _name(key: Any, listed: Sequence[Stage]) -> str:
+    """What the program of a key is called on disk: what it does, of which function of the stages."""
+    if key == "start":
+        return "fit start"
+    number, part = key
+    stage = listed[number]
+    if isinstance(part, int):
+        return f"fit steps of {stage.step.__qualname__}, batches {stage.draws}"
+    return f"fit {part} of {getattr(stage, part).__qualname__}"
 
 
 def chunk_length(steps: int, parts: int = _CHUNKS_PER_STAGE) -> int:
@@ -169,33 +184,38 @@ class CompiledFit:
     ):
         begun = time.perf_counter()
         self.job = job
-        functions = parallel.functions(tuple(jax.local_devices()[:1] if used is None else used))
-        listed = stages_of(job)
+        self._used = tuple(jax.local_devices()[:1] if used is None else used)
+        functions = parallel.functions(self._used)
+        self._listed = listed = stages_of(job)
         self._programs: dict[Any, Future[Any]] = {}
-        self._compile("start", functions.start, *job.arguments)
-        walked, problem = [], None
-        for number, (problem, state, carry) in enumerate(_walk(job, functions.start, functions.begin, functions.end)):
-            walked.append((state, carry))
+
+        def follow(key: Any, function: Any, *args: Any) -> Any:
+            if key == "start" or key[0] >= position.stage:
+                return self._compile(key, function, *args)
+            return programs.shapes_of(_name(key, listed), function, *args, used=self._used)
+
+        walked = []
+        for number, (problem, state, carry) in enumerate(_walk(job, functions, follow)):
+            walked.append((problem, state, carry))
             if number == len(listed) or number < position.stage:
                 continue
             stage = listed[number]
-            self._compile((number, "begin"), functions.begin(stage), problem, state)
             for length in _lengths(stage, listed):
                 same = _same_program(listed, number, length)
                 if same == number or same < position.stage:
                     self._compile((number, length), functions.steps(stage), problem, carry, _index(length), once=False)
                 else:
                     self._programs[number, length] = self._programs[same, length]
-            self._compile((number, "end"), functions.end(stage), problem, carry)
-        states, carries = zip(*walked, strict=True)
-        self.shapes = Shapes(problem, states[:-1], carries[:-1], states[-1])
+        self.shapes = _shapes(walked)
         self._programs["start"].result()
         self.seconds = time.perf_counter() - begun
 
-    def _compile(self, key: Any, function: Any, *args: Any, once: bool = True) -> None:
-        options = devices.compiler_options(once)
+    def _compile(self, key: Any, function: Any, *args: Any, once: bool = True) -> Any:
+        """Compiles a program or finds it on disk; returns its abstract results."""
+        made = programs.make(_name(key, self._listed), function, *args, once=once, used=self._used)
         # Compiling releases Python's global lock, so that it goes on while this thread traces and then fits.
-        self._programs[key] = programs.beside(function.lower(*args).compile, options)
+        self._programs[key] = programs.beside(made.compiled)
+        return made.shapes
 
     def cancel(self) -> None:
         """Compiles nothing more, so that the process can end."""

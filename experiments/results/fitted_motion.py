@@ -110,8 +110,7 @@ def compile_ahead(
     """
     zeros = [jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params) for params in learned]
     arguments = (*_stacked(jobs, zeros, frames), nose_body)
-    _predict_many.ahead(*arguments)
-    shapes = jax.eval_shape(parallel.over_fits(_prepared, (0, 0, 0, None, None)), *arguments)
+    shapes = _predict_many.shapes(*arguments)
     wide = jax.tree.map(lambda leaf: np.zeros(leaf.shape[1:], leaf.dtype), shapes)
     return [dataclasses.replace(_cut(wide, job.clips), params=own) for job, own in zip(jobs, zeros, strict=True)]
 
@@ -143,7 +142,7 @@ def _prepared(params: Params, clips: clips_lib.Clips, config: FitConfig, body: s
 
 
 _predict = Program(_predict_one, once=True)
-_predict_many = Program(parallel.over_fits(_prepared, (0, 0, 0, None, None)), once=True)
+_predict_many = Program(parallel.over_fits(_prepared, (0, 0, 0, None, None)), once=True, name="predict_many")
 
 
 def _cut(wide: Tree, clips: clips_lib.Clips) -> FittedMotion:

@@ -17,7 +17,7 @@ def test_programs_compile_with_options_that_xla_knows_and_compute_the_same(once,
     assert options["xla_backend_optimization_level"] == ("0" if once else "1")
     x = np.linspace(-2, 2, 64, dtype=np.float32).reshape(8, 8)
     function = lambda x: jnp.tanh(x @ x.T).sum(0)
-    np.testing.assert_allclose(Program(function, once)(x), np.tanh(x @ x.T).sum(0), atol=1e-4)
+    np.testing.assert_allclose(Program(function, once, "test")(x), np.tanh(x @ x.T).sum(0), atol=1e-4)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="the options are those of CPUs")

@@ -223,3 +223,40 @@ def test_programs_shrink_until_they_fit_into_memory(monkeypatch, jobs):
     # Who asks for more gets it.
     _, size, _ = compile_together((jobs * 3)[:8], Position(), 8)
     assert size == 8
+
+
+def _untraceable(*args):
+    raise AssertionError("it is traced again")
+
+
+def test_programs_of_a_fit_are_found_by_the_next(tiny_job, tmp_path, monkeypatch):
+    """It traces nothing, ends with the same bits, and its chunks overwrite their carry."""
+    monkeypatch.delenv("NEMO_KEEP_PROGRAMS")
+    kept = {"jax_compilation_cache_dir": str(tmp_path), "jax_persistent_cache_min_compile_time_secs": 1e9}
+    before = {name: jax.config.values[name] for name in kept}
+    # Also what JAX has in its cache from other tests.
+    compiled = compiled_programs.programs._compiled
+    anew = lambda key, traced, options, _, lowered=None: compiled(key, traced, options, True, lowered)
+    monkeypatch.setattr(compiled_programs.programs, "_compiled", anew)
+    config = dataclasses.replace(tiny_job.config, warmup_steps=0, camera_steps=0, joint_steps=2)
+    job = stacking.stack([dataclasses.replace(tiny_job, config=config)], 1, stacking.Padding(None, None))
+    try:
+        for name, value in kept.items():
+            jax.config.update(name, value)
+        ends = []
+        for _ in range(2):
+            found = CompiledFit(job, Position())
+            problem, state = found.start()
+            carries = [chunk.carry for chunk in found.run(problem, Position(), state)]
+            assert all(leaf.is_deleted() for leaf in jax.tree.leaves(carries[0]))
+            ends.append((jax.tree.map(np.asarray, carries[-1]), found.shapes, found.memory))
+            monkeypatch.setattr(compiled_programs.programs, "_compiled", None)
+            monkeypatch.setattr("nemo_jax.parallel.over_fits", lambda *args: _untraceable)
+            compiled_programs.parallel.functions.cache_clear()
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compiled_programs.parallel.functions.cache_clear()
+    assert ends[0][1:] == ends[1][1:]
+    for one, other in zip(*(jax.tree.leaves(end[0]) for end in ends), strict=True):
+        assert np.array_equal(one, other)
