@@ -7,7 +7,8 @@ variation, by which it could follow wrong names too. For each clip and group the
 every change from one to the other has its price, says which stretches are exchanged: the shortest path through a chain of
 two states (Viterbi, IEEE Trans. Information Theory 1967).
 
-A stretch is exchanged only where that explains it far better, and a clip only in a part of its frames: one that reads better
+A stretch is exchanged only where that explains it far better, and enough of what the clip's own variation explains
+(`variation`): who turns his back for a while, unlike the others, shows left and right as if they were exchanged. And a clip is exchanged only in a part of its frames: one that reads better
 the other way round throughout shows the other hand or has another camera, which `handedness` and `rescue` decide.
 """
 
@@ -19,10 +20,10 @@ import numpy as np
 
 from body_models import joints as jn
 from nemo_jax import clips as clips_lib
-from nemo_jax import losses, objective
+from nemo_jax import losses, objective, variation
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
-from nemo_jax.model import Assets, Params
+from nemo_jax.model import Assets, Params, Prediction
 from nemo_jax.objective import Targets
 
 Array = jax.Array
@@ -82,45 +83,45 @@ def find(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Arr
     """Which frames and groups (N, T, 2) of the clips, as given, are exchanged: 1 there. It has no gradient."""
     if not config.exchange_price:
         return none(clips)
-    given, other = costs(params, assets, config, clips)
-    by_group = jax.vmap(decide, (-1, -1, None, None), -1)
-    chosen = jax.vmap(by_group, (0, 0, None, 0))(
-        given, other, float(config.exchange_price), jnp.asarray(clips.frame_mask)
+    by_group = jax.vmap(decide, (-1, -1, -1, None, None), -1)
+    chosen = jax.vmap(by_group, (0, 0, 0, None, 0))(
+        *costs(params, assets, config, clips), float(config.exchange_price), jnp.asarray(clips.frame_mask)
     )
     return jax.lax.stop_gradient(chosen)
 
 
-def costs(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> tuple[Array, Array]:
-    """Keypoint losses (N, T, 2) of every frame and group, as given and exchanged, against the shared motion.
+def costs(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> tuple[Array, Array, Array]:
+    """Keypoint losses (N, T, 2) of every frame and group: against the shared motion, as given and exchanged, and as given
+    against the motion with each clip's variation.
 
     They are 0 where nothing is seen.
     """
-    still = None if params.path is None else jnp.zeros_like(params.path)
-    shared = dataclasses.replace(params, codes=jnp.zeros_like(params.codes), path=still)
     batch = objective.every_frame(clips)
-    prediction = objective.predict_batch(shared, assets, config, clips, batch)
+    shared = objective.predict_batch(variation.without(params), assets, config, clips, batch)
+    varied = objective.predict_batch(params, assets, config, clips, batch)
 
-    def of_groups(clips: Clips) -> Array:
+    def of_groups(prediction: Prediction, clips: Clips) -> Array:
         weight, residual, box = objective.keypoint_residuals(prediction, assets, config, clips, batch)
         each = losses.keypoint_loss(config.keypoint_loss, residual, config.robust_scale, box)
         sums = jnp.mean(weight[..., None] * each, -1) @ MEMBERS.T
         return sums.reshape(clips.num_instances, clips.num_frames, -1)
 
-    return of_groups(clips), of_groups(swapped(clips, jnp.ones_like(none(clips))))
+    other = of_groups(shared, swapped(clips, jnp.ones_like(none(clips))))
+    return of_groups(shared, clips), other, of_groups(varied, clips)
 
 
-def decide(given: Array, other: Array, price: Array | float, mask: Array) -> Array:
+def decide(given: Array, other: Array, varied: Array, price: Array | float, mask: Array) -> Array:
     """Which frames (T,) of ONE group of ONE clip are exchanged, 1 there.
 
     Args:
-      given, other: losses (T,) of its frames as given and exchanged. price: of a change from one reading to the other, in
+      given, other: losses (T,) of its frames as given and exchanged. varied (T,): as given, with its variation. price: of a change from one reading to the other, in
         frames of the usual difference between them. mask (T,): 1 where the frame exists.
     """
-    given, other, count = given * mask, other * mask, jnp.maximum(mask.sum(), 1)
+    given, other, varied, count = given * mask, other * mask, varied * mask, jnp.maximum(mask.sum(), 1)
     # In a clip that is not yet explained well both losses are large, but they still differ by as much as left and right do.
     usual = jnp.abs(given - other).sum() / count
     chosen = cheapest(jnp.stack([given, other], -1), price * usual) * mask
-    chosen = jnp.where(_clear(chosen, given, other), chosen, 0.0)
+    chosen = jnp.where(_clear(chosen, given, other, varied), chosen, 0.0)
     return jnp.where(chosen.sum() <= MOST * count, chosen, 0.0)
 
 
@@ -145,12 +146,14 @@ def cheapest(cost: Array, price: Array | float) -> Array:
     return jnp.concatenate([first[None], rest]).astype(cost.dtype)
 
 
-def _clear(chosen: Array, given: Array, other: Array) -> Array:
-    """Where (T,) the stretch of equal `chosen` (T,) that a frame is in loses `MARGIN` of its loss when exchanged."""
+def _clear(chosen: Array, given: Array, other: Array, varied: Array) -> Array:
+    """Where (T,) the stretch of equal `chosen` (T,) that a frame is in loses `MARGIN` of its loss when exchanged, and that is
+    enough of what its variation takes away."""
     begins = jnp.concatenate([jnp.zeros(1), jnp.abs(jnp.diff(chosen))])
     stretch = jnp.cumsum(begins).astype(int)
-    sums = jax.ops.segment_sum(jnp.stack([given, other], -1), stretch, num_segments=chosen.shape[0])
-    return (sums[:, 1] < (1 - MARGIN) * sums[:, 0])[stretch]
+    sums = jax.ops.segment_sum(jnp.stack([given, other, varied], -1), stretch, num_segments=chosen.shape[0])
+    given, other, varied = sums[stretch].T
+    return (other < (1 - MARGIN) * given) & variation.explained(given, other, varied)
 
 
 def shares(exchanged: Array | np.ndarray, clips: Clips) -> np.ndarray:

@@ -21,7 +21,7 @@ import optax
 
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
-from nemo_jax import camera_search, model, moving, objective, optim, takes
+from nemo_jax import camera_search, model, moving, objective, optim, takes, variation
 from nemo_jax import clips as clips_lib
 from nemo_jax import rig as rig_lib
 from nemo_jax.clips import Clips
@@ -53,7 +53,7 @@ class Rescue:
 def begin(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Rescue:
     """The readings before they are fitted."""
     frames = camera_search.key_frames(clips, config.rescue_frames)
-    present = _present(params)
+    present = model.without_shared(variation.without(params))
     n = clips.num_instances
     fresh = model.phase_module(config).init(jax.random.key(0), jnp.zeros(()))["params"]
     raw = jnp.take_along_axis(clips_lib.raw_phase(clips), frames, axis=1)
@@ -114,12 +114,6 @@ def _in_rigs(own: Params, frames: Array, params: Params, assets: Assets, config:
     # The first reading stays as it is.
     chosen = chosen.at[0].set(own.cameras[0])
     return dataclasses.replace(own, cameras=jnp.where(rig_lib.in_rig(rig)[:, None], chosen, own.cameras))
-
-
-def _present(params: Params) -> Params:
-    """The present reading, without a variation."""
-    still = None if params.path is None else jnp.zeros_like(params.path)
-    return dataclasses.replace(model.without_shared(params), codes=jnp.zeros_like(params.codes), path=still)
 
 
 def losses(
@@ -189,7 +183,8 @@ def finish(
         better = _cameras_alone(rescue, alone, params, assets, config, clips, targets)
     own = jax.tree.map(lambda leaf: leaf[:NUM_READINGS], own)
     # Steps can lead away from a reading that was good already: the present one is looked at before them too.
-    every = jax.tree.map(lambda moved, unmoved: jnp.concatenate([moved, unmoved[None]]), own, _present(params))
+    unmoved = [model.without_shared(each) for each in (params, variation.without(params))]
+    every = jax.tree.map(lambda moved, *rest: jnp.concatenate([moved, jnp.stack(rest)]), own, *unmoved)
     values = losses(rescue, every, params, assets, config, clips, targets)
     present = jnp.minimum(values[0], values[-1])
     if alone is not None and better is not None:
@@ -198,13 +193,14 @@ def finish(
         least = losses(rescue, anew, params, assets, config, clips, targets)[0]
         present = takes.shared(jnp.where(better, jnp.minimum(present, least), present), assets)
         values = takes.shared(values.T, assets).T
-    values = values[:-1]
+    values, varied = values[:NUM_READINGS], values[NUM_READINGS]
     if not config.find_handedness:
         same_hand = jnp.abs(own.mirrored - params.mirrored) < 0.5
         values = jnp.where(same_hand, values, jnp.inf)
     best = jnp.argmin(values, axis=0)
     rows = jnp.arange(best.shape[0])
-    lost = values[best, rows] < (1 - config.rescue_margin) * present
+    least = values[best, rows]
+    lost = (least < (1 - config.rescue_margin) * present) & variation.explained(present, least, varied)
     if clips.real is not None:
         lost = lost & (clips.real > 0)
 

@@ -10,7 +10,7 @@ import pytest
 
 from body_models import joints as jn
 from nemo_jax import camera as cam
-from nemo_jax import exchange, model, objective, stacking, stages
+from nemo_jax import exchange, model, objective, stacking, stages, variation
 from nemo_jax.fit import fit as plain_fit
 from nemo_jax.parallel import fit_many as plain_fit_many
 from nemo_jax.priors import Priors
@@ -61,15 +61,16 @@ def test_of_equal_readings_the_given_one_stays():
 
 
 def losses_of(*stretches):
-    """Losses (T,) as given and exchanged, of (frames, given, other) one after another."""
-    given, other = (np.repeat([s[i] for s in stretches], [s[0] for s in stretches]).astype(np.float32) for i in (1, 2))
-    return jnp.asarray(given), jnp.asarray(other)
+    """Losses (T,) as given, exchanged and with its variation, of (frames, given, other, varied) one after another; without
+    the last it explains nothing."""
+    rows = [(*s, s[1]) if len(s) == 3 else s for s in stretches]
+    return tuple(jnp.asarray(np.repeat([s[i] for s in rows], [s[0] for s in rows]), jnp.float32) for i in (1, 2, 3))
 
 
 def decided(*stretches, price=4.0, exists=None):
-    given, other = losses_of(*stretches)
-    mask = jnp.ones_like(given) if exists is None else (jnp.arange(given.shape[0]) < exists).astype(jnp.float32)
-    return np.asarray(decide(given, other, price, mask))
+    found = losses_of(*stretches)
+    mask = (jnp.arange(len(found[0])) < (exists or len(found[0]))).astype(jnp.float32)
+    return np.asarray(decide(*found, price, mask))
 
 
 def test_a_long_stretch_is_exchanged_and_a_flicker_is_not():
@@ -86,6 +87,15 @@ def test_what_is_hardly_better_stays():
     assert not decided((20, 1, 9), (12, 5, 4.9), (10, 1, 9)).any()
     assert not decided((20, 100, 104), (12, 100, 96), (10, 100, 104)).any()
     assert decided((20, 20, 24), (12, 20, 16), (10, 20, 24)).sum() == 12
+
+
+def test_what_its_variation_explains_far_better_stays():
+    """Who turns his back for a while looks exchanged, and yet is not explained by that."""
+    assert not decided((20, 1, 9, 1), (12, 9, 6, 1), (10, 1, 9, 1)).any()
+    assert decided((20, 1, 9, 1), (12, 9, 4, 1), (10, 1, 9, 1)).sum() == 12
+    # A variation that follows wrong names does not speak for them, and elsewhere in the clip it says nothing.
+    assert decided((20, 1, 9, 1), (12, 9, 1, 1), (10, 1, 9, 1)).sum() == 12
+    assert decided((20, 9, 16, 0), (12, 9, 6, 9), (10, 9, 16, 0)).sum() == 12
 
 
 def test_what_is_better_throughout_stays():
@@ -196,6 +206,21 @@ def test_codes_do_not_follow_wrong_names(truth):
     broken = exchange.swapped(clips, flags(clips, (0, slice(9, 16), "legs")))
     other = dataclasses.replace(params, codes=params.codes + 3.0)
     np.testing.assert_array_equal(found_in(other, broken), found_in(params, broken))
+
+
+def test_what_the_variation_explains_is_looked_at_beside_the_shared_motion(truth):
+    clips, params = truth
+    assets = helpers.prepare(clips, helpers.body(), Priors(), CONFIG)
+    costs = jax.jit(lambda p: exchange.costs(p, assets, CONFIG, clips))
+    other = dataclasses.replace(params, codes=params.codes + 3.0)
+    shared = variation.without(params)
+    np.testing.assert_array_equal(costs(shared)[0], costs(shared)[2])
+    for mine, same in zip(costs(other)[:2], costs(shared)[:2], strict=True):
+        np.testing.assert_array_equal(mine, same)
+    # As given, with the variation: what the keypoint term says of these parameters, over the joints of both groups.
+    pixels = jax.jit(model.predict_clips)(other, assets, CONFIG, clips).keypoints_2d
+    exact = dataclasses.replace(clips, keypoints=pixels)
+    assert np.abs(costs(other)[2]).sum() > 100 * np.abs(exchange.costs(other, assets, CONFIG, exact)[2]).sum()
 
 
 # --- fits ---

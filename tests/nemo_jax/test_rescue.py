@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nemo_jax import camera as cam
-from nemo_jax import camera_search, model, rescue, stacking
+from nemo_jax import camera_search, model, rescue, stacking, variation
 from nemo_jax.priors import Priors
 from tests.nemo_jax import helpers, points
 
@@ -168,6 +168,21 @@ def test_what_is_good_already_stays_though_steps_lead_away_from_it(truth):
     assert losses.min(0).min() > 1
     np.testing.assert_array_equal(lost, [0, 0, 0])
     jax.tree.map(np.testing.assert_array_equal, found, params)
+
+
+def test_a_clip_that_its_variation_explains_is_not_lost(truth):
+    """Another reading is better for the shared motion, but explains little beside what the clip's own variation does."""
+    clips, params = truth
+    code = 8 * np.random.default_rng(0).normal(size=params.codes.shape[1]).astype(np.float32)
+    own = dataclasses.replace(params, codes=params.codes.at[1].set(code))
+    clips = dataclasses.replace(clips, keypoints=shown(own, clips))
+    found, lost, losses, _ = some_rescued(own, clips)
+    np.testing.assert_array_equal(lost, [0, 0, 0])
+    jax.tree.map(np.testing.assert_array_equal, found, own)
+    # The same readings of a clip that has no variation.
+    _, lost, same, _ = some_rescued(variation.without(own), clips)
+    np.testing.assert_array_equal(lost, [0, 1, 0])
+    np.testing.assert_array_equal(same, losses)
 
 
 def test_instances_that_do_not_exist_are_never_rescued(truth):
