@@ -277,6 +277,13 @@ class FitConfig:
     rescue_after: int = option(40, "percent of the joint steps that come before the rescue", least=0, most=100)
     rescue_frames: int = option(12, "frames of each instance that the rescue looks at", least=2, most=100_000)
     rescue_margin: float = option(0.1, "share of its loss by which a clip must gain to change", least=0.0, most=1.0)
+    variation_share: float = option(
+        0.5,
+        "share of what a clip's own variation explains that the rescue and exchanged names must explain without one, to "
+        "change it: a clip that differs much from the others is not lost",
+        least=0.0,
+        most=1.0,
+    )
     restart_steps: int = option(
         300,
         "steps of a second start after the rescue, with a fresh field under the cameras found; the better of the two goes "

@@ -8,8 +8,9 @@ every change from one to the other has its price, says which stretches are excha
 two states (Viterbi, IEEE Trans. Information Theory 1967).
 
 A stretch is exchanged only where that explains it far better, and enough of what the clip's own variation explains
-(`variation`): who turns his back for a while, unlike the others, shows left and right as if they were exchanged. And a clip is exchanged only in a part of its frames: one that reads better
-the other way round throughout shows the other hand or has another camera, which `handedness` and `rescue` decide.
+(`variation`): who turns his back for a while, unlike the others, looks as if left and right were exchanged. A clip is
+exchanged only in a part of its frames: one that reads better the other way round throughout shows the other hand or has
+another camera, which `handedness` and `rescue` decide.
 """
 
 import dataclasses
@@ -83,9 +84,10 @@ def find(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Arr
     """Which frames and groups (N, T, 2) of the clips, as given, are exchanged: 1 there. It has no gradient."""
     if not config.exchange_price:
         return none(clips)
-    by_group = jax.vmap(decide, (-1, -1, -1, None, None), -1)
-    chosen = jax.vmap(by_group, (0, 0, 0, None, 0))(
-        *costs(params, assets, config, clips), float(config.exchange_price), jnp.asarray(clips.frame_mask)
+    by_group = jax.vmap(decide, (-1, -1, -1, None, None, None), -1)
+    settings = float(config.exchange_price), config.variation_share
+    chosen = jax.vmap(by_group, (0, 0, 0, None, None, 0))(
+        *costs(params, assets, config, clips), *settings, jnp.asarray(clips.frame_mask)
     )
     return jax.lax.stop_gradient(chosen)
 
@@ -110,18 +112,19 @@ def costs(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> tu
     return of_groups(shared, clips), other, of_groups(varied, clips)
 
 
-def decide(given: Array, other: Array, varied: Array, price: Array | float, mask: Array) -> Array:
+def decide(given: Array, other: Array, varied: Array, price: Array | float, share: Array | float, mask: Array) -> Array:
     """Which frames (T,) of ONE group of ONE clip are exchanged, 1 there.
 
     Args:
-      given, other: losses (T,) of its frames as given and exchanged. varied (T,): as given, with its variation. price: of a change from one reading to the other, in
-        frames of the usual difference between them. mask (T,): 1 where the frame exists.
+      given, other: losses (T,) of its frames as given and exchanged. varied (T,): as given, with the clip's variation.
+      price: of a change from one reading to the other, in frames of the usual difference between them. share: of what
+        the variation explains, see `variation.explained`. mask (T,): 1 where the frame exists.
     """
     given, other, varied, count = given * mask, other * mask, varied * mask, jnp.maximum(mask.sum(), 1)
     # In a clip that is not yet explained well both losses are large, but they still differ by as much as left and right do.
     usual = jnp.abs(given - other).sum() / count
     chosen = cheapest(jnp.stack([given, other], -1), price * usual) * mask
-    chosen = jnp.where(_clear(chosen, given, other, varied), chosen, 0.0)
+    chosen = jnp.where(_clear(chosen, given, other, varied, share), chosen, 0.0)
     return jnp.where(chosen.sum() <= MOST * count, chosen, 0.0)
 
 
@@ -146,14 +149,14 @@ def cheapest(cost: Array, price: Array | float) -> Array:
     return jnp.concatenate([first[None], rest]).astype(cost.dtype)
 
 
-def _clear(chosen: Array, given: Array, other: Array, varied: Array) -> Array:
-    """Where (T,) the stretch of equal `chosen` (T,) that a frame is in loses `MARGIN` of its loss when exchanged, and that is
-    enough of what its variation takes away."""
+def _clear(chosen: Array, given: Array, other: Array, varied: Array, share: Array | float) -> Array:
+    """Where (T,) the stretch of equal `chosen` (T,) that a frame is in loses `MARGIN` of its loss when exchanged, and a
+    share of what the variation takes from it."""
     begins = jnp.concatenate([jnp.zeros(1), jnp.abs(jnp.diff(chosen))])
     stretch = jnp.cumsum(begins).astype(int)
     sums = jax.ops.segment_sum(jnp.stack([given, other, varied], -1), stretch, num_segments=chosen.shape[0])
     given, other, varied = sums[stretch].T
-    return (other < (1 - MARGIN) * given) & variation.explained(given, other, varied)
+    return (other < (1 - MARGIN) * given) & variation.explained(given, other, varied, share)
 
 
 def shares(exchanged: Array | np.ndarray, clips: Clips) -> np.ndarray:

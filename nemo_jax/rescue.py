@@ -200,7 +200,8 @@ def finish(
     best = jnp.argmin(values, axis=0)
     rows = jnp.arange(best.shape[0])
     least = values[best, rows]
-    lost = (least < (1 - config.rescue_margin) * present) & variation.explained(present, least, varied)
+    enough = variation.explained(present, least, varied, config.variation_share)
+    lost = (least < (1 - config.rescue_margin) * present) & enough
     if clips.real is not None:
         lost = lost & (clips.real > 0)
 

@@ -70,7 +70,7 @@ def losses_of(*stretches):
 def decided(*stretches, price=4.0, exists=None):
     found = losses_of(*stretches)
     mask = (jnp.arange(len(found[0])) < (exists or len(found[0]))).astype(jnp.float32)
-    return np.asarray(decide(*found, price, mask))
+    return np.asarray(decide(*found, price, 0.5, mask))
 
 
 def test_a_long_stretch_is_exchanged_and_a_flicker_is_not():

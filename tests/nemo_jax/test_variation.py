@@ -24,4 +24,4 @@ def test_without_it_codes_and_paths_are_0_and_nothing_else_changes():
 def test_another_reading_must_explain_half_of_what_the_variation_does():
     present, varied = jnp.full(4, 100.0), jnp.asarray([20.0, 20.0, 100.0, 130.0])
     other = jnp.asarray([59.0, 61.0, 99.0, 99.0])
-    np.testing.assert_array_equal(variation.explained(present, other, varied), [True, False, True, True])
+    np.testing.assert_array_equal(variation.explained(present, other, varied, 0.5), [True, False, True, True])
