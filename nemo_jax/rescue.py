@@ -5,10 +5,10 @@ hand. Between two parts of the joint stage the shared field is held, and each in
 readings: as the action or as its mirror image, in the whole action or in a part of it, with a camera solved in closed form.
 All readings, the present one among them, are judged by the shared motion, without a variation of their own, because by its
 code an instance can follow its keypoints in a wrong reading too. All get the same number of steps; an instance changes if
-another reading explains its keypoints and initial poses clearly better. The clips of a take are read alike, by the mean over
-them; what each has of its own are its camera and its clock. So one more reading of each is the present motion of its take,
-variation included, seen by a camera that is solved anew: one wrong camera of a take is found again by itself. The cameras of
-a rig (`rig`) are one.
+another reading explains its keypoints and initial poses clearly better, and enough of what its variation explains
+(`variation`). The clips of a take are read alike, by the mean over them; what each has of its own are its camera and its
+clock. So one more reading of each is the present motion of its take, variation included, seen by a camera that is solved
+anew: one wrong camera of a take is found again by itself. The cameras of a rig (`rig`) are one.
 """
 
 import dataclasses
@@ -200,7 +200,7 @@ def finish(
     best = jnp.argmin(values, axis=0)
     rows = jnp.arange(best.shape[0])
     least = values[best, rows]
-    enough = variation.explained(present, least, varied, config.variation_share)
+    enough = variation.explained(present, least, varied, config.rescue_share)
     lost = (least < (1 - config.rescue_margin) * present) & enough
     if clips.real is not None:
         lost = lost & (clips.real > 0)
