@@ -194,6 +194,13 @@ class FitConfig:
         least=0.0,
         most=MOST_WEIGHT,
     )
+    depth_begin: float = option(
+        1.0,
+        "how much that counts at first for every clip, whatever the others show; it falls to nothing by depth_until",
+        least=0.0,
+        most=100.0,
+    )
+    depth_until: float = option(0.3, "share of the steps by which it has", above=0.0, most=1.0)
     weight_code: float = option(10.0, "weight of the mean squared code", least=0.0, most=MOST_WEIGHT)
     weight_limits: float = option(300.0, "weight of the joint limits", least=0.0, most=MOST_WEIGHT)
     weight_lens: float = option(30.0, "weight of the prior over unknown focal lengths", least=0.0, most=MOST_WEIGHT)
@@ -284,6 +291,13 @@ class FitConfig:
     rescue_after: int = option(40, "percent of the joint steps that come before the rescue", least=0, most=100)
     rescue_frames: int = option(12, "frames of each instance that the rescue looks at", least=2, most=100_000)
     rescue_margin: float = option(0.1, "share of its loss by which a clip must gain to change", least=0.0, most=1.0)
+    rescue_share: float = option(
+        0.25,
+        "share of what a clip's own variation explains that another reading must explain without one: a clip that differs "
+        "much from the others is not lost",
+        least=0.0,
+        most=1.0,
+    )
     restart_steps: int = option(
         300,
         "steps of a second start after the rescue, with a fresh field under the cameras found; the better of the two goes "

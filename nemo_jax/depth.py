@@ -4,6 +4,10 @@ A camera says nothing of how far away a joint is; other clips of the action do, 
 cameras stand on one side nobody does, and a fit that follows its keypoints may lean, cross its legs or bend back its hips.
 There the first poses are the best that is known, so the directions of limbs are compared with theirs along the viewing axis,
 pelvis included, the more the less the other cameras see of that axis.
+
+What the others show of a clip holds only as far as it does what they do, and at first its code does not tell them apart:
+who begins turned away from where the others begin could stay halfway. So when everything begins to be fitted the first poses
+count for every clip.
 """
 
 import jax
@@ -43,6 +47,34 @@ def depth_residuals(
       prediction: of the frames, leaves (B, ...). cameras: (N, 9) say in which directions to look, and get no gradient.
       assets: the body. clips: all of them. instance, frame: (B,) int, of the frames.
     """
+    weight, apart = _apart(prediction, cameras, assets, clips, instance, frame, 0.0)
+    return jnp.sqrt(weight)[:, None] * apart
+
+
+def depth_loss(
+    prediction: Prediction,
+    cameras: Array,
+    assets: Assets,
+    clips: Clips,
+    instance: Array,
+    frame: Array,
+    least: Array | float = 0.0,
+) -> Array:
+    """Sum (B,) of the squares of `depth_residuals`, where each clip has the weight `least` at least instead of `unseen`."""
+    weight, apart = _apart(prediction, cameras, assets, clips, instance, frame, least)
+    return weight * jnp.sum(apart**2, -1)
+
+
+def _apart(
+    prediction: Prediction,
+    cameras: Array,
+    assets: Assets,
+    clips: Clips,
+    instance: Array,
+    frame: Array,
+    least: Array | float,
+) -> tuple[Array, Array]:
+    """Weights (B,) of the frames and differences (B, 14) along the viewing axis."""
     cameras = jax.lax.stop_gradient(cameras)
     at = (instance, frame)
     mask = clips.init_mask[at] * clips.frame_mask[at]
@@ -55,5 +87,5 @@ def depth_residuals(
     if (view := moving.of_frames(clips, *at)) is not None:
         camera_from_world = jnp.einsum("bij,bjk->bik", view.turn, camera_from_world, precision="highest")
     found = jax.vmap(directions)(prediction.joints, jnp.swapaxes(camera_from_world, -1, -2))
-    weight = mask * unseen(cameras, clips)[instance]
-    return jnp.sqrt(weight)[:, None] * (found - given)[..., 2]
+    weight = mask * jnp.maximum(unseen(cameras, clips), least)[instance]
+    return weight, (found - given)[..., 2]

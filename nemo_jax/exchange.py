@@ -7,8 +7,11 @@ variation, by which it could follow wrong names too. For each clip and group the
 every change from one to the other has its price, says which stretches are exchanged: the shortest path through a chain of
 two states (Viterbi, IEEE Trans. Information Theory 1967).
 
-A stretch is exchanged only where that explains it far better, and a clip only in a part of its frames: one that reads better
-the other way round throughout shows the other hand or has another camera, which `handedness` and `rescue` decide.
+A stretch is exchanged only where that explains it far better. Who turns his back for a while, unlike the others, looks as if
+left and right were exchanged too; so it must also explain much of what the clip's own variation explains (`variation`), or
+the names must be seen to change: joints jump to the places of their twins where the stretch begins or ends. A clip is
+exchanged only in a part of its frames: one that reads better the other way round throughout shows the other hand or has
+another camera, which `handedness` and `rescue` decide.
 """
 
 import dataclasses
@@ -19,10 +22,10 @@ import numpy as np
 
 from body_models import joints as jn
 from nemo_jax import clips as clips_lib
-from nemo_jax import losses, objective
+from nemo_jax import losses, objective, variation
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
-from nemo_jax.model import Assets, Params
+from nemo_jax.model import Assets, Params, Prediction
 from nemo_jax.objective import Targets
 
 Array = jax.Array
@@ -35,6 +38,11 @@ _OF_LEGS = np.array([name.split("_")[-1] in _LEG_PARTS for name in jn.BODY_25_NA
 MEMBERS = np.stack([_SIDED & ~_OF_LEGS, _SIDED & _OF_LEGS]).astype(np.float32)
 # A stretch is exchanged only where it loses so much of its loss by it, a share.
 MARGIN = 0.1
+# Where names are not seen to change: share of what the variation explains that exchanging must explain, see `variation`.
+# Measured of wrong stretches: 0.13 to 0.35 and twice 0.53; of right ones 0.7 and more.
+SHARE = 0.6
+# Frames around the ends of a stretch in which names are looked for to change.
+AROUND = 3
 # Where more of a clip than this reads better the other way round, its camera or hand is in doubt and not its names.
 MOST = 0.5
 
@@ -82,45 +90,65 @@ def find(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Arr
     """Which frames and groups (N, T, 2) of the clips, as given, are exchanged: 1 there. It has no gradient."""
     if not config.exchange_price:
         return none(clips)
-    given, other = costs(params, assets, config, clips)
-    by_group = jax.vmap(decide, (-1, -1, None, None), -1)
-    chosen = jax.vmap(by_group, (0, 0, None, 0))(
-        given, other, float(config.exchange_price), jnp.asarray(clips.frame_mask)
+    by_group = jax.vmap(decide, (-1, -1, -1, -1, None, None), -1)
+    chosen = jax.vmap(by_group, (0, 0, 0, 0, None, 0))(
+        *costs(params, assets, config, clips),
+        jumps(clips, config),
+        float(config.exchange_price),
+        jnp.asarray(clips.frame_mask),
     )
     return jax.lax.stop_gradient(chosen)
 
 
-def costs(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> tuple[Array, Array]:
-    """Keypoint losses (N, T, 2) of every frame and group, as given and exchanged, against the shared motion.
+def costs(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> tuple[Array, Array, Array]:
+    """Keypoint losses (N, T, 2) of every frame and group: against the shared motion, as given and exchanged, and as given
+    against the motion with each clip's variation.
 
     They are 0 where nothing is seen.
     """
-    still = None if params.path is None else jnp.zeros_like(params.path)
-    shared = dataclasses.replace(params, codes=jnp.zeros_like(params.codes), path=still)
     batch = objective.every_frame(clips)
-    prediction = objective.predict_batch(shared, assets, config, clips, batch)
+    shared = objective.predict_batch(variation.without(params), assets, config, clips, batch)
+    varied = objective.predict_batch(params, assets, config, clips, batch)
 
-    def of_groups(clips: Clips) -> Array:
+    def of_groups(prediction: Prediction, clips: Clips) -> Array:
         weight, residual, box = objective.keypoint_residuals(prediction, assets, config, clips, batch)
         each = losses.keypoint_loss(config.keypoint_loss, residual, config.robust_scale, box)
         sums = jnp.mean(weight[..., None] * each, -1) @ MEMBERS.T
         return sums.reshape(clips.num_instances, clips.num_frames, -1)
 
-    return of_groups(clips), of_groups(swapped(clips, jnp.ones_like(none(clips))))
+    other = of_groups(shared, swapped(clips, jnp.ones_like(none(clips))))
+    return of_groups(shared, clips), other, of_groups(varied, clips)
 
 
-def decide(given: Array, other: Array, price: Array | float, mask: Array) -> Array:
+def jumps(clips: Clips, config: FitConfig) -> Array:
+    """How much less (N, T, 2) each group's joints move to the next frame if left and right are exchanged between the two, in
+    pixels: the sum of their ways as named, less twice that of their ways to their twins. Above 0, names change there.
+
+    Joints count that are seen in both frames, as are their twins; 0 where there are none.
+    """
+    rows = jnp.arange(clips.num_instances)[:, None]
+    seen = objective.keypoint_weights(clips, config, rows, jnp.arange(clips.num_frames)) > 0
+    at = jnp.where(seen[..., None], jnp.asarray(clips.keypoints), 0.0)
+    both = seen & seen[..., jn.MIRROR_BODY_25]
+    both = both[:, :-1] & both[:, 1:]
+    way = jnp.linalg.norm(at[:, 1:] - at[:, :-1], axis=-1)
+    crossed = jnp.linalg.norm(at[:, 1:, jn.MIRROR_BODY_25] - at[:, :-1], axis=-1)
+    return jnp.pad(jnp.where(both, way - 2 * crossed, 0.0) @ MEMBERS.T, ((0, 0), (0, 1), (0, 0)))
+
+
+def decide(given: Array, other: Array, varied: Array, jump: Array, price: Array | float, mask: Array) -> Array:
     """Which frames (T,) of ONE group of ONE clip are exchanged, 1 there.
 
     Args:
-      given, other: losses (T,) of its frames as given and exchanged. price: of a change from one reading to the other, in
-        frames of the usual difference between them. mask (T,): 1 where the frame exists.
+      given, other: losses (T,) of its frames as given and exchanged. varied (T,): as given, with the clip's variation.
+      jump (T,): see `jumps`. price: of a change from one reading to the other, in frames of the usual difference between
+        them. mask (T,): 1 where the frame exists.
     """
-    given, other, count = given * mask, other * mask, jnp.maximum(mask.sum(), 1)
+    given, other, varied, count = given * mask, other * mask, varied * mask, jnp.maximum(mask.sum(), 1)
     # In a clip that is not yet explained well both losses are large, but they still differ by as much as left and right do.
     usual = jnp.abs(given - other).sum() / count
     chosen = cheapest(jnp.stack([given, other], -1), price * usual) * mask
-    chosen = jnp.where(_clear(chosen, given, other), chosen, 0.0)
+    chosen = jnp.where(_clear(chosen, given, other, varied, jump), chosen, 0.0)
     return jnp.where(chosen.sum() <= MOST * count, chosen, 0.0)
 
 
@@ -145,12 +173,19 @@ def cheapest(cost: Array, price: Array | float) -> Array:
     return jnp.concatenate([first[None], rest]).astype(cost.dtype)
 
 
-def _clear(chosen: Array, given: Array, other: Array) -> Array:
-    """Where (T,) the stretch of equal `chosen` (T,) that a frame is in loses `MARGIN` of its loss when exchanged."""
-    begins = jnp.concatenate([jnp.zeros(1), jnp.abs(jnp.diff(chosen))])
-    stretch = jnp.cumsum(begins).astype(int)
-    sums = jax.ops.segment_sum(jnp.stack([given, other], -1), stretch, num_segments=chosen.shape[0])
-    return (sums[:, 1] < (1 - MARGIN) * sums[:, 0])[stretch]
+def _clear(chosen: Array, given: Array, other: Array, varied: Array, jump: Array) -> Array:
+    """Where (T,) the stretch of equal `chosen` (T,) that a frame is in loses `MARGIN` of its loss when exchanged, and either
+    `SHARE` of what the variation takes from it, or names change at its ends."""
+    change = jnp.abs(jnp.diff(chosen))
+    stretch = jnp.cumsum(jnp.concatenate([jnp.zeros(1), change])).astype(int)
+    # The motion says only roughly where a stretch ends.
+    window = 2 * AROUND + 1
+    near = jax.lax.reduce_window(jump, -jnp.inf, jax.lax.max, (window,), (1,), "SAME")[:-1] * change
+    ends = jnp.pad(near, (0, 1)) + jnp.pad(near, (1, 0))
+    sums = jax.ops.segment_sum(jnp.stack([given, other, varied, ends], -1), stretch, num_segments=chosen.shape[0])
+    given, other, varied, ends = sums[stretch].T
+    enough = variation.explained(given, other, varied, SHARE) | (ends > 0)
+    return (other < (1 - MARGIN) * given) & enough
 
 
 def shares(exchanged: Array | np.ndarray, clips: Clips) -> np.ndarray:

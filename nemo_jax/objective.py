@@ -231,8 +231,10 @@ def joint_loss(
     batch: Batch,
     code_noise: Array | float = 0.0,
     broader: Array | float = 1.0,
+    trust: Array | float = 0.0,
 ) -> tuple[Array, dict[str, Array]]:
-    """Total () of the joint stage and its terms, unweighted; `broader` is that of `contact.loss`."""
+    """Total () of the joint stage and its terms, unweighted; `broader` is that of `contact.loss`, `trust` the `least` of
+    `depth.depth_loss`."""
     prediction, skeletons = _evaluate_batch(params, assets, config, clips, batch, code_noise)
     # All terms share one logarithm, so that its derivative is evaluated only once. XLA removes it if no term uses it.
     pose = jax.vmap(model.body_pose)(prediction.rotations)
@@ -248,7 +250,7 @@ def joint_loss(
         "span": jnp.mean(span_change(params) ** 2, where=rows),
         "level": jnp.mean(cam.unlevel(params.cameras), where=real),
         **lens_terms(params, assets, config, clips),
-        **depth_terms(prediction, params, assets, config, clips, batch),
+        **depth_terms(prediction, params, assets, config, clips, batch, trust),
         **ground_terms(params, prediction, assets, config, clips, batch, broader),
         **prior_terms(prediction, pose, skeletons, assets, stride),
     }
@@ -275,7 +277,13 @@ def lens_terms(params: Params, assets: Assets, config: FitConfig, clips: Clips) 
 
 
 def depth_terms(
-    prediction: Prediction, params: Params, assets: Assets, config: FitConfig, clips: Clips, batch: Batch
+    prediction: Prediction,
+    params: Params,
+    assets: Assets,
+    config: FitConfig,
+    clips: Clips,
+    batch: Batch,
+    trust: Array | float = 0.0,
 ) -> dict[str, Array]:
     """Value () of the distance to given first poses along the viewing axis, a mean over a part of the batch.
 
@@ -285,8 +293,8 @@ def depth_terms(
         return {}
     part = slice(None, None, part_of(batch))
     seen = jax.tree.map(lambda leaf: leaf[part], prediction)
-    apart = depth.depth_residuals(seen, params.cameras, assets, clips, batch.instance[part], batch.frame[part])
-    return {"depth": jnp.mean(jnp.sum(apart**2, -1))}
+    where = batch.instance[part], batch.frame[part]
+    return {"depth": jnp.mean(depth.depth_loss(seen, params.cameras, assets, clips, *where, trust))}
 
 
 def ground_terms(

@@ -5,10 +5,10 @@ hand. Between two parts of the joint stage the shared field is held, and each in
 readings: as the action or as its mirror image, in the whole action or in a part of it, with a camera solved in closed form.
 All readings, the present one among them, are judged by the shared motion, without a variation of their own, because by its
 code an instance can follow its keypoints in a wrong reading too. All get the same number of steps; an instance changes if
-another reading explains its keypoints and initial poses clearly better. The clips of a take are read alike, by the mean over
-them; what each has of its own are its camera and its clock. So one more reading of each is the present motion of its take,
-variation included, seen by a camera that is solved anew: one wrong camera of a take is found again by itself. The cameras of
-a rig (`rig`) are one.
+another reading explains its keypoints and initial poses clearly better, and enough of what its variation explains
+(`variation`). The clips of a take are read alike, by the mean over them; what each has of its own are its camera and its
+clock. So one more reading of each is the present motion of its take, variation included, seen by a camera that is solved
+anew: one wrong camera of a take is found again by itself. The cameras of a rig (`rig`) are one.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ import optax
 
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
-from nemo_jax import camera_search, model, moving, objective, optim, takes
+from nemo_jax import camera_search, model, moving, objective, optim, takes, variation
 from nemo_jax import clips as clips_lib
 from nemo_jax import rig as rig_lib
 from nemo_jax.clips import Clips
@@ -53,7 +53,7 @@ class Rescue:
 def begin(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Rescue:
     """The readings before they are fitted."""
     frames = camera_search.key_frames(clips, config.rescue_frames)
-    present = _present(params)
+    present = model.without_shared(variation.without(params))
     n = clips.num_instances
     fresh = model.phase_module(config).init(jax.random.key(0), jnp.zeros(()))["params"]
     raw = jnp.take_along_axis(clips_lib.raw_phase(clips), frames, axis=1)
@@ -114,12 +114,6 @@ def _in_rigs(own: Params, frames: Array, params: Params, assets: Assets, config:
     # The first reading stays as it is.
     chosen = chosen.at[0].set(own.cameras[0])
     return dataclasses.replace(own, cameras=jnp.where(rig_lib.in_rig(rig)[:, None], chosen, own.cameras))
-
-
-def _present(params: Params) -> Params:
-    """The present reading, without a variation."""
-    still = None if params.path is None else jnp.zeros_like(params.path)
-    return dataclasses.replace(model.without_shared(params), codes=jnp.zeros_like(params.codes), path=still)
 
 
 def losses(
@@ -189,7 +183,8 @@ def finish(
         better = _cameras_alone(rescue, alone, params, assets, config, clips, targets)
     own = jax.tree.map(lambda leaf: leaf[:NUM_READINGS], own)
     # Steps can lead away from a reading that was good already: the present one is looked at before them too.
-    every = jax.tree.map(lambda moved, unmoved: jnp.concatenate([moved, unmoved[None]]), own, _present(params))
+    unmoved = [model.without_shared(each) for each in (params, variation.without(params))]
+    every = jax.tree.map(lambda moved, *rest: jnp.concatenate([moved, jnp.stack(rest)]), own, *unmoved)
     values = losses(rescue, every, params, assets, config, clips, targets)
     present = jnp.minimum(values[0], values[-1])
     if alone is not None and better is not None:
@@ -198,13 +193,15 @@ def finish(
         least = losses(rescue, anew, params, assets, config, clips, targets)[0]
         present = takes.shared(jnp.where(better, jnp.minimum(present, least), present), assets)
         values = takes.shared(values.T, assets).T
-    values = values[:-1]
+    values, varied = values[:NUM_READINGS], values[NUM_READINGS]
     if not config.find_handedness:
         same_hand = jnp.abs(own.mirrored - params.mirrored) < 0.5
         values = jnp.where(same_hand, values, jnp.inf)
     best = jnp.argmin(values, axis=0)
     rows = jnp.arange(best.shape[0])
-    lost = values[best, rows] < (1 - config.rescue_margin) * present
+    least = values[best, rows]
+    enough = variation.explained(present, least, varied, config.rescue_share)
+    lost = (least < (1 - config.rescue_margin) * present) & enough
     if clips.real is not None:
         lost = lost & (clips.real > 0)
 

@@ -301,8 +301,9 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
         noise = config.code_noise * jax.random.normal(key, (batch.instance.shape[0], config.code_size))
     clips, targets = exchange.as_read(problem.clips, state.targets, state.exchanged, problem.config)
     broader = contact.broader(config.contact_begin, config.contact_narrow * config.joint_steps, step)
+    trust = config.depth_begin * jnp.maximum(1 - step / (config.depth_until * config.joint_steps), 0.0)
     (total, terms), gradient = jax.value_and_grad(objective.joint_loss, has_aux=True)(
-        state.params, problem.assets, config, clips, targets, batch, noise, broader
+        state.params, problem.assets, config, clips, targets, batch, noise, broader, trust
     )
     rates = optim.joint_rates(config, _decay(config, step))
     if config.plateau:

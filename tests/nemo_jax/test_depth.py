@@ -47,10 +47,18 @@ def residual():
         seen = model.Prediction(
             phase=zeros, rotations=rotation, translation=zeros, joints=posed, keypoints=zeros, keypoints_2d=zeros
         )
-        return depth.depth_residuals(seen, truth, assets, clips, instance, frame)
+        return depth.depth_residuals(seen, truth, assets, clips, instance, frame), jnp.stack([
+            depth.depth_loss(seen, where, assets, clips, instance, frame, least)
+            for where in (truth, cameras([0.4, 0.4 + np.pi / 2]))
+            for least in (0.0, 0.25, 1.0)
+        ])  # fmt: skip
 
     level = helpers.level_matrix(0.4)
-    return scene.clips, lambda clips, turn: np.asarray(joints(clips, jnp.asarray(level.T @ turn @ level, jnp.float32)))
+
+    def of(clips, turn, losses=False):
+        return np.asarray(joints(clips, jnp.asarray(level.T @ turn @ level, jnp.float32))[int(losses)])
+
+    return scene.clips, of
 
 
 def test_only_depth_counts(residual):
@@ -71,3 +79,13 @@ def test_frames_without_a_given_pose_do_not_count(residual):
     found = of(dataclasses.replace(clips, init_mask=mask, init_pose=pose), turn)
     np.testing.assert_array_equal(found[1], 0)
     np.testing.assert_allclose(np.delete(found, 1, 0), np.delete(of(clips, turn), 1, 0), atol=1e-6)
+
+
+def test_the_least_weight_holds_where_another_camera_looks_across(residual):
+    clips, of = residual
+    turn = helpers.rotation([0.5, 0, 0])
+    squares = (of(clips, turn) ** 2).sum(-1)
+    along, across = of(clips, turn, losses=True).reshape(2, 3, 8)[..., :4]
+    # Where all look along the axis its weight is 1, and a smaller one changes nothing.
+    np.testing.assert_allclose(along, np.tile(squares[:4], (3, 1)), rtol=1e-5)
+    np.testing.assert_allclose(across, np.outer([0.0, 0.25, 1.0], squares[:4]), rtol=1e-4, atol=1e-6)

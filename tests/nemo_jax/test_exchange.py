@@ -10,7 +10,7 @@ import pytest
 
 from body_models import joints as jn
 from nemo_jax import camera as cam
-from nemo_jax import exchange, model, objective, stacking, stages
+from nemo_jax import exchange, model, objective, stacking, stages, variation
 from nemo_jax.fit import fit as plain_fit
 from nemo_jax.parallel import fit_many as plain_fit_many
 from nemo_jax.priors import Priors
@@ -61,15 +61,20 @@ def test_of_equal_readings_the_given_one_stays():
 
 
 def losses_of(*stretches):
-    """Losses (T,) as given and exchanged, of (frames, given, other) one after another."""
-    given, other = (np.repeat([s[i] for s in stretches], [s[0] for s in stretches]).astype(np.float32) for i in (1, 2))
-    return jnp.asarray(given), jnp.asarray(other)
+    """Losses (T,) as given, exchanged and with its variation, of (frames, given, other, varied) one after another; without
+    the last it explains nothing."""
+    rows = [(*s, s[1]) if len(s) == 3 else s for s in stretches]
+    return tuple(jnp.asarray(np.repeat([s[i] for s in rows], [s[0] for s in rows]), jnp.float32) for i in (1, 2, 3))
 
 
-def decided(*stretches, price=4.0, exists=None):
-    given, other = losses_of(*stretches)
-    mask = jnp.ones_like(given) if exists is None else (jnp.arange(given.shape[0]) < exists).astype(jnp.float32)
-    return np.asarray(decide(given, other, price, mask))
+def decided(*stretches, price=4.0, exists=None, jumps=()):
+    """Frames that are exchanged; jumps: pairs of a frame and how much less moves if names change after it."""
+    found = losses_of(*stretches)
+    frames = jnp.arange(len(found[0]))
+    jump = -jnp.ones(len(frames))
+    for frame, value in jumps:
+        jump = jump.at[frame].set(value)
+    return np.asarray(decide(*found, jump, price, (frames < (exists or len(frames))).astype(jnp.float32)))
 
 
 def test_a_long_stretch_is_exchanged_and_a_flicker_is_not():
@@ -86,6 +91,20 @@ def test_what_is_hardly_better_stays():
     assert not decided((20, 1, 9), (12, 5, 4.9), (10, 1, 9)).any()
     assert not decided((20, 100, 104), (12, 100, 96), (10, 100, 104)).any()
     assert decided((20, 20, 24), (12, 20, 16), (10, 20, 24)).sum() == 12
+
+
+def test_what_its_variation_explains_far_better_stays():
+    """Who turns his back for a while looks exchanged, and yet is not explained by that."""
+    turned = (20, 1, 5, 1), (20, 9, 6, 1), (20, 1, 5, 1)
+    assert not decided(*turned).any()
+    assert decided(*[stretch[:3] for stretch in turned]).sum() == 20
+    assert decided(turned[0], (20, 9, 4, 1), turned[2]).sum() == 20
+    # A variation that follows wrong names does not speak for them, and elsewhere in the clip it says nothing.
+    assert decided((20, 9, 13, 0), (20, 9, 6, 9), (20, 9, 13, 0)).sum() == 20
+    # Where names are seen to change, near enough, it has followed wrong ones.
+    assert decided(*turned, jumps=[(18, 5.0)]).sum() == 20
+    assert not decided(*turned, jumps=[(18, 0.5)]).any()
+    assert not decided(*turned, jumps=[(15, 5.0), (30, 5.0)]).any()
 
 
 def test_what_is_better_throughout_stays():
@@ -196,6 +215,34 @@ def test_codes_do_not_follow_wrong_names(truth):
     broken = exchange.swapped(clips, flags(clips, (0, slice(9, 16), "legs")))
     other = dataclasses.replace(params, codes=params.codes + 3.0)
     np.testing.assert_array_equal(found_in(other, broken), found_in(params, broken))
+
+
+def test_what_the_variation_explains_is_looked_at_beside_the_shared_motion(truth):
+    clips, params = truth
+    assets = helpers.prepare(clips, helpers.body(), Priors(), CONFIG)
+    costs = jax.jit(lambda p, c: exchange.costs(p, assets, CONFIG, c))
+    own = dataclasses.replace(params, codes=params.codes + 3.0)
+    seen = jax.jit(model.predict_clips)(own, assets, CONFIG, clips).keypoints_2d
+    given, other, varied = costs(own, dataclasses.replace(clips, keypoints=seen))
+    assert varied.max() < 0.01 and given.max() > 1 and other.max() > 1
+    # Without one both are the same but for rounding.
+    given, _, varied = costs(variation.without(own), dataclasses.replace(clips, keypoints=seen))
+    np.testing.assert_allclose(varied, given, rtol=1e-3, atol=1e-2)
+
+
+def test_names_that_change_are_seen(truth):
+    clips, _ = truth
+    broken = exchange.swapped(clips, flags(clips, (0, slice(5, 9), "legs")))
+    found = np.asarray(jax.jit(lambda c: exchange.jumps(c, CONFIG))(broken))
+    legs = found[0, :, exchange.GROUPS.index("legs")]
+    np.testing.assert_array_equal(np.flatnonzero(legs > 0), [4, 8])
+    assert not (found[0, :, exchange.GROUPS.index("arms")] > 0).any() and not (found[1] > 0).any()
+    # Between the last frame of a clip and what is padded there is nothing.
+    assert not found[1, LENGTHS[1] - 1 :].any()
+    unseen = dataclasses.replace(broken, confidence=jnp.asarray(broken.confidence).at[0, 5, LEGS].set(0.0))
+    unseen = dataclasses.replace(unseen, keypoints=jnp.asarray(unseen.keypoints).at[0, 5, LEGS].set(jnp.nan))
+    hidden = np.asarray(jax.jit(lambda c: exchange.jumps(c, CONFIG))(unseen))
+    assert np.isfinite(hidden).all() and not hidden[0, 4:6, exchange.GROUPS.index("legs")].any()
 
 
 # --- fits ---

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nemo_jax import camera as cam
-from nemo_jax import camera_search, model, rescue, stacking
+from nemo_jax import camera_search, model, rescue, stacking, variation
 from nemo_jax.priors import Priors
 from tests.nemo_jax import helpers, points
 
@@ -168,6 +168,23 @@ def test_what_is_good_already_stays_though_steps_lead_away_from_it(truth):
     assert losses.min(0).min() > 1
     np.testing.assert_array_equal(lost, [0, 0, 0])
     jax.tree.map(np.testing.assert_array_equal, found, params)
+
+
+def test_a_clip_that_its_variation_explains_is_not_lost(truth):
+    """Another reading is better for the shared motion, but explains little beside what the clip's own variation does."""
+    clips, params = truth
+    code = 8 * np.random.default_rng(0).normal(size=params.codes.shape[1]).astype(np.float32)
+    own = dataclasses.replace(params, codes=params.codes.at[1].set(code))
+    clips = dataclasses.replace(clips, keypoints=shown(own, clips))
+    found, lost, losses, _ = rescued(own, clips, rescue_share=0.5)
+    np.testing.assert_array_equal(lost, [0, 0, 0])
+    jax.tree.map(np.testing.assert_array_equal, found, own)
+    assert losses[:, 1].min() < 0.7 * losses[0, 1]
+    # The same readings, of which it is not asked how much they explain, or of a clip without a variation.
+    for params, share in ((own, 0.0), (variation.without(own), 0.5)):
+        _, lost, same, _ = rescued(params, clips, rescue_share=share)
+        np.testing.assert_array_equal(lost, [0, 1, 0])
+        np.testing.assert_array_equal(same, losses)
 
 
 def test_instances_that_do_not_exist_are_never_rescued(truth):
