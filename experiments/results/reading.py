@@ -42,6 +42,8 @@ _YOUNGER: dict[str, Any] = {
     "weight_level": 0.0,
     "weight_depth": 0.0,
     "weight_limbs": 0.0,
+    "weight_motion": 0.0,
+    "motion_windows": 0,
     "lr_span": 0.0,
     "lift_turned": 0,
     "rescue_steps": 0,

@@ -120,6 +120,8 @@ def test_a_run_from_before_spans_lenses_and_rescues(saved_run, run, tmp_path):
         "weight_lens",
         "weight_span",
         "weight_limbs",
+        "weight_motion",
+        "motion_windows",
         "lr_span",
         "weight_level",
         "lift_turned",
