@@ -201,10 +201,10 @@ class FitConfig:
         0.05, "weight of the open learned prior over the directions of limbs", least=0.0, most=MOST_WEIGHT
     )
     weight_motion: float = option(
-        0.02, "weight of the open learned prior over short motions", least=0.0, most=MOST_WEIGHT
+        0.1, "weight of the open learned prior over short motions", least=0.0, most=MOST_WEIGHT
     )
     motion_windows: int = option(
-        0,
+        64,
         "windows of three moments, a fifteenth of a second apart, that it looks at in a step; at most an eighth of a batch",
         least=0,
         most=100_000,
