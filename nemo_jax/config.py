@@ -214,6 +214,16 @@ class FitConfig:
     weight_limbs: float = option(
         0.05, "weight of the open learned prior over the directions of limbs", least=0.0, most=MOST_WEIGHT
     )
+    weight_motion: float = option(
+        0.1, "weight of the open learned prior over short motions", least=0.0, most=MOST_WEIGHT
+    )
+    motion_windows: int = option(
+        64,
+        "windows of three moments, a fifteenth of a second apart, that it looks at in a step; at most an eighth of a batch",
+        least=0,
+        most=100_000,
+        special={0: "no such prior"},
+    )
     contact_centres: int = option(
         24,
         "Gaussians of the phase by which toes and heels are found to stand on the ground, where they neither move nor "

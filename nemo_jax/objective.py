@@ -12,6 +12,7 @@ from body_models.pytree import pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
 from nemo_jax import contact, depth, ground, lens, losses, mirror, model, moving, path
+from nemo_jax import windows as windows_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
@@ -47,10 +48,10 @@ class Batch:
     frame: Array
 
 
-def sample_batch(key: Array, clips: Clips, size: int, pairs: int = 0) -> Batch:
+def sample_batch(key: Array, clips: Clips, size: int, pairs: int = 0, windows: int = 0) -> Batch:
     """`size` existing frames, uniform over all frames of all instances, with replacement.
 
-    The first `pairs` of them are followed by the frames that come after them, in place of as many others, see `paired`.
+    Some make room for neighbours of the first ones: of `pairs` and of `windows`, see `windows.drawn`.
     """
     ends = jnp.cumsum(clips_lib.num_frames(clips))
     index = jnp.floor(jax.random.uniform(key, (size,)) * ends[-1])
@@ -58,11 +59,10 @@ def sample_batch(key: Array, clips: Clips, size: int, pairs: int = 0) -> Batch:
     instance = jnp.searchsorted(ends, index, side="right", method="compare_all")
     starts = ends - clips_lib.num_frames(clips)
     batch = Batch(instance=instance, frame=(index - starts[instance]).astype(jnp.int32))
-    if not pairs:
+    if not pairs and not windows:
         return batch
-    last = jnp.maximum(clips_lib.num_frames(clips)[instance].astype(jnp.int32) - 1, 0)
-    join = lambda first, second: jnp.concatenate([first[:pairs], second[:pairs], first[2 * pairs :]])
-    return Batch(instance=join(instance, instance), frame=join(batch.frame, jnp.minimum(batch.frame + 1, last)))
+    instance, frame = windows_lib.drawn(clips, batch.instance, batch.frame, pairs, windows)
+    return Batch(instance=instance, frame=frame)
 
 
 def num_pairs(config: FitConfig) -> int:
@@ -216,6 +216,7 @@ def term_weights(config: FitConfig) -> dict[str, Array | float]:
         "gravity": config.weight_gravity,
         "limits": config.weight_limits,
         "limbs": config.weight_limbs,
+        "motion": config.weight_motion,
         "gmm": config.weight_gmm,
         "vposer": config.weight_vposer,
         "vposer_kl": config.weight_vposer_z,
@@ -253,6 +254,7 @@ def joint_loss(
         **depth_terms(prediction, params, assets, config, clips, batch, trust),
         **ground_terms(params, prediction, assets, config, clips, batch, broader),
         **prior_terms(prediction, pose, skeletons, assets, stride),
+        **windows_lib.terms(prediction, assets.priors, config, clips, batch.instance, batch.frame, num_pairs(config)),
     }
     weights = term_weights(config)
     total = sum(weights[name] * value for name, value in terms.items())

@@ -34,6 +34,7 @@ from nemo_jax import (
     travel,
 )
 from nemo_jax import clips as clips_lib
+from nemo_jax import windows as windows_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig, with_steps
 from nemo_jax.model import Assets, Params
@@ -176,8 +177,9 @@ def _batch(problem: Problem, step: Array, stage: int) -> Batch:
     if problem.config.batch_size == -1:
         return objective.full_batch(problem.clips)
     key = jax.random.fold_in(jax.random.fold_in(problem.key, stage), step)
-    pairs = objective.num_pairs(problem.config) if stage in (3, 6) else 0
-    return objective.sample_batch(key, problem.clips, problem.config.batch_size, pairs)
+    joint = stage in (3, 6)
+    pairs, windows = (objective.num_pairs(problem.config), windows_lib.count(problem.config)) if joint else (0, 0)
+    return objective.sample_batch(key, problem.clips, problem.config.batch_size, pairs, windows)
 
 
 def _update(problem: Problem, state: FitState, gradient: Params, rates: Mapping[str, Array | float]) -> FitState:

@@ -43,6 +43,8 @@ _YOUNGER: dict[str, Any] = {
     "weight_depth": 0.0,
     "init_hips": 0.0,
     "weight_limbs": 0.0,
+    "weight_motion": 0.0,
+    "motion_windows": 0,
     "lr_span": 0.0,
     "lift_turned": 0,
     "rescue_steps": 0,

@@ -25,7 +25,7 @@ from body_models import loaders, smpl
 from experiments.base.errors import UserError
 from experiments.base.files import replacing
 from experiments.data import neutral_file
-from experiments.simulation import amass
+from experiments.simulation import amass, observations
 from nemo_jax import mirror, rotations
 from nemo_jax.priors import limbs
 
@@ -78,7 +78,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def read(folder: Path, sources: str | None, leave_out: str | None) -> list[Array]:
-    """Directions (T, D) of the limbs of every recording that may be used.
+    """Directions (T, D) of the limbs of every recording that may be used. Raises UserError: see `recordings`."""
+    body = loaders.load_body()
+    return [directions(body, motion.pose) for _, motion in recordings(body, folder, sources, leave_out)]
+
+
+def recordings(
+    body: smpl.SMPL, folder: Path, sources: str | None, leave_out: str | None
+) -> list[tuple[str, observations.Motion]]:
+    """Every recording that may be used, with the subject that `sources` gives, or its own name.
 
     Raises:
       UserError: no such folder, or no recordings in it, a file is not a motion, or a table does not say what is left out.
@@ -93,12 +101,12 @@ def read(folder: Path, sources: str | None, leave_out: str | None) -> list[Array
     listed = _rows("sources", sources, ("file", "subject", "trial"))
     unwanted = {(row["subject"], row["trial"]) for row in _rows("leave_out", leave_out, ("subject", "trial"))}
     left_out = {row["file"] for row in listed if (row["subject"], row["trial"]) in unwanted - {("", "")}}
-    body = loaders.load_body()
+    people = {row["file"]: row["subject"] for row in listed}
     found = []
     for path in files:
         if path.name not in left_out:
             try:
-                found.append(directions(body, amass.read(path, body)[0].pose))
+                found.append((people.get(path.name) or path.stem, amass.read(path, body)[0]))
             except neutral_file.FileError as error:
                 raise UserError(f"{path}: {error}; mend it or take it out of --motion") from error
     if not found:

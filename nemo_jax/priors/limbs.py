@@ -85,22 +85,30 @@ def limb_residuals(prior: LimbPrior, joints: Array, root: Array) -> Array:
     """
     white, square = _distances(prior, joints, root)
     value = jnp.maximum(_loss(prior, square), 1e-12)
-    best = jnp.argmin(_surprises(prior, square))
+    best = jnp.argmin(surprises(prior, square))
     return white[best] * jnp.sqrt(2 * value / jnp.maximum(square[best], 1e-12))
 
 
 def _distances(prior: LimbPrior, joints: Array, root: Array) -> tuple[Array, Array]:
     """Whitened deviations (M, D) from each component, and their squared lengths (M,)."""
-    apart = directions(joints, root).reshape(-1) - prior.means
-    white = jnp.einsum("mij,mj->mi", prior.whitening, apart, precision=jax.lax.Precision.HIGHEST)
+    white = _whitened(prior, directions(joints, root).reshape(-1))
     return white, jnp.sum(white**2, -1)
 
 
-def _surprises(prior: LimbPrior, square: Array) -> Array:
+def squares(prior: LimbPrior, pose: Array) -> Array:
+    """Squared distances (M,) of ONE pose's directions (D,) from each component."""
+    return jnp.sum(_whitened(prior, pose) ** 2, -1)
+
+
+def _whitened(prior: LimbPrior, pose: Array) -> Array:
+    return jnp.einsum("mij,mj->mi", prior.whitening, pose - prior.means, precision=jax.lax.Precision.HIGHEST)
+
+
+def surprises(prior: LimbPrior, square: Array) -> Array:
     """Negative logarithms (M,) of each component's share of the density."""
     half = (prior.freedom + NUM_DIMENSIONS) / 2
     return half * jnp.log1p(square / prior.freedom) - prior.log_weights
 
 
 def _loss(prior: LimbPrior, square: Array) -> Array:
-    return -jax.nn.logsumexp(-_surprises(prior, square))
+    return -jax.nn.logsumexp(-surprises(prior, square))

@@ -41,6 +41,7 @@ TINY = {
     "find_travel": False,
     # Contacts have tests of their own; what is shared by all clips besides the field is not sliced by tests of single clips.
     "contact_centres": 0,
+    "motion_windows": 0,
 }
 
 

@@ -187,6 +187,7 @@ def tiny_config(**changes):
         "restart_steps": 0,
         "exchange_price": 0,
         "contact_centres": 0,
+        "motion_windows": 0,
     }
     return FitConfig(**{**small, **changes})
 

@@ -8,6 +8,7 @@ ABLATION: tuple[tuple[str, dict[str, Any]], ...] = (
     ("one lens to start from", {"lens_starts": 0, "weight_lens": 0.0}),
     ("lens held", {"lr_focal": 0.0}),
     ("no limb prior", {"weight_limbs": 0.0}),
+    ("no motion prior", {"motion_windows": 0}),
     ("no joint limits", {"weight_limits": 0.0}),
     ("initial poses only to start from", {"weight_init": 0.0}),
     ("hips of first poses as other joints", {"init_hips": 0.0}),
