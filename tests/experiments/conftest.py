@@ -42,6 +42,9 @@ TINY = {
     # Contacts have tests of their own; what is shared by all clips besides the field is not sliced by tests of single clips.
     "contact_centres": 0,
 }
+# For tests that any stage serves: each stage that is left out is neither traced nor compiled, in no process.
+WARMUP_ALONE = ("--fit.camera_steps=0", "--fit.joint_steps=0")
+JOINT_ALONE = ("--fit.warmup_steps=0", "--fit.camera_steps=0")
 
 
 @pytest.fixture(scope="session")
