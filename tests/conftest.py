@@ -34,6 +34,10 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
+# Looking for cycles of garbage among the millions of objects of traced programs takes a tenth of all time.
+gc.set_threshold(50_000, 20, 1000)
+
+
 def pytest_collection_modifyitems(items):
     """Files with whole fits come first, so that no worker is left with one of them at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}

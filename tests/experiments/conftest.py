@@ -43,6 +43,9 @@ TINY = {
     "contact_centres": 0,
     "motion_windows": 0,
 }
+# For tests that any stage serves: each stage that is left out is neither traced nor compiled, in no process.
+WARMUP_ALONE = ("--fit.camera_steps=0", "--fit.joint_steps=0")
+JOINT_ALONE = ("--fit.warmup_steps=0", "--fit.camera_steps=0")
 
 
 @pytest.fixture(scope="session")

@@ -274,7 +274,7 @@ def test_without_a_price_nothing_is_looked_for():
 
 
 SHORT = dataclasses.replace(
-    CONFIG, warmup_steps=60, camera_steps=30, joint_steps=60, rescue_steps=0, lift=False, exchange_price=2
+    CONFIG, warmup_steps=60, camera_steps=30, joint_steps=60, rescue_steps=0, lift=False, find_travel=False
 )
 
 

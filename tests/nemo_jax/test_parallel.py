@@ -79,7 +79,7 @@ def test_two_devices_give_what_one_gives(together, tmp_path):
     # The number of devices is fixed when a process starts; this one has one.
     assert len(jax.devices()) == 1
     program = """
-import sys
+import dataclasses, sys
 import numpy as np, jax
 from nemo_jax import parallel, stacking
 from tests.nemo_jax import helpers, test_parallel as t
@@ -89,7 +89,8 @@ run = jax.jit(parallel.fit_many, static_argnames="devices")
 both = run(keys, clips, helpers.body(), t.PRIORS, configs)
 assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(both)} == {2}
 np.savez(sys.argv[1], *t.leaves(both))
-one = run.lower(keys, clips, helpers.body(), t.PRIORS, configs, devices=tuple(jax.devices()[:1]))
+short = dataclasses.replace(configs, camera_steps=0, joint_steps=0)
+one = run.lower(keys, clips, helpers.body(), t.PRIORS, short, devices=tuple(jax.devices()[:1]))
 assert "num_partitions = 1 " in one.as_text()
 """
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"

@@ -22,6 +22,12 @@ def tiny_case(tiny_job):
     return problem.Case("tiny", tiny_job.clips, tiny_job.body, tiny_job.priors, tiny_job.config)
 
 
+@pytest.fixture(scope="module")
+def short_case(tiny_case):
+    """Of one stage: that there are several, `test_a_whole_fit` has."""
+    return dataclasses.replace(tiny_case, config=dataclasses.replace(tiny_case.config, warmup_steps=0, camera_steps=0))
+
+
 def assert_measured(row, zero=()):
     """All numbers of a row are finite and positive, but those of `zero`, which are 0."""
     numbers = {name: value for name, value in row.items() if isinstance(value, float | int)}
@@ -45,8 +51,8 @@ def test_only_the_named_stage_is_prepared(tiny_case):
     assert stages.prepare(tiny_case, 1, ["lift"]) == []
 
 
-def test_many(tiny_case):
-    rows = many.table(tiny_case, [2], [1], CEILINGS)
+def test_many(short_case):
+    rows = many.table(short_case, [2], [1], CEILINGS)
     assert len(rows) == 1 and rows[0]["efficiency"] == 1.0
     assert_measured(rows[0])
     assert rows[0]["fits per hour"] == pytest.approx(3600 * 2 / rows[0]["seconds"])
@@ -67,10 +73,10 @@ def test_a_whole_fit(tiny_case):
     assert fit.row(measured, measured | {"digest": 0.0, "peak_bytes": 5e6})["processes equal"] == "False"
 
 
-def test_accuracy(tiny_case, tiny_dataset, monkeypatch):
+def test_accuracy(short_case, tiny_dataset, monkeypatch):
     monkeypatch.setattr(accuracy, "PRECISIONS", ("float32", "bfloat16"))
-    given = accuracy.gather(tiny_case.config, [tiny_dataset], 2)
-    rows = accuracy.table([tiny_case], [given])
+    given = accuracy.gather(short_case.config, [tiny_dataset], 2)
+    rows = accuracy.table([short_case], [given])
     assert [(row["networks"], row["vertices"], row["fits"]) for row in rows] == [
         ("float32", "-", 2),
         ("bfloat16", "-", 2),

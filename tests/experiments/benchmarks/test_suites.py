@@ -19,7 +19,7 @@ from experiments.simulation import amass
 from nemo_jax.config import FitConfig
 from nemo_jax.stacking import Padding
 from tests.experiments.commands.test_simulate_command import write_motion
-from tests.experiments.conftest import TINY
+from tests.experiments.conftest import JOINT_ALONE, TINY
 
 MOCAP = ("--suite=mocap", "--motion=motions")
 
@@ -323,7 +323,14 @@ def test_clips_are_left_out_evenly():
 
 
 def test_an_unseen_clip_is_scored_by_the_field_of_the_others(tiny_suite, without_truth, tmp_path, monkeypatch):
-    flags = ("--suite=penn", f"--data_dir={without_truth}", "--actions=throw", "--seeds=1", "--leave_out=1")
+    flags = (
+        "--suite=penn",
+        f"--data_dir={without_truth}",
+        "--actions=throw",
+        "--seeds=1",
+        "--leave_out=1",
+        *JOINT_ALONE,
+    )
     fields, score = [], penn._score_unseen
 
     def kept(own, alone, fit):

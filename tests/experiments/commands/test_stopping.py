@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.experiments.conftest import JOINT_ALONE
+
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX are sent")
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -86,6 +88,8 @@ fit.run = lambda settings: threading.Thread(target=mark).start()
 
 # A shell that starts the tests in the background has Ctrl-C ignored in all that it starts.
 HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+# Saves after the first chunk of steps, not after half a minute.
+SAVING = "from experiments.fitting import run as fitting; fitting._CHECKPOINT_SECONDS = 0.0\n"
 RUN = "import sys; sys.argv[0] = 'run.py'; import run; run.main()"
 
 
@@ -135,8 +139,8 @@ def saved(folder):
 @pytest.mark.slow
 def test_a_fit_that_is_stopped_goes_on(tiny_flags, tmp_path):
     # Steps enough that it does not end before a signal.
-    flags = [*tiny_flags, "--fit.joint_steps=200000", f"--output_dir={tmp_path}"]
-    process = start(RUN, *flags)
+    flags = [*tiny_flags, *JOINT_ALONE, "--fit.joint_steps=100000", f"--output_dir={tmp_path}"]
+    process = start(SAVING + RUN, *flags)
     for _ in range(1200):
         if process.poll() is not None or saved(tmp_path):
             break
@@ -145,7 +149,7 @@ def test_a_fit_that_is_stopped_goes_on(tiny_flags, tmp_path):
     assert "2 clips" in end_of(process, signal.SIGINT)
     assert saved(tmp_path)
 
-    process = start(RUN, *flags)
+    process = start(SAVING + RUN, *flags)
     watchdog = threading.Timer(120, process.kill)
     watchdog.start()
     assert any(line.startswith("Continuing an interrupted fit") for line in process.stdout)

@@ -20,6 +20,7 @@ from experiments.fitting import checkpoints
 from experiments.fitting import run as fitting
 from experiments.loaders import synthetic
 from experiments.show import presentation
+from tests.experiments.conftest import JOINT_ALONE, WARMUP_ALONE
 from tests.experiments.fitting.test_resume import SCRIPT
 
 
@@ -66,6 +67,7 @@ def test_some_fail_and_the_others_finish(run_py, many_flags, tmp_path, capsys):
     two_devices = {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"}
     given = [flag.replace("--action=all", "--action=serve,volley,throw") for flag in many_flags]
     given += [
+        *JOINT_ALONE,
         "--fit.optimiser=adamw",
         "--fit.weight_decay=1000",
     ]  # at the greater rate, weights grow 10,000 times a step
@@ -116,11 +118,12 @@ def test_some_fail_and_the_others_finish(run_py, many_flags, tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_killed_and_run_again(run_py, both_flags, tmp_path):
+    # Two stages are enough to be killed within the first and the second.
+    both_flags = [*both_flags, "--fit.joint_steps=0"]
     whole = [*both_flags, f"--output_dir={tmp_path / 'whole'}"]
     run_here(whole)
 
     broken = [*both_flags, f"--output_dir={tmp_path / 'broken'}"]
-    # Within the first and the second stage.
     for last in (2, 4):
         process = run_py(last, *broken, script=("-c", SCRIPT))
         assert process.returncode == -signal.SIGKILL, process.stderr
@@ -142,7 +145,7 @@ def test_what_stops_all_is_said_once(run_py, tmp_path):
 
 @pytest.mark.slow
 def test_eight_fits_are_read_and_written_by_other_processes(tiny_flags, tmp_path, capsys):
-    given = [*tiny_flags, "--num_seeds=8", f"--output_dir={tmp_path}"]
+    given = [*tiny_flags, *WARMUP_ALONE, "--num_seeds=8", f"--output_dir={tmp_path}"]
     run_here(given)
     rows = rows_of(tmp_path / "many.csv")
     assert [(row["seed"], row["status"]) for row in rows] == [(str(seed), "done") for seed in range(8)]

@@ -20,6 +20,7 @@ from experiments.fitting.plan import Planned
 from experiments.fitting.settings import Settings
 from experiments.show import presentation
 from nemo_jax import rotations
+from tests.experiments.conftest import JOINT_ALONE
 
 
 class StoppedError(Exception):
@@ -173,12 +174,13 @@ def test_what_is_said_about_where_starts_go_on(ready):
 @pytest.mark.slow
 def test_stopped_and_run_again(serve_flags, tmp_path, monkeypatch):
     # The starts one after another, so that the program is that of a single fit.
+    serve_flags = [*serve_flags, *JOINT_ALONE]
     flags = [*serve_flags, "--starts=2", "--fits_per_batch=1"]
     run_here([*flags, f"--output_dir={tmp_path / 'whole'}"])
     broken = [*flags, f"--output_dir={tmp_path / 'broken'}"]
-    chunks = 17  # of one step each, of the 17 steps of a start
+    chunks = 7  # of one step each, of the 7 steps of a start
     with monkeypatch.context() as patch:
-        stop_after(patch, chunks + 8)
+        stop_after(patch, chunks + 4)
         with pytest.raises(StoppedError):
             run_here(broken)
     assert not (tmp_path / "broken" / "metrics.json").exists()
@@ -209,7 +211,7 @@ def test_stopped_and_run_again(serve_flags, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_every_one_of_many_fits_has_its_starts(both_flags, tmp_path):
-    given = [*both_flags, "--starts=2", "--fits_per_batch=2", f"--output_dir={tmp_path}"]
+    given = [*both_flags, *JOINT_ALONE, "--starts=2", "--fits_per_batch=2", f"--output_dir={tmp_path}"]
     said = run_here(given)
     assert said.count("compiled for 2 fits at once") == 1
     assert "Fitting throw, seed 0, start 0; throw, seed 0, start 1" in said
