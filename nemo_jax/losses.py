@@ -9,12 +9,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from body_models import joints as jn
 
 Array = jax.Array
 
 KEYPOINT_LOSSES = ("mse", "mse_robust", "rmse", "rmse_robust", "rmse_resized", "mse_robust_resized")
 # The keypoint losses that are sums of squares of smooth functions of the residual.
 SQUARED_KEYPOINT_LOSSES = ("mse", "mse_robust", "mse_robust_resized")
+
+_BENT = np.zeros((jn.NUM_JOINTS, 3, 3), np.float32)
+_BENT[[jn.SMPL_JOINTS.index(f"{side}_hip") for side in ("left", "right")], 1:, 1] = 1
 
 
 def robust(residual: Array, scale: float | Array) -> Array:
@@ -74,6 +80,12 @@ def keypoint_root(kind: str, residual: Array, scale: float | Array, box_diagonal
 def _resized(kind: str, residual: Array, size: Array) -> Array:
     """The residual in pixels; for `mse_robust_resized` rescaled so that a tenth of the box diagonal is 100 pixels."""
     return 1000 * residual / size if kind == "mse_robust_resized" else residual
+
+
+def chordal_weights(hips: float | Array) -> Array:
+    """Weights (24, 3, 3) of squared differences between rotation matrices: 1/2, and `hips` more where the matrix of a hip
+    says how far the thigh is bent: y and z of its turned y axis."""
+    return 0.5 + hips * jnp.asarray(_BENT)
 
 
 def box_diagonal(keypoints: Array, confidence: Array, visible_only: bool) -> Array:

@@ -4,9 +4,7 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from body_models import joints as jn
 from body_models import smpl
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
@@ -19,8 +17,6 @@ from nemo_jax.model import Assets, Params, Prediction
 from nemo_jax.priors import batch_terms, gmm_prior_loss, joint_limit_loss, limb_loss
 
 Array = jax.Array
-_BENT = np.zeros((jn.NUM_JOINTS, 3, 3), np.float32)
-_BENT[[jn.SMPL_JOINTS.index(f"{side}_hip") for side in ("left", "right")], 1:, 1] = 1
 PART = 128  # frames of a batch that terms look at which do not depend on the images
 
 
@@ -162,23 +158,17 @@ def init_term(
 
     The distance is either that of axis-angle vectors, as published, or the chordal distance 1/2 |R - R0|^2, which
     equals the squared angle for small angles, needs no logarithm and is bounded. Both are divided by 69, the size of a
-    body pose. In the second the bend of the hips counts for more (`chordal_weights`).
+    body pose. In the second the bend of the hips counts for more (`losses.chordal_weights`).
     """
     at = (batch.instance, batch.frame)
     weight = targets.weight[batch.instance]
     found, target = initial_poses(rotation, targets, config, batch, pose)
     if config.init_space == "axis_angle":
         return jnp.mean(weight * losses.initial_pose_loss(found, target, targets.mask[at], config.robust_scale))
-    chordal = jnp.sum(chordal_weights(config) * (found - target) ** 2, (-2, -1))
+    chordal = jnp.sum(losses.chordal_weights(config.init_hips) * (found - target) ** 2, (-2, -1))
     body = jnp.sum(chordal[:, 1:], -1) * targets.mask[at]
     total = body + chordal[:, 0] * targets.root_mask[at] if root else body
     return jnp.mean(weight * total) / 69
-
-
-def chordal_weights(config: FitConfig) -> Array:
-    """Weights (24, 3, 3) of squared differences between rotation matrices: 1/2, and `config.init_hips` more where the matrix
-    of a hip says how far the thigh is bent: y and z of its turned y axis."""
-    return 0.5 + config.init_hips * _BENT
 
 
 def initial_poses(

@@ -156,5 +156,5 @@ def _init_pose(rotation: Array, targets: Targets, config: FitConfig, batch: Batc
     if config.init_space == "axis_angle":
         gate = losses.gate(targets.mask[at], 0.5)
         return factor * (weight * gate)[:, None] * losses.robust_root(pose - target, config.robust_scale)
-    apart = ((pose - target) * jnp.sqrt(objective.chordal_weights(config)))[:, 1:]
+    apart = ((pose - target) * jnp.sqrt(losses.chordal_weights(config.init_hips)))[:, 1:]
     return factor * (weight * jnp.sqrt(targets.mask[at]))[:, None, None, None] * apart

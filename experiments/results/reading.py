@@ -42,6 +42,8 @@ _YOUNGER: dict[str, Any] = {
     "weight_level": 0.0,
     "weight_depth": 0.0,
     "init_hips": 0.0,
+    "depth_begin": 0.0,
+    "rescue_share": 0.0,
     "weight_limbs": 0.0,
     "weight_motion": 0.0,
     "motion_windows": 0,
