@@ -62,6 +62,7 @@ def depth_loss(
 ) -> Array:
     """Sum (B,) of the squares of `depth_residuals`, where each clip has the weight `least` at least instead of `unseen`."""
     weight, apart = _apart(prediction, cameras, assets, clips, instance, frame, least)
+    # Not the residuals squared: the root of a weight of 0 has no derivative by `least`.
     return weight * jnp.sum(apart**2, -1)
 
 

@@ -65,6 +65,15 @@ def shapes_of(name: str, function: Any, *args: Any, used: Sequence[Any] | None =
     return shapes
 
 
+def _looked_up(
+    name: str, args: tuple[Any, ...], options: Any, used: Sequence[Any] | None
+) -> tuple[tuple[Any, ...], str | None, kept_programs.Kept | None]:
+    """The devices, the key of the program, and what is kept of it."""
+    used = tuple(jax.local_devices()[:1] if used is None else used)
+    key = kept_programs.key_of(name, args, options, used)
+    return used, key, None if key is None else kept_programs.find(key)
+
+
 def _compiled(place: Path | None, traced: Any, options: Any, anew: bool, lowered: Any = None) -> Any:
     lowered = lowered or traced.lower()
     if place is None:

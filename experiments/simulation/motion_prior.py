@@ -8,22 +8,18 @@ predictions that were fitted to the others, which tells the mean surprise and th
 not seen. What is written was fitted to all, with the degrees of freedom that surprised least.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import gammaln
-from scipy.stats import f as f_distribution
 
 from body_models import loaders, smpl
 from experiments.base.errors import UserError
-from experiments.base.files import replacing
-from experiments.simulation import observations, pose_prior
+from experiments.simulation import observations, pose_prior, student_t
 from nemo_jax import mirror, rotations
 from nemo_jax.priors import limbs, motion
 
@@ -56,10 +52,7 @@ class Predictions(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--motion", required=True, help="folder of .npz files of motion")
-    parser.add_argument("--sources", help="CSV of them with the columns file, subject and trial")
-    parser.add_argument("--leave_out", help="CSV with the columns subject and trial of recordings that are not used")
+    parser = pose_prior.flags(__doc__)
     parser.add_argument("--freedom", default="2,4,8", help="degrees of freedom tried")
     parser.add_argument("--folds", type=int, default=4, help="groups of people")
     parser.add_argument("--output", default=str(motion.OPEN_MOTION), help="file written")
@@ -77,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         found.append((surprise, freedom, distances))
         print(f"{freedom:g} degrees of freedom: {surprise:.2f} nats a window of people left out", flush=True)
     _, freedom, distances = min(found, key=lambda each: each[0])
-    for share, seen in calibration(distances, windows.moved.shape[1], freedom):
+    for share, seen in student_t.calibration(distances, windows.moved.shape[1], freedom):
         print(f"{share:.0%} of the windows are expected within a distance that holds {seen:.1%} of them")
     write(Path(args.output), fit(windows, gates, freedom))
 
@@ -141,9 +134,8 @@ def responsibilities(poses: Array) -> Array:
     """Logarithms (P, M) of the share that each component of the limb prior has in poses (P, D)."""
     prior = limbs.open_limbs()
     means, whitening, heights = (np.asarray(x, np.float64) for x in (prior.means, prior.whitening, prior.log_weights))
-    squares = [(((poses - mean) @ white.T) ** 2).sum(1) for mean, white in zip(means, whitening, strict=True)]
-    freedom = float(prior.freedom)
-    logs = heights - (freedom + poses.shape[1]) / 2 * np.log1p(np.stack(squares, 1) / freedom)
+    squares = pose_prior.distances(poses, means, whitening)
+    logs = heights - student_t.fall(squares, poses.shape[1], float(prior.freedom))
     return logs - np.logaddexp.reduce(logs, 1, keepdims=True)
 
 
@@ -200,7 +192,7 @@ def parts(predictions: Predictions, given: Windows, gates: Array) -> tuple[Array
     A prediction whose share in the pose is below `_LEAST` is not looked at: its distance is infinite.
     """
     size, freedom = given.moved.shape[1], predictions.freedom
-    heights, whitening = peak(predictions), np.linalg.inv(np.linalg.cholesky(predictions.scales))
+    heights, whitening = student_t.heights(predictions.scales, freedom), student_t.whitening(predictions.scales)
     logs, squares = np.full(gates.shape, -np.inf), np.full(gates.shape, np.inf)
     for number, (slope, offset, white) in enumerate(
         zip(predictions.slopes, predictions.offsets, whitening, strict=True)
@@ -209,40 +201,15 @@ def parts(predictions: Predictions, given: Windows, gates: Array) -> tuple[Array
         apart = given.moved[rows] - given.poses[rows] @ slope.T - offset
         square = ((apart @ white.T) ** 2).sum(1)
         squares[rows, number] = square
-        logs[rows, number] = gates[rows, number] + heights[number] - (freedom + size) / 2 * np.log1p(square / freedom)
+        logs[rows, number] = gates[rows, number] + heights[number] - student_t.fall(square, size, freedom)
     return logs, squares
-
-
-def peak(predictions: Predictions) -> Array:
-    """Logarithm (M,) of each prediction's density where it is exact."""
-    size, freedom = predictions.scales.shape[-1], predictions.freedom
-    half_determinant = np.log(np.diagonal(np.linalg.cholesky(predictions.scales), axis1=1, axis2=2)).sum(1)
-    constant = gammaln((freedom + size) / 2) - gammaln(freedom / 2) - size / 2 * np.log(freedom * np.pi)
-    return constant - half_determinant
-
-
-def calibration(squares: Array, size: int, freedom: float) -> list[tuple[float, float]]:
-    """Pairs of an expected share and the share of squared distances (P,) within that which should hold it.
-
-    d^2 / V of a Student t distribution has an F distribution with V and `freedom` degrees.
-    """
-    expected = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
-    return [(p, float((squares / size < f_distribution.ppf(p, size, freedom)).mean())) for p in expected]
 
 
 def write(path: Path, predictions: Predictions) -> None:
     """Writes the file that `motion.open_motion` reads."""
-    heights = peak(predictions)
-    arrays = {
-        "slopes": predictions.slopes,
-        "offsets": predictions.offsets,
-        "whitening": np.linalg.inv(np.linalg.cholesky(predictions.scales)),
-        "log_weights": heights - heights.max(),
-        "freedom": np.float64(predictions.freedom),
-    }
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        single: dict[str, Any] = {name: np.asarray(value, np.float32) for name, value in arrays.items()}
-        np.savez_compressed(file, **single)
+    scales, freedom = predictions.scales, predictions.freedom
+    lines = {"slopes": predictions.slopes, "offsets": predictions.offsets}
+    student_t.write(path, scales, student_t.heights(scales, freedom), freedom, **lines)
 
 
 if __name__ == "__main__":

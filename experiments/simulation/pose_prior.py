@@ -13,19 +13,16 @@ import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import gammaln
-from scipy.stats import f as f_distribution
 
 from body_models import loaders, smpl
 from experiments.base.errors import UserError
-from experiments.base.files import replacing
 from experiments.data import neutral_file
-from experiments.simulation import amass, observations
+from experiments.simulation import amass, observations, student_t
 from nemo_jax import mirror, rotations
 from nemo_jax.priors import limbs
 
@@ -48,10 +45,7 @@ class Mixture(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--motion", required=True, help="folder of .npz files of motion")
-    parser.add_argument("--sources", help="CSV of them with the columns file, subject and trial")
-    parser.add_argument("--leave_out", help="CSV with the columns subject and trial of recordings that are not used")
+    parser = flags(__doc__)
     parser.add_argument("--components", default="8,16,24", help="numbers of components tried")
     parser.add_argument("--freedom", default="6,12", help="degrees of freedom tried")
     parser.add_argument("--output", default=str(limbs.OPEN_LIMBS), help="file written")
@@ -75,6 +69,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     for share, seen in calibration(best, measured):
         print(f"{share:.0%} of the poses are expected within a distance that holds {seen:.1%} of them")
     write(Path(args.output), best)
+
+
+def flags(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the flags that say which motion is read."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--motion", required=True, help="folder of .npz files of motion")
+    parser.add_argument("--sources", help="CSV of them with the columns file, subject and trial")
+    parser.add_argument("--leave_out", help="CSV with the columns subject and trial of recordings that are not used")
+    return parser
 
 
 def read(folder: Path, sources: str | None, leave_out: str | None) -> list[Array]:
@@ -195,18 +198,18 @@ def _maximise(poses: Array, belongs: Array, trust: Array, freedom: float) -> Mix
 def _parts(mixture: Mixture, poses: Array) -> tuple[Array, Array]:
     """Logarithm (P, M) of each component's share of the density, and squared distances (P, M)."""
     size, freedom = poses.shape[1], mixture.freedom
-    whitening = np.linalg.inv(np.linalg.cholesky(mixture.scales))
-    each = zip(whitening, mixture.means, strict=True)
-    squares = np.stack([(((poses - mean) @ white.T) ** 2).sum(1) for white, mean in each], 1)
-    return peak(mixture) - (freedom + size) / 2 * np.log1p(squares / freedom), squares
+    squares = distances(poses, mixture.means, student_t.whitening(mixture.scales))
+    return peak(mixture) - student_t.fall(squares, size, freedom), squares
+
+
+def distances(poses: Array, means: Array, whitening: Array) -> Array:
+    """Squared distances (P, M) of poses (P, D) from components: means (M, D), whitening (M, D, D)."""
+    return np.stack([(((poses - mean) @ white.T) ** 2).sum(1) for mean, white in zip(means, whitening, strict=True)], 1)
 
 
 def peak(mixture: Mixture) -> Array:
     """Logarithm (M,) of each component's share times its density at its mean."""
-    size, freedom = mixture.means.shape[1], mixture.freedom
-    half_determinant = np.log(np.diagonal(np.linalg.cholesky(mixture.scales), axis1=1, axis2=2)).sum(1)
-    constant = gammaln((freedom + size) / 2) - gammaln(freedom / 2) - size / 2 * np.log(freedom * np.pi)
-    return np.log(mixture.shares) + constant - half_determinant
+    return np.log(mixture.shares) + student_t.heights(mixture.scales, mixture.freedom)
 
 
 def log_density(mixture: Mixture, poses: Array) -> Array:
@@ -215,28 +218,15 @@ def log_density(mixture: Mixture, poses: Array) -> Array:
 
 
 def calibration(mixture: Mixture, poses: Array) -> list[tuple[float, float]]:
-    """Pairs of an expected share and the share of poses (P, D) within the distance of their component that should hold it.
-
-    d^2 / D of a Student t distribution has an F distribution with D and `freedom` degrees.
-    """
+    """`student_t.calibration` of poses (P, D), each by the component that most likely holds it."""
     logs, squares = _parts(mixture, poses)
-    own = squares[np.arange(len(poses)), logs.argmax(1)] / poses.shape[1]
-    expected = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
-    return [(p, float((own < f_distribution.ppf(p, poses.shape[1], mixture.freedom)).mean())) for p in expected]
+    own = squares[np.arange(len(poses)), logs.argmax(1)]
+    return student_t.calibration(own, poses.shape[1], mixture.freedom)
 
 
 def write(path: Path, mixture: Mixture) -> None:
     """Writes the file that `limbs.open_limbs` reads."""
-    heights = peak(mixture)
-    arrays = {
-        "means": mixture.means,
-        "whitening": np.linalg.inv(np.linalg.cholesky(mixture.scales)),
-        "log_weights": heights - heights.max(),
-        "freedom": np.float64(mixture.freedom),
-    }
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        single: dict[str, Any] = {name: np.asarray(value, np.float32) for name, value in arrays.items()}
-        np.savez_compressed(file, **single)
+    student_t.write(path, mixture.scales, peak(mixture), mixture.freedom, means=mixture.means)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import multivariate_t
 
 from experiments.base.errors import UserError
-from experiments.simulation import motion_prior, pose_prior
+from experiments.simulation import motion_prior, pose_prior, student_t
 from experiments.simulation.motion_prior import Predictions, Windows
 from experiments.simulation.observations import Motion
 from nemo_jax.priors import limbs, motion
@@ -62,9 +62,9 @@ def test_people_left_out_are_calibrated_by_what_made_them(monkeypatch):
     surprise, distances = motion_prior.measure(windows, gates, 5.0, 3)
     logs, _ = motion_prior.parts(true(), windows, gates)
     assert surprise == pytest.approx(float(-np.logaddexp.reduce(logs, 1).mean()), abs=0.06)
-    for expected, seen in motion_prior.calibration(distances, 3, 5.0):
+    for expected, seen in student_t.calibration(distances, 3, 5.0):
         assert seen == pytest.approx(expected, abs=0.05)
-    wide = motion_prior.calibration(distances / 4, 3, 5.0)
+    wide = student_t.calibration(distances / 4, 3, 5.0)
     assert all(seen > expected for expected, seen in wide[:5])
 
 
