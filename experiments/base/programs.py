@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,9 +40,7 @@ def make(name: str, function: Any, *args: Any, once: bool = True, used: Sequence
       used: the devices that it runs on; None = the first.
     """
     options = devices.compiler_options(once)
-    used = tuple(jax.local_devices()[:1] if used is None else used)
-    place = kept_programs.place_of(name, args, options, used)
-    kept = None if place is None else kept_programs.find(place)
+    used, place, kept = _looked_up(name, args, options, used)
     if kept is not None and kept.code:
         load = lambda: kept_programs.load(kept, args, used)
         return Made(kept.shapes, lambda: load() or _compiled(place, function.trace(*args), options, anew=True))
@@ -54,9 +52,7 @@ def make(name: str, function: Any, *args: Any, once: bool = True, used: Sequence
 
 def shapes_of(name: str, function: Any, *args: Any, used: Sequence[Any] | None = None) -> Any:
     """The abstract results of a program as of `make`, without compiling it."""
-    used = tuple(jax.local_devices()[:1] if used is None else used)
-    place = kept_programs.place_of(name, args, devices.compiler_options(True), used)
-    kept = None if place is None else kept_programs.find(place)
+    _, place, kept = _looked_up(name, args, devices.compiler_options(True), used)
     if kept is not None:
         return kept.shapes
     shapes = tree_text.abstract(function.trace(*args).out_info)
@@ -66,12 +62,12 @@ def shapes_of(name: str, function: Any, *args: Any, used: Sequence[Any] | None =
 
 
 def _looked_up(
-    name: str, args: tuple[Any, ...], options: Any, used: Sequence[Any] | None
-) -> tuple[tuple[Any, ...], str | None, kept_programs.Kept | None]:
-    """The devices, the key of the program, and what is kept of it."""
+    name: str, args: tuple[Any, ...], options: Mapping[str, Any], used: Sequence[Any] | None
+) -> tuple[tuple[Any, ...], Path | None, kept_programs.Kept | None]:
+    """The devices of a program, where it is kept, and what is found there."""
     used = tuple(jax.local_devices()[:1] if used is None else used)
-    key = kept_programs.key_of(name, args, options, used)
-    return used, key, None if key is None else kept_programs.find(key)
+    place = kept_programs.place_of(name, args, options, used)
+    return used, place, None if place is None else kept_programs.find(place)
 
 
 def _compiled(place: Path | None, traced: Any, options: Any, anew: bool, lowered: Any = None) -> Any:
