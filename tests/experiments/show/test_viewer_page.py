@@ -341,7 +341,8 @@ def test_a_lost_graphics_card_comes_back(opened, tmp_path):
     )
     settle(opened)
     opened.errors[:] = [error for error in opened.errors if "CONTEXT_LOST" not in error]
-    np.testing.assert_array_equal(pixels(opened, tmp_path / "after.png"), before)
+    # A software renderer rounds a few edge pixels another way each time it draws them.
+    np.testing.assert_allclose(pixels(opened, tmp_path / "after.png"), before, atol=2)
 
 
 def test_turning_and_choosing(opened):
