@@ -19,7 +19,8 @@ from experiments.loaders import synthetic
 _hurry = ["--xla_backend_optimization_level=0"]
 # Newer versions have no other way, and an unknown flag ends the process.
 if metadata.version("jaxlib").startswith("0.10."):
-    _hurry.append("--xla_cpu_use_fusion_emitters=false")
+    # Cutting the code of a program into parts takes a fifth of all compiling; there is no idle core to compile them on.
+    _hurry += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
 # Workers that inherit them have them already.
 _given = os.environ.get("XLA_FLAGS", "").split()
 os.environ["XLA_FLAGS"] = " ".join([*_given, *(flag for flag in _hurry if flag not in _given)])
