@@ -9,7 +9,7 @@ from body_models import smpl
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import contact, depth, ground, lens, losses, mirror, model, moving, path
+from nemo_jax import contact, depth, ground, lens, losses, mirror, model, moving, path, reprojection
 from nemo_jax import windows as windows_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
@@ -112,25 +112,19 @@ def _evaluate_batch(
     return each(params, assets, config, batch.instance, phases, noise, views)
 
 
-def keypoint_weights(
-    clips: Clips, config: FitConfig, instance: Array, frame: Array, with_confidence: bool = True
-) -> Array:
-    """Weights (..., K) of the keypoints of some frames: the gate, 0 for missing frames, times confidence if configured.
-
-    instance, frame: int indices, shapes that broadcast to (...).
-    """
-    confidence = clips.confidence[instance, frame]
-    weight = losses.visible(confidence, clips.frame_mask[instance, frame], config.confidence_threshold)
-    return weight * confidence if with_confidence else weight
-
-
 def keypoint_term(
     prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, batch: Batch, with_confidence: bool = True
 ) -> Array:
     """Loss (B,) of each frame's reprojection: mean over 25 joints, and coordinates where the kind has two."""
+    return jnp.mean(keypoint_losses(prediction, assets, config, clips, batch, with_confidence), (-2, -1))
+
+
+def keypoint_losses(
+    prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, batch: Batch, with_confidence: bool = True
+) -> Array:
+    """Weighted losses (B, K, 2) or (B, K, 1) of each frame's reprojection, see `reprojection.loss`."""
     weight, residual, box = keypoint_residuals(prediction, assets, config, clips, batch, with_confidence)
-    each = losses.keypoint_loss(config.keypoint_loss, residual, config.robust_scale, box)
-    return jnp.mean(weight[..., None] * each, (-2, -1))
+    return reprojection.loss(config, residual, weight, box)
 
 
 def keypoint_residuals(
@@ -141,12 +135,10 @@ def keypoint_residuals(
     Residuals and diagonals are pixels after each instance's `pixel_scale`; a residual of weight 0 is 0.
     """
     at = (batch.instance, batch.frame)
-    weight = keypoint_weights(clips, config, *at, with_confidence)
+    weight, pixels = reprojection.seen(clips, config, *at, with_confidence)
     scale = assets.pixel_scale[batch.instance]
-    # Residuals are gated before the loss too, because undetected joints may have any value.
-    residual = jnp.where(weight[..., None] > 0, prediction.keypoints_2d - clips.keypoints[at], 0.0)
-    box = losses.box_diagonal(clips.keypoints[at], clips.confidence[at], config.visible_box)
-    return weight, residual * scale[:, None, None], box * scale
+    residual = reprojection.residuals(prediction.keypoints_2d, pixels, weight, scale)
+    return weight, residual, reprojection.box(clips, config, *at) * scale
 
 
 def init_term(
