@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import joints as jn
+from nemo_jax import batches, objective, reprojection, variation
 from nemo_jax import clips as clips_lib
-from nemo_jax import objective, reprojection, variation
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
@@ -106,7 +106,7 @@ def costs(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> tu
 
     They are 0 where nothing is seen.
     """
-    batch = objective.every_frame(clips)
+    batch = batches.every_frame(clips)
     shared = objective.predict_batch(variation.without(params), assets, config, clips, batch)
     varied = objective.predict_batch(params, assets, config, clips, batch)
 

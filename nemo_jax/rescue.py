@@ -24,10 +24,11 @@ from nemo_jax import camera as cam
 from nemo_jax import camera_search, model, moving, objective, optim, reprojection, takes, variation
 from nemo_jax import clips as clips_lib
 from nemo_jax import rig as rig_lib
+from nemo_jax.batches import Batch
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
-from nemo_jax.objective import Batch, Targets
+from nemo_jax.objective import Targets
 
 Array = jax.Array
 
