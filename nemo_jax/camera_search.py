@@ -11,13 +11,13 @@ import optax
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import lens, losses, model, moving, optim, rotations
+from nemo_jax import lens, model, moving, optim, reprojection, rotations
 from nemo_jax import rig as rig_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
 from nemo_jax.moving import Views
-from nemo_jax.objective import Targets, keypoint_weights
+from nemo_jax.objective import Targets
 
 Array = jax.Array
 
@@ -161,14 +161,12 @@ def look(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Sig
     raw = jnp.take_along_axis(clips_lib.raw_phase(clips), frames, axis=1)
     over_frames = jax.vmap(model.predict, (None, None, None, None, 0))
     prediction = jax.vmap(over_frames, (None, None, None, 0, 0))(params, assets, config, rows, raw)
-    pixels = jnp.asarray(clips.keypoints)[rows[:, None], frames]
-    confidence = jnp.asarray(clips.confidence)[rows[:, None], frames]
-    weight = keypoint_weights(clips, config, rows[:, None], frames, config.camera_confidence)
+    weight, pixels = reprojection.seen(clips, config, rows[:, None], frames, config.camera_confidence)
     return Sight(
         prediction=prediction,
-        pixels=jnp.where(weight[..., None] > 0, pixels, 0.0),
+        pixels=pixels,
         weight=weight,
-        box=losses.box_diagonal(pixels, confidence, config.visible_box),
+        box=reprojection.box(clips, config, rows[:, None], frames),
         views=moving.of_frames(clips, rows[:, None], frames),
     )
 
@@ -226,10 +224,8 @@ def search_losses(search: Search, cameras: Array, assets: Assets, config: FitCon
         else:
             looked = jax.vmap(moving.look, (0, 0, None))(seen.views, points, focal)
             pixels = jax.vmap(cam.project, (0, 0, None, None))(*looked, principal, config.near)
-        # Residuals are masked before the loss too, so that an undetected joint behind the lens cannot make it NaN.
-        residual = jnp.where(seen.weight[..., None] > 0, pixels - seen.pixels, 0.0) * scale
-        each = losses.keypoint_loss(config.keypoint_loss, residual, config.robust_scale, seen.box * scale)
-        return jnp.mean(seen.weight[..., None] * each)
+        residual = reprojection.residuals(pixels, seen.pixels, seen.weight, scale)
+        return jnp.mean(reprojection.loss(config, residual, seen.weight, seen.box * scale))
 
     looked_at = dataclasses.replace(search, cameras=None, adam=None, log_focal=None)
     over_instances = jax.vmap(one)

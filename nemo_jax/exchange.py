@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import joints as jn
+from nemo_jax import batches, objective, reprojection, variation
 from nemo_jax import clips as clips_lib
-from nemo_jax import losses, objective, variation
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
@@ -106,14 +106,12 @@ def costs(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> tu
 
     They are 0 where nothing is seen.
     """
-    batch = objective.every_frame(clips)
+    batch = batches.every_frame(clips)
     shared = objective.predict_batch(variation.without(params), assets, config, clips, batch)
     varied = objective.predict_batch(params, assets, config, clips, batch)
 
     def of_groups(prediction: Prediction, clips: Clips) -> Array:
-        weight, residual, box = objective.keypoint_residuals(prediction, assets, config, clips, batch)
-        each = losses.keypoint_loss(config.keypoint_loss, residual, config.robust_scale, box)
-        sums = jnp.mean(weight[..., None] * each, -1) @ MEMBERS.T
+        sums = jnp.mean(objective.keypoint_losses(prediction, assets, config, clips, batch), -1) @ MEMBERS.T
         return sums.reshape(clips.num_instances, clips.num_frames, -1)
 
     other = of_groups(shared, swapped(clips, jnp.ones_like(none(clips))))
@@ -127,8 +125,8 @@ def jumps(clips: Clips, config: FitConfig) -> Array:
     Joints count that are seen in both frames, as are their twins; 0 where there are none.
     """
     rows = jnp.arange(clips.num_instances)[:, None]
-    seen = objective.keypoint_weights(clips, config, rows, jnp.arange(clips.num_frames)) > 0
-    at = jnp.where(seen[..., None], jnp.asarray(clips.keypoints), 0.0)
+    weight, at = reprojection.seen(clips, config, rows, jnp.arange(clips.num_frames))
+    seen = weight > 0
     both = seen & seen[..., jn.MIRROR_BODY_25]
     both = both[:, :-1] & both[:, 1:]
     way = jnp.linalg.norm(at[:, 1:] - at[:, :-1], axis=-1)

@@ -27,10 +27,11 @@ from body_models.pytree import Tree, pytree
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
 from nemo_jax import lens, mirror, model, moving, path, residuals, rotations
+from nemo_jax.batches import Batch
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
-from nemo_jax.objective import Batch, Targets
+from nemo_jax.objective import Targets
 
 Array = jax.Array
 

@@ -18,12 +18,12 @@ from body_models import joints as jn
 from body_models import smpl
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
-from nemo_jax import camera_search, losses, model, moving, optim, rotations
+from nemo_jax import camera_search, losses, model, moving, optim, reprojection, rotations
 from nemo_jax import clips as clips_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets
-from nemo_jax.objective import Targets, keypoint_weights
+from nemo_jax.objective import Targets
 from nemo_jax.priors import joint_limit_loss
 
 Array = jax.Array
@@ -74,9 +74,7 @@ def begin(assets: Assets, config: FitConfig, clips: Clips) -> Lift:
         turned = jax.vmap(pose.at[0].set)(roots)
         offset = -smpl.rest_joints(assets.body, shape)[0]
         body = jax.vmap(smpl.keypoints, (None, 0, None, None))(assets.body, turned, shape, offset)
-        weight = keypoint_weights(clips, config, instance, frames)
-        # Undetected joints may have any value, including NaN.
-        pixels = jnp.where(weight[..., None] > 0, clips.keypoints[instance, frames], 0.0)
+        weight, pixels = reprojection.seen(clips, config, instance, frames)
         focal, principal = _focal(assets, clips, instance, frames), assets.principal[instance]
 
         def place(body: Array, pixels: Array, weight: Array, focal: Array) -> Array:
@@ -123,8 +121,7 @@ def begin(assets: Assets, config: FitConfig, clips: Clips) -> Lift:
 
 def _trunks(clips: Clips, config: FitConfig, instance: Array, frames: Array) -> Array:
     """Directions (P, 2) in the picture from the hips to the shoulders of ONE video, smooth over time; up where unseen."""
-    weight = keypoint_weights(clips, config, instance, frames)
-    pixels = jnp.where(weight[..., None] > 0, clips.keypoints[instance, frames], 0.0)
+    weight, pixels = reprojection.seen(clips, config, instance, frames)
 
     def middle(ids: np.ndarray) -> tuple[Array, Array]:
         own = weight[:, ids]
@@ -162,9 +159,10 @@ def lift_losses(lift: Lift, variables: tuple[Array, Array], assets: Assets, conf
         body = smpl.keypoints(assets.body, rotation, shape, offset + root)
         focal = _focal(assets, clips, instance, index)
         pixels = cam.project(body, focal, assets.principal[instance], config.near)
-        weight = keypoint_weights(clips, config, instance, index)
-        residual = jnp.where(weight[:, None] > 0, pixels - clips.keypoints[instance, index], 0.0)
-        each = losses.robust(residual * assets.pixel_scale[instance], config.robust_scale)
+        weight, seen = reprojection.seen(clips, config, instance, index)
+        residual = reprojection.residuals(pixels, seen, weight, assets.pixel_scale[instance])
+        # Not `reprojection.loss`: the weights of the other terms are chosen for this kind, whichever the fit has.
+        each = losses.robust(residual, config.robust_scale)
         value = jnp.mean(weight[:, None] * each)
         if assets.priors.joint_limits is not None:
             value += _LIMITS * joint_limit_loss(assets.priors.joint_limits, model.body_pose(rotation))

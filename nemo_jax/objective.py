@@ -7,17 +7,17 @@ import jax.numpy as jnp
 
 from body_models import smpl
 from body_models.pytree import pytree
+from nemo_jax import batches, contact, depth, ground, lens, losses, mirror, model, moving, path, reprojection
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
-from nemo_jax import contact, depth, ground, lens, losses, mirror, model, moving, path
 from nemo_jax import windows as windows_lib
+from nemo_jax.batches import Batch
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
 from nemo_jax.priors import batch_terms, gmm_prior_loss, joint_limit_loss, limb_loss
 
 Array = jax.Array
-PART = 128  # frames of a batch that terms look at which do not depend on the images
 
 
 @pytree
@@ -34,65 +34,6 @@ class Targets:
     mask: Array
     root_mask: Array
     weight: Array
-
-
-@pytree
-class Batch:
-    """B frames: instance (B,) and frame (B,), int."""
-
-    instance: Array
-    frame: Array
-
-
-def sample_batch(key: Array, clips: Clips, size: int, pairs: int = 0, windows: int = 0) -> Batch:
-    """`size` existing frames, uniform over all frames of all instances, with replacement.
-
-    Some make room for neighbours of the first ones: of `pairs` and of `windows`, see `windows.drawn`.
-    """
-    ends = jnp.cumsum(clips_lib.num_frames(clips))
-    index = jnp.floor(jax.random.uniform(key, (size,)) * ends[-1])
-    index = jnp.minimum(index, ends[-1] - 1)
-    instance = jnp.searchsorted(ends, index, side="right", method="compare_all")
-    starts = ends - clips_lib.num_frames(clips)
-    batch = Batch(instance=instance, frame=(index - starts[instance]).astype(jnp.int32))
-    if not pairs and not windows:
-        return batch
-    instance, frame = windows_lib.drawn(clips, batch.instance, batch.frame, pairs, windows)
-    return Batch(instance=instance, frame=frame)
-
-
-def num_pairs(config: FitConfig) -> int:
-    """Pairs of neighbouring frames in a drawn batch of the joint stage: a quarter of it, if contacts need them."""
-    return config.batch_size // 4 if config.contact_centres and config.batch_size > 0 else 0
-
-
-def paired(config: FitConfig) -> tuple[slice, slice]:
-    """The rows of a batch that hold frames, and those that hold the frames after them."""
-    if config.batch_size == -1:
-        return slice(None, -1), slice(1, None)
-    pairs = num_pairs(config)
-    return slice(pairs), slice(pairs, 2 * pairs)
-
-
-def full_batch(clips: Clips) -> Batch:
-    """Every frame of every instance, T for each: frames of shorter clips are repeated, so that all clips weigh the
-    same.
-
-    Padded instances are replaced by repetitions of the first instances.
-    """
-    n, t = clips.num_instances, clips.num_frames
-    instance, frames = jnp.arange(n), clips_lib.num_frames(clips)
-    if clips.real is not None:
-        instance = instance % (clips.real > 0).sum()
-        frames = frames[instance]
-    frame = jnp.arange(t) % jnp.maximum(frames, 1)[:, None]
-    return Batch(instance=jnp.repeat(instance, t), frame=frame.reshape(-1).astype(jnp.int32))
-
-
-def every_frame(clips: Clips) -> Batch:
-    """The T frames of each instance in order, those that do not exist too."""
-    n, t = clips.num_instances, clips.num_frames
-    return Batch(instance=jnp.repeat(jnp.arange(n), t), frame=jnp.tile(jnp.arange(t), n))
 
 
 def predict_batch(
@@ -112,25 +53,19 @@ def _evaluate_batch(
     return each(params, assets, config, batch.instance, phases, noise, views)
 
 
-def keypoint_weights(
-    clips: Clips, config: FitConfig, instance: Array, frame: Array, with_confidence: bool = True
-) -> Array:
-    """Weights (..., K) of the keypoints of some frames: the gate, 0 for missing frames, times confidence if configured.
-
-    instance, frame: int indices, shapes that broadcast to (...).
-    """
-    confidence = clips.confidence[instance, frame]
-    weight = losses.visible(confidence, clips.frame_mask[instance, frame], config.confidence_threshold)
-    return weight * confidence if with_confidence else weight
-
-
 def keypoint_term(
     prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, batch: Batch, with_confidence: bool = True
 ) -> Array:
     """Loss (B,) of each frame's reprojection: mean over 25 joints, and coordinates where the kind has two."""
+    return jnp.mean(keypoint_losses(prediction, assets, config, clips, batch, with_confidence), (-2, -1))
+
+
+def keypoint_losses(
+    prediction: Prediction, assets: Assets, config: FitConfig, clips: Clips, batch: Batch, with_confidence: bool = True
+) -> Array:
+    """Weighted losses (B, K, 2) or (B, K, 1) of each frame's reprojection, see `reprojection.loss`."""
     weight, residual, box = keypoint_residuals(prediction, assets, config, clips, batch, with_confidence)
-    each = losses.keypoint_loss(config.keypoint_loss, residual, config.robust_scale, box)
-    return jnp.mean(weight[..., None] * each, (-2, -1))
+    return reprojection.loss(config, residual, weight, box)
 
 
 def keypoint_residuals(
@@ -141,12 +76,10 @@ def keypoint_residuals(
     Residuals and diagonals are pixels after each instance's `pixel_scale`; a residual of weight 0 is 0.
     """
     at = (batch.instance, batch.frame)
-    weight = keypoint_weights(clips, config, *at, with_confidence)
+    weight, pixels = reprojection.seen(clips, config, *at, with_confidence)
     scale = assets.pixel_scale[batch.instance]
-    # Residuals are gated before the loss too, because undetected joints may have any value.
-    residual = jnp.where(weight[..., None] > 0, prediction.keypoints_2d - clips.keypoints[at], 0.0)
-    box = losses.box_diagonal(clips.keypoints[at], clips.confidence[at], config.visible_box)
-    return weight, residual * scale[:, None, None], box * scale
+    residual = reprojection.residuals(prediction.keypoints_2d, pixels, weight, scale)
+    return weight, residual, reprojection.box(clips, config, *at) * scale
 
 
 def init_term(
@@ -232,7 +165,7 @@ def joint_loss(
     n, real = clips.num_instances, clips_lib.which_real(clips)
     rows = None if real is None else real[:, None]
     per_frame = keypoint_term(prediction, assets, config, clips, batch)
-    stride = part_of(batch)
+    stride = batches.part_of(batch)
     terms = {
         "keypoints": losses.mean_per_instance(per_frame, batch.instance, n),
         "init_pose": init_term(prediction.rotations, targets, config, batch, pose=pose),
@@ -244,16 +177,13 @@ def joint_loss(
         **depth_terms(prediction, params, assets, config, clips, batch, trust),
         **ground_terms(params, prediction, assets, config, clips, batch, broader),
         **prior_terms(prediction, pose, skeletons, assets, stride),
-        **windows_lib.terms(prediction, assets.priors, config, clips, batch.instance, batch.frame, num_pairs(config)),
+        **windows_lib.terms(
+            prediction, assets.priors, config, clips, batch.instance, batch.frame, batches.num_pairs(config)
+        ),
     }
     weights = term_weights(config)
     total = sum(weights[name] * value for name, value in terms.items())
     return cast(Array, total), terms
-
-
-def part_of(batch: Batch) -> int:
-    """Every how many frames of a batch are enough for terms that do not depend on the images, so that they cost little."""
-    return max(1, batch.instance.shape[0] // PART)
 
 
 def span_change(params: Params) -> Array:
@@ -283,7 +213,7 @@ def depth_terms(
     """
     if config.init_space == "axis_angle":
         return {}
-    part = slice(None, None, part_of(batch))
+    part = slice(None, None, batches.part_of(batch))
     seen = jax.tree.map(lambda leaf: leaf[part], prediction)
     where = batch.instance[part], batch.frame[part]
     return {"depth": jnp.mean(depth.depth_loss(seen, params.cameras, assets, clips, *where, trust))}
@@ -307,7 +237,7 @@ def ground_terms(
         terms["path"] = jnp.mean(path.loss(params.path), where=real)
     if params.contact is None or params.ground is None or assets.soles is None or prediction.contact is None:
         return terms
-    now, after = paired(config)
+    now, after = batches.paired(config)
     instance, frame = batch.instance[now], batch.frame[now]
     # The last frame of a clip has none after it.
     follows = (batch.instance[after] == instance) & (batch.frame[after] == frame + 1)

@@ -21,13 +21,14 @@ import optax
 
 from body_models.pytree import pytree
 from nemo_jax import camera as cam
-from nemo_jax import camera_search, model, moving, objective, optim, takes, variation
+from nemo_jax import camera_search, model, moving, objective, optim, reprojection, takes, variation
 from nemo_jax import clips as clips_lib
 from nemo_jax import rig as rig_lib
+from nemo_jax.batches import Batch
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
-from nemo_jax.objective import Batch, Targets
+from nemo_jax.objective import Targets
 
 Array = jax.Array
 
@@ -71,8 +72,7 @@ def begin(params: Params, assets: Assets, config: FitConfig, clips: Clips) -> Re
     def with_cameras(own: Params) -> Params:
         def solved(own: Params, instance: Array, raw: Array, frames: Array) -> Array:
             points = _predict(own, params, assets, config, instance, raw, None).keypoints
-            weight = objective.keypoint_weights(clips, config, instance, frames, config.camera_confidence)
-            pixels = jnp.where(weight[..., None] > 0, clips.keypoints[instance, frames], 0.0)
+            weight, pixels = reprojection.seen(clips, config, instance, frames, config.camera_confidence)
             focal = assets.focal[instance] * jnp.exp(own.log_focal)
             views = moving.of_frames(clips, instance, frames)
             pixels, weight = moving.steady_frames(views, pixels, weight, focal, assets.principal[instance])

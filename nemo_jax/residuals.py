@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from nemo_jax import camera, depth, lens, losses, model, objective
+from nemo_jax.batches import Batch
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params, Prediction
-from nemo_jax.objective import Batch, Targets
+from nemo_jax.objective import Targets
 from nemo_jax.priors import LIMIT_INSIDE, limb_residuals, limit_residuals
 
 Array = jax.Array

@@ -16,6 +16,7 @@ import optax
 
 from body_models import smpl
 from body_models.pytree import Tree, pytree
+from nemo_jax import batches as batches_lib
 from nemo_jax import (
     camera_search,
     contact,
@@ -35,10 +36,11 @@ from nemo_jax import (
 )
 from nemo_jax import clips as clips_lib
 from nemo_jax import windows as windows_lib
+from nemo_jax.batches import Batch
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig, with_steps
 from nemo_jax.model import Assets, Params
-from nemo_jax.objective import Batch, Targets
+from nemo_jax.objective import Targets
 from nemo_jax.priors import Priors
 
 Array = jax.Array
@@ -175,11 +177,11 @@ def _decay(config: FitConfig, step: Array) -> Array | float:
 
 def _batch(problem: Problem, step: Array, stage: int) -> Batch:
     if problem.config.batch_size == -1:
-        return objective.full_batch(problem.clips)
+        return batches_lib.full_batch(problem.clips)
     key = jax.random.fold_in(jax.random.fold_in(problem.key, stage), step)
     joint = stage in (3, 6)
-    pairs, windows = (objective.num_pairs(problem.config), windows_lib.count(problem.config)) if joint else (0, 0)
-    return objective.sample_batch(key, problem.clips, problem.config.batch_size, pairs, windows)
+    pairs, windows = (batches_lib.num_pairs(problem.config), windows_lib.count(problem.config)) if joint else (0, 0)
+    return batches_lib.sample_batch(key, problem.clips, problem.config.batch_size, pairs, windows)
 
 
 def _update(problem: Problem, state: FitState, gradient: Params, rates: Mapping[str, Array | float]) -> FitState:

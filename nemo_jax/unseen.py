@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from body_models import smpl
+from nemo_jax import batches, model, objective, stages, takes
 from nemo_jax import clips as clips_lib
-from nemo_jax import model, objective, stages, takes
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Params
@@ -53,7 +53,7 @@ def fit_unseen(
     if learned.path is not None:
         params = dataclasses.replace(params, path=mean(learned.path))
 
-    every = objective.every_frame(clips)
+    every = batches.every_frame(clips)
 
     def run(mirrored: Array) -> tuple[Params, Array]:
         own = dataclasses.replace(params, mirrored=jnp.full(instances, mirrored))

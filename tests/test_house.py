@@ -33,6 +33,7 @@ FILES = [
     # The open body's build script is no part of the library.
     if "open_body" not in path.parts
 ]
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LIBRARY = [(package, path) for package, path in FILES if package != "experiments"]
 # It runs in an environment in which body_models is another project's.
 PEER = "body_models_peer.py"
@@ -117,6 +118,6 @@ def test_the_method_does_not_print_or_open(path):
     assert not {f.id for f in calls if isinstance(f, ast.Name)} & {"print", "open", "input", "exec", "eval"}
 
 
-@pytest.mark.parametrize("path", [path for _, path in FILES], ids=name_of)
+@pytest.mark.parametrize("path", [*(path for _, path in FILES), *TESTS], ids=name_of)
 def test_files_hold_one_idea(path):
     assert len(path.read_text().splitlines()) <= 400

@@ -2,7 +2,8 @@
 
 from nemo_jax.config import FitConfig
 
-# Published facts (Wang et al., CVPR 2023, and its released code), quirks included; `nemo_jax/config.py` explains each field.
+# Published facts (Wang et al., CVPR 2023, and its released code), quirks included; `nemo_jax/config.py` and `schedule.py`
+# explain each field.
 PUBLISHED = FitConfig(
     features="rbf",
     kernel="quadratic",

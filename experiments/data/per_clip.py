@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 
 from experiments.base.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A flag of this kind whose choices are words and numbers.
+
+    flag: its name, such as `--person`. default: the choice for clips of which it says nothing. check: see `parse`.
+    """
+
+    flag: str
+    default: str
+    check: Callable[[str, str], None]
+
+    def parse(self, text: str) -> tuple[str, dict[str, str]]:
+        """The choice for all clips and those of single ones. Raises UserError, as `parse` of the module."""
+        default, single = parse(self.flag, text, self.check)
+        return default or self.default, single
+
+    def of(self, text: str, name: str) -> str:
+        """The choice for one clip. Raises UserError, as `parse`."""
+        default, single = self.parse(text)
+        return single.get(name, default)
+
+    def check_names(self, text: str, names: Iterable[str]) -> None:
+        """Raises UserError: it chooses for a clip that is not among these, or is no choice at all."""
+        check_names(self.flag, text, self.parse(text)[1], names)
 
 
 def parse(flag: str, text: str, check: Callable[[str, str], None]) -> tuple[str | None, dict[str, str]]:

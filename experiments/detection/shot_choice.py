@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,28 +20,18 @@ _BODY = np.array([*range(2, 8), *range(9, 15)])
 _CONFIDENT = 0.5
 
 
-def parse(flag: str) -> tuple[str, dict[str, str]]:
-    """The choice for all films and those of single ones.
-
-    The flag is `auto`, the shot that shows the most of the person followed; `all`, the whole film without regard to cuts;
-    `2`, the second shot; or `name=choice` for single films, as `--person=` has it.
-
-    Raises:
-      UserError: it is none of these.
-    """
-    default, single = per_clip.parse(_FLAG, flag, _check)
-    return default or AUTO, single
+def _check(choice: str, flag: str) -> None:
+    if choice in (AUTO, WHOLE) or (choice.isdecimal() and int(choice) > 0):
+        return
+    raise UserError(
+        f"{_FLAG}={flag} is not understood at {choice!r}; expected {AUTO}, {WHOLE}, the number of a shot such as 2, "
+        "or one of these for each film as name=choice"
+    )
 
 
-def choice_for(flag: str, instance_name: str) -> str:
-    """What `--shots=` says of one film. Raises UserError, as `parse`."""
-    default, single = parse(flag)
-    return single.get(instance_name, default)
-
-
-def check_names(flag: str, instance_names: Iterable[str]) -> None:
-    """Raises UserError: `--shots=` names a film that is not among these, or is no choice at all."""
-    per_clip.check_names(_FLAG, flag, parse(flag)[1], instance_names)
+# `auto`, the shot that shows the most of the person followed; `all`, the whole film without regard to cuts; `2`, the second
+# shot; or `name=choice` for single films.
+SHOTS = per_clip.Choice(_FLAG, AUTO, _check)
 
 
 def candidates(found: Detections, choice: str) -> dict[int, range]:
@@ -111,12 +101,3 @@ def when(found: Detections, frames: range) -> str:
         return f"frames {frames.start} to {frames.stop - 1}"
     first, last = ends - times[0]
     return f"{first:.2f} to {last:.2f} s"
-
-
-def _check(choice: str, flag: str) -> None:
-    if choice in (AUTO, WHOLE) or (choice.isdecimal() and int(choice) > 0):
-        return
-    raise UserError(
-        f"{_FLAG}={flag} is not understood at {choice!r}; expected {AUTO}, {WHOLE}, the number of a shot such as 2, "
-        "or one of these for each film as name=choice"
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from experiments.base.errors import UserError
 from experiments.base.text import listed
@@ -16,27 +16,17 @@ _FLAG = "--split"
 _NAMED = 12
 
 
-def parse(flag: str) -> tuple[str, dict[str, str]]:
-    """The choice for all films and those of single ones.
-
-    The flag is `auto`, as many takes as the film has; `off`, none; `8`, so many; or `name=choice` for single films.
-
-    Raises:
-      UserError: it is none of these.
-    """
-    default, single = per_clip.parse(_FLAG, flag, _check)
-    return default or AUTO, single
+def _check(choice: str, flag: str) -> None:
+    if choice in (AUTO, OFF) or (choice.isascii() and choice.isdecimal() and 0 < int(choice) <= MOST):
+        return
+    raise UserError(
+        f"{_FLAG}={flag} is not understood at {choice!r}; expected {AUTO}, {OFF}, a number of takes from 1 to {MOST}, or "
+        "one of these for each film as name=choice"
+    )
 
 
-def choice_for(flag: str, film: str) -> str:
-    """What `--split=` says of one film. Raises UserError, as `parse`."""
-    default, single = parse(flag)
-    return single.get(film, default)
-
-
-def check_names(flag: str, films: Iterable[str]) -> None:
-    """Raises UserError: `--split=` names a film that is not among these, or is no choice at all."""
-    per_clip.check_names(_FLAG, flag, parse(flag)[1], films)
+# `auto`, as many takes as the film has; `off`, none; `8`, so many; or `name=choice` for single films.
+SPLIT = per_clip.Choice(_FLAG, AUTO, _check)
 
 
 def note(path: str, name: str, found: Detections, takes: Sequence[range], of: range) -> str:
@@ -57,12 +47,3 @@ def note(path: str, name: str, found: Detections, takes: Sequence[range], of: ra
             f"{_FLAG}='{name}={OFF}' uses all of it."
         )
     return ""
-
-
-def _check(choice: str, flag: str) -> None:
-    if choice in (AUTO, OFF) or (choice.isascii() and choice.isdecimal() and 0 < int(choice) <= MOST):
-        return
-    raise UserError(
-        f"{_FLAG}={flag} is not understood at {choice!r}; expected {AUTO}, {OFF}, a number of takes from 1 to {MOST}, or "
-        "one of these for each film as name=choice"
-    )

@@ -24,6 +24,20 @@ GHOST_SHARE = 0.05  # a track in a smaller share of the frames is nobody, where 
 _PIXEL = re.compile(r"(\d+(?:\.\d+)?)\s*,\s*(\d+(?:\.\d+)?)")
 
 
+def _check_choice(choice: str, flag: str) -> None:
+    if choice in (LARGEST, ALL) or _PIXEL.fullmatch(choice) or (choice.isdecimal() and int(choice) > 0):
+        return
+    raise UserError(
+        f"--person={flag} is not understood at {choice!r}; expected {LARGEST}, {ALL}, a number counted from the left such "
+        "as 2, a pixel such as 310,140, or one of these for each clip as name=choice"
+    )
+
+
+# One choice, as `follow` takes it; or `all`, everybody in a film who does the action; or `name=choice` for single clips,
+# separated by commas, or both, the one for all others first: `2`, `clip a=2,clip b=310,140`, `1,clip b=largest`.
+PERSON = per_clip.Choice("--person", LARGEST, _check_choice)
+
+
 def follow(people: Sequence[Array], person: str = LARGEST, clothes: Sequence[Array] | None = None) -> Array:
     """Index (F,) of the followed person in each of the F frames; -1 = not seen.
 
@@ -94,51 +108,22 @@ def _at_pixel(tracks: list[Somebody], people: Sequence[Array], pixel: Array, per
     )
 
 
-def parse_person(flag: str) -> tuple[str, dict[str, str]]:
-    """The choice for all clips and those of single ones, of `--person=`.
-
-    The flag is one choice, as `follow` takes it; or `all`, everybody in a film who does the action; or `name=choice` for
-    single clips, separated by commas, or both, the one for all others first: `2`, `clip a=2,clip b=310,140`,
-    `1,clip b=largest`.
-
-    Raises:
-      UserError: it is none of these.
-    """
-    default, single = per_clip.parse("--person", str(flag), _check_choice)
-    return default or LARGEST, single
-
-
-def choice_for(flag: str, instance_name: str) -> str:
-    """What `--person=` says of one clip, as `follow` takes it. Raises UserError, as `parse_person`."""
-    default, single = parse_person(flag)
-    return single.get(instance_name, default)
-
-
 def check_names(flag: str, instance_names: Iterable[str], films: bool = False) -> None:
     """Raises UserError: `--person=` names a clip that is not among these, or is no choice at all, or asks for everybody
     where there are no films in which people are found.
     """
     if not films and asks_for_all(flag):
         _refuse_all(flag)
-    per_clip.check_names("--person", flag, parse_person(flag)[1], instance_names)
+    PERSON.check_names(flag, instance_names)
 
 
 def asks_for_all(flag: str) -> bool:
-    """Whether `--person=` asks for everybody in some film. Raises UserError, as `parse_person`."""
-    default, single = parse_person(flag)
+    """Whether `--person=` asks for everybody in some film. Raises UserError: it is no choice at all."""
+    default, single = PERSON.parse(flag)
     return ALL in (default, *single.values())
 
 
 def _refuse_all(flag: str) -> NoReturn:
     raise UserError(
         f"--person={flag} asks for everybody, who is found in films only; keypoints come from files here, so name one"
-    )
-
-
-def _check_choice(choice: str, flag: str) -> None:
-    if choice in (LARGEST, ALL) or _PIXEL.fullmatch(choice) or (choice.isdecimal() and int(choice) > 0):
-        return
-    raise UserError(
-        f"--person={flag} is not understood at {choice!r}; expected {LARGEST}, {ALL}, a number counted from the left such "
-        "as 2, a pixel such as 310,140, or one of these for each clip as name=choice"
     )

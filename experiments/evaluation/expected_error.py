@@ -20,6 +20,7 @@ from experiments.data.dataset import Dataset
 from experiments.data.visible import visible
 from experiments.results.equal_phases import interpolated
 from experiments.results.fitted_motion import FittedMotion
+from experiments.results.reading import Run
 
 Array = np.ndarray
 
@@ -64,14 +65,20 @@ def expected_mm(features: Array, calibration: Calibration) -> Array:
     return np.exp(features @ calibration.weights + calibration.spread**2 / 2)
 
 
-def of_frames(dataset: Dataset, fitted: FittedMotion, threshold: float) -> Array:
+def of_frames(dataset: Dataset, features: Array) -> Array:
     """Expected errors (N, T), millimetres; NaN where a clip has no frame.
 
-    Args:
-      dataset: N clips, as read. fitted: their fit. threshold: a keypoint counts above this confidence.
+    dataset: N clips. features (N, T, len(FEATURES)): what their fit shows, see `features`.
     """
     exists = np.asarray(dataset.clips.frame_mask) > 0
-    return np.where(exists, expected_mm(features(dataset, fitted, threshold), shipped()), np.nan)
+    return np.where(exists, expected_mm(features, shipped()), np.nan)
+
+
+def of_run(run: Run) -> Array:
+    """The same of a run, as its fit has found them or, of a run that is read from its folder, found anew."""
+    if run.expected_mm is not None:
+        return run.expected_mm
+    return of_frames(run.dataset, features(run.as_read, run.fitted, run.threshold))
 
 
 def of_clips(frames: Array) -> Array:
@@ -85,7 +92,10 @@ def as_metrics(names: Sequence[str], frames: Array) -> dict[str, float]:
 
 
 def features(dataset: Dataset, fitted: FittedMotion, threshold: float) -> Array:
-    """What a fit shows of itself: `FEATURES` (N, T, len(FEATURES)), finite everywhere."""
+    """What a fit shows of itself: `FEATURES` (N, T, len(FEATURES)), finite everywhere.
+
+    dataset: N clips, as read. fitted: their fit. threshold: a keypoint counts above this confidence.
+    """
     clips, seen = dataset.clips, fitted.prediction
     exists = np.asarray(clips.frame_mask) > 0
     bare = in_pelvis_axes(np.asarray(seen.keypoints), np.asarray(seen.rotations)[:, :, 0])

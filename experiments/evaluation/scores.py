@@ -55,6 +55,7 @@ class _Arrays:
     (T, 4, 3), planted (T, 4): the points of contact and their probabilities, ground (5,): the fit's floor, all None where
     it has none. fps (): frames per second.
     in_3d: inputs of the 3D errors; None without ground truth.
+    betas (S,): the fit's shape. height (): metres, NaN where it is not known. scaled (): true where the scale is known.
     """
 
     predicted: Array
@@ -71,6 +72,9 @@ class _Arrays:
     planted: Array | None
     ground: Array | None
     fps: Array
+    betas: Array
+    height: Array
+    scaled: Array
 
 
 def evaluate(
@@ -97,7 +101,7 @@ def evaluate_many(
         each, pooled = jax.device_get(_score(stacked, nose_body))
         for row, number in enumerate(members):
             own, whole = ({key: values[row] for key, values in part.items()} for part in (each, pooled))
-            found[number] = _named(fits[number].dataset, own | _metres(fits[number], nose_body), whole)
+            found[number] = _named(fits[number].dataset, own, whole)
     return [found[number] for number in range(len(fits))]
 
 
@@ -105,17 +109,6 @@ def compile_ahead(fits: Sequence[ToScore], nose_body: smpl.SMPL, frames: int | N
     """Compiles the programs that `evaluate_many` uses for these fits."""
     for _, stacked in _groups(fits, frames):
         _score.ahead(stacked, nose_body)
-
-
-def _metres(one: ToScore, body: smpl.SMPL) -> dict[str, np.ndarray]:
-    """How tall each person (N,) is, metres, and how sure that is, which is how sure all metres of the clip are, percent."""
-    betas, height = jnp.asarray(one.fitted.params.betas), one.dataset.clips.height
-    share = stature.scale_uncertainty(body, betas, None if height is None else jnp.asarray(height))
-    known = rig.of_clips(one.dataset.clips)
-    if known is not None:
-        # How far apart known cameras are says the scale.
-        share = jnp.where(rig.in_rig(known), 0.0, share)
-    return {"height_m/fit": np.asarray(stature.of(body, betas)), "scale_sd_percent/fit": 100 * np.asarray(share)}
 
 
 def _groups(fits: Sequence[ToScore], frames: int | None) -> list[tuple[list[int], _Arrays]]:
@@ -135,7 +128,12 @@ def _arrays_of(one: ToScore, frames: int) -> _Arrays:
     dataset, fitted = padding.dataset(one.dataset, frames), one.fitted.padded(frames)
     hidden = None if one.hidden is None else padding.array(one.hidden, frames).astype(bool)
     keypoints, confidence, scored = reference(dataset, one.threshold)
+    height, known = dataset.clips.height, rig.of_clips(dataset.clips)
     arrays: dict[str, Any] = {
+        "betas": np.asarray(fitted.params.betas),
+        "height": np.full(len(dataset.names), np.nan, np.float32) if height is None else np.asarray(height, np.float32),
+        # How far apart known cameras are says the scale.
+        "scaled": np.zeros(len(dataset.names), bool) if known is None else np.asarray(rig.in_rig(known)),
         "predicted": fitted.scored_2d,
         "given": np.asarray(dataset.clips.keypoints),
         "reference": np.asarray(keypoints),
@@ -180,12 +178,19 @@ def _numbers(fits: _Arrays, nose_body: smpl.SMPL) -> tuple[dict[str, Array], dic
         of_feet = jax.vmap(world_metrics.standing)
         own = of_feet(every.feet, soles, every.planted, every.mask, every.fps)
         each |= {f"{name}/fit": values for name, values in own.items()}
+    each |= _metres(every, nose_body)
     if every.in_3d is not None:
         each |= pose_errors.in_3d(every.in_3d, every.mask, nose_body)
     return {name: values.reshape(*shape, *values.shape[1:]) for name, values in each.items()}, pooled
 
 
 _score = Program(_numbers, once=True)
+
+
+def _metres(every: _Arrays, body: smpl.SMPL) -> dict[str, Array]:
+    """How tall people (I,) are, metres, and how sure that is, which is how sure all metres of the clips are, percent."""
+    share = jnp.where(every.scaled, 0.0, stature.scale_uncertainty(body, every.betas, every.height))
+    return {"height_m/fit": stature.of(body, every.betas), "scale_sd_percent/fit": 100 * share}
 
 
 def _pixel_numbers(pixels: Array, shares: Array, boxes: Array, seen: Array) -> dict[str, Array]:

@@ -71,6 +71,19 @@ class Finished:
         """The dataset with left and right of its keypoints as the fit reads them."""
         return self.dataset if self.exchanged is None else as_read(self.dataset, self.exchanged)
 
+    @functools.cached_property
+    def features(self) -> np.ndarray:
+        """What the fit shows of itself (N, T, F), see `expected_error.features`.
+
+        It is said of the keypoints as the fit reads them; its scores are those of what was given.
+        """
+        return expected_error.features(self.as_read, self.fitted, float(self.config.confidence_threshold))
+
+    @functools.cached_property
+    def expected_mm(self) -> np.ndarray:
+        """The expected errors (N, T), see `expected_error.of_frames`."""
+        return expected_error.of_frames(self.dataset, self.features)
+
     @property
     def mirrored(self) -> list[str]:
         """Names of the clips that the fit mirrors because the person uses the other hand."""
@@ -206,8 +219,6 @@ def _write(
     output, dataset = fit.settings.output, fit.dataset
     settings = dataclasses.replace(fit.settings, fit=fit.config)
     threshold = float(fit.config.confidence_threshold)
-    # What a fit says of itself is said of the keypoints as it reads them; its scores are those of what was given.
-    expected = expected_error.of_frames(fit.as_read, fit.fitted, threshold)
     body_name = settings.body_model or "open_body"
     scale_sd = np.array([fit.each[name]["scale_sd_percent/fit"] / 100 for name in dataset.names])
     lenses = lens_error.of_clips(dataset, fit.fitted, fit.config)
@@ -219,7 +230,7 @@ def _write(
         fit.fitted,
         body_name,
         scale_sd=scale_sd,
-        expected_mm=expected,
+        expected_mm=fit.expected_mm,
         spread_mm=fit.spread,
         focal_interval=lenses.intervals,
         offsets=offsets,
@@ -237,7 +248,7 @@ def _write(
         return {
             **fit.numbers,
             doubts.KEY: doubted,
-            expected_error.KEY: expected_error.as_metrics(dataset.names, expected),
+            expected_error.KEY: expected_error.as_metrics(dataset.names, fit.expected_mm),
             lens_error.KEY: lens_error.as_metrics(dataset.names, lenses),
             **({take_offsets.KEY: takes} if takes else {}),
             "num_instances": len(dataset.names),
@@ -265,6 +276,7 @@ def _write(
         settings=dataclasses.asdict(fit.settings),
         metrics=metrics(),
         answer=fit.fitted,
+        expected_mm=fit.expected_mm,
     )
     present(run, fit.settings, fit.each, fit.notes, fit.hidden, fit.history, console, submit)
     # A folder that has been deleted meanwhile must not come back with this file alone.

@@ -30,9 +30,9 @@ from experiments.show.figures import run_pictures
 from experiments.show.presentation import PARTS, write_all
 from nemo_jax import clips as clips_lib
 from nemo_jax import exchange, laplace, losses, model, residuals, stages
+from nemo_jax.batches import Batch
 from nemo_jax.clips import Clips
 from nemo_jax.laplace import Given, Tangents
-from nemo_jax.objective import Batch
 from nemo_jax.options import option
 from nemo_jax.priors import open_priors
 

@@ -42,13 +42,13 @@ def parts(path: Path, name: str, found: Detections, choices: Choices) -> list[Pa
     """
     if choices.takes is not None:
         return _of_table(path, name, found, choices)
-    choice = shot_choice.choice_for(choices.shots, name)
+    choice = shot_choice.SHOTS.of(choices.shots, name)
     try:
         shots = shot_choice.candidates(found, choice)
     except UserError as error:
         raise LeftOutError(f"in {path}, {error}") from error
-    person = tracking.choice_for(choices.person, name)
-    split = take_choice.choice_for(choices.split, name)
+    person = tracking.PERSON.of(choices.person, name)
+    split = take_choice.SPLIT.of(choices.split, name)
     if person == tracking.ALL:
         return film_everyone.parts(path, name, found, shots, split)
     followed, reasons = [], []
@@ -96,7 +96,7 @@ def _of_table(path: Path, name: str, found: Detections, choices: Choices) -> lis
     table = choices.takes or {}
     if name not in table:
         raise LeftOutError(f"{takes_table.FLAG} has no row of {name}")
-    person = tracking.choice_for(choices.person, name)
+    person = tracking.PERSON.of(choices.person, name)
     shots = shot_choice.candidates(found, shot_choice.AUTO)
     try:
         times = seconds(found)

@@ -126,7 +126,7 @@ def read_openpose(
     if not folder.is_dir():
         raise BrokenClipError(f"there is no folder {folder} of OpenPose's JSON files")
     names = footage.stems(shown.paths)
-    choice = tracking.choice_for(person, name)
+    choice = tracking.PERSON.of(person, name)
     try:
         return openpose.read_folder(
             folder, shown.num_frames, choice, image_size=shown.image_size, frame_names=names, layout=layout

@@ -129,7 +129,7 @@ def apply(
       dataset: its frames are those that OpenPose was run on. Its initial poses, truth and pictures stay.
       folder: `--openpose`: holds a folder for each clip, named like the clip, also with `_openpose`, `.op` or `_json`
         behind; or the files of all clips, `<clip>_<number>_keypoints.json`; or those of the only clip.
-      person: `--person`, see `tracking.parse_person`.
+      person: `--person`, see `tracking.PERSON`.
       layout: `--openpose_layout`, see `openpose_layouts`.
 
     Clips without files, or whose files cannot be used, are left out with a note.
@@ -154,7 +154,7 @@ def apply(
             lacking.append(name)
             continue
         try:
-            points, sure, own_notes = _of_instance(dataset, n, place, prefix, tracking.choice_for(person, name), layout)
+            points, sure, own_notes = _of_instance(dataset, n, place, prefix, tracking.PERSON.of(person, name), layout)
         except DatasetError as error:
             unusable.append(f"{name} ({error})")
             continue

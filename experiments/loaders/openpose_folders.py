@@ -87,7 +87,7 @@ def load(
 
     def read(place: tuple[str, Path, str | None]) -> layouts.Recording:
         try:
-            who = tracking.choice_for(person, place[0])
+            who = tracking.PERSON.of(person, place[0])
             return _clip(*place, _footage(base, *place[:2]), image_size, fps, who, openpose_layout)
         except DatasetError as error:
             raise BrokenClipError(str(error)) from error

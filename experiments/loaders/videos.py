@@ -86,9 +86,9 @@ def load(
       max_instances: the first so many that can be used, in natural order; None = all.
       cache_dir: folder in which the people found are kept, by the films' content.
       body: the body of which first poses are.
-      person: whom to follow, as `--person=` has it (see `tracking.parse_person`).
-      shots: which shot of films with cuts, as `--shots=` has it (see `shot_choice.parse`); None = chosen in each film.
-      split: whether films come apart into takes, as `--split=` has it (see `take_choice.parse`); None = where they do.
+      person: whom to follow, as `--person=` has it (see `tracking.PERSON`).
+      shots: which shot of films with cuts, as `--shots=` has it (see `shot_choice.SHOTS`); None = chosen in each film.
+      split: whether films come apart into takes, as `--split=` has it (see `take_choice.SPLIT`); None = where they do.
       takes: a table of takes, as `takes_table.read` has it; None = none.
       pose_model: `heavy`, `full`, `rtmpose` or a pose landmarker's `.task` file; None = the heavy one.
       camera_motion: `auto`, cameras that move are followed; `off`, all are taken as standing still.
@@ -218,8 +218,8 @@ def choices_of(
     if split is not None and takes is not None:
         raise UserError(f"--split={split} and --takes={takes} are both given; leave one out")
     shots, split = shots or shot_choice.AUTO, split or take_choice.AUTO
-    shot_choice.check_names(shots, names)
-    take_choice.check_names(split, names)
+    shot_choice.SHOTS.check_names(shots, names)
+    take_choice.SPLIT.check_names(split, names)
     return Choices(person, shots, split, None if takes is None else takes_table.read(Path(takes), names))
 
 

@@ -64,7 +64,7 @@ class Run:
     folder: the results folder. dataset: the clips as read, including hidden keypoints. params: the learned parameters.
     config: the configuration of the fit. body: the body with the nose as keypoint 0. settings: contents of
     `config.json`; metrics: contents of `metrics.json`. answer: the value of `fitted`, if already computed; if None, it
-    is computed when it is first needed.
+    is computed when it is first needed. expected_mm (N, T): the expected errors, if already computed.
     """
 
     folder: Path
@@ -75,6 +75,7 @@ class Run:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     answer: FittedMotion | None = None
+    expected_mm: Array | None = None
 
     @functools.cached_property
     def assets(self) -> Assets:

@@ -83,6 +83,14 @@ def retime(source: Path, path: Path, ticks: Callable[[int], int] | None = None) 
     return path
 
 
+def read(path: Path) -> tuple[np.ndarray, av.VideoStream]:
+    """Pictures (F, H, W, 3) of a film, and its stream."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(stream)])
+        return frames, stream
+
+
 def turn(path: Path, matrix: Sequence[int]) -> None:
     """Writes a display matrix, a b c d of x' = a x + c y and y' = b x + d y, into an mp4 or mov (ISO 14496-12, 8.3.2)."""
     data = bytearray(path.read_bytes())

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nemo_jax import camera_search, model, objective
+from nemo_jax import batches, camera_search, model, objective
 from nemo_jax.priors import Priors, published_limits
 from tests.nemo_jax import helpers, points
 
@@ -52,7 +52,7 @@ def main():
     clips, body = helpers.as_float64(scene.clips), helpers.as_float64(helpers.body())
     limits = Priors(joint_limits=helpers.as_float64(published_limits()))
     targets = dataclasses.replace(camera_search.targets_from(clips), root_mask=clips.frame_mask)
-    batch = objective.full_batch(clips)
+    batch = batches.full_batch(clips)
     report = {}
 
     def check(name, config, priors, places, warmup=False):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from body_models import joints as jn
-from nemo_jax import contact, objective
+from nemo_jax import batches, contact
 from tests.nemo_jax import helpers
 
 RNG = np.random.default_rng(0)
@@ -116,14 +116,14 @@ def test_floor_is_first_guessed_low():
 def test_batches_hold_pairs_of_neighbours():
     scene = helpers.scene(lengths=(4, 7))
     config = helpers.tiny_config(batch_size=64, contact_centres=3)
-    pairs = objective.num_pairs(config)
+    pairs = batches.num_pairs(config)
     key = jax.random.key(3)
-    batch, plain = (objective.sample_batch(key, scene.clips, 64, p) for p in (pairs, 0))
-    now, after = objective.paired(config)
+    batch, plain = (batches.sample_batch(key, scene.clips, 64, p) for p in (pairs, 0))
+    now, after = batches.paired(config)
     frames = np.array([4, 7])[np.asarray(batch.instance[now])]
     np.testing.assert_array_equal(batch.instance[after], batch.instance[now])
     np.testing.assert_array_equal(batch.frame[after], np.minimum(np.asarray(batch.frame[now]) + 1, frames - 1))
     # All other rows are those of a batch without pairs.
     rest = np.r_[:pairs, 2 * pairs : 64]
     np.testing.assert_array_equal(batch.frame[rest], plain.frame[rest])
-    assert objective.num_pairs(helpers.tiny_config(batch_size=64)) == 0
+    assert batches.num_pairs(helpers.tiny_config(batch_size=64)) == 0

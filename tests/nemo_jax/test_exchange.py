@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from body_models import joints as jn
+from nemo_jax import batches, exchange, model, objective, stacking, stages, variation
 from nemo_jax import camera as cam
-from nemo_jax import exchange, model, objective, stacking, stages, variation
 from nemo_jax.fit import fit as plain_fit
 from nemo_jax.parallel import fit_many as plain_fit_many
 from nemo_jax.priors import Priors
@@ -253,7 +253,7 @@ def test_the_loss_is_that_of_the_clips_put_right(truth):
     which = flags(clips, (0, slice(9, 16), "legs"), (1, slice(2, 7), "arms"))
     broken = exchange.swapped(clips, which)
     assets = helpers.prepare(clips, helpers.body(), Priors(), CONFIG)
-    batch, targets = objective.full_batch(clips), helpers.targets_from(clips)
+    batch, targets = batches.full_batch(clips), helpers.targets_from(clips)
 
     def loss(clips, targets):
         value = lambda p: objective.joint_loss(p, assets, CONFIG, clips, targets, batch)[0]

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nemo_jax import batches as batches_lib
 from nemo_jax import objective, stages
 from nemo_jax.fit import fit as plain_fit
 from nemo_jax.fit import for_clips, needs_lift
@@ -179,7 +180,7 @@ def test_given_batches_replace_random_ones(clips):
     problem, state = start(KEY, clips, helpers.body(), PRIORS, CONFIG)
     stage = next(s for s in stages.stages(CONFIG) if s.name == "warmup")
     rng = np.random.default_rng(0)
-    batches = objective.Batch(
+    batches = batches_lib.Batch(
         instance=jnp.asarray(rng.integers(0, 2, (4, 16))), frame=jnp.asarray(rng.integers(0, 5, (4, 16)))
     )
     run = jax.jit(lambda carry, steps, given: stages.run_steps(problem, stage, carry, steps, given))

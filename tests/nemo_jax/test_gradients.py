@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nemo_jax import camera_search, model, objective
+from nemo_jax import batches, camera_search, model, objective
 from nemo_jax.priors import Priors, published_limits
 from tests.nemo_jax import helpers, points
 
@@ -56,7 +56,7 @@ def test_every_parameter_is_moved_by_something(report):
 
 def loss_and_gradient(config, priors, clips):
     assets = jax.jit(model.prepare)(clips, helpers.body(), priors, config)
-    targets, batch = camera_search.targets_from(clips), objective.full_batch(clips)
+    targets, batch = camera_search.targets_from(clips), batches.full_batch(clips)
     loss = lambda p: objective.joint_loss(p, assets, config, clips, targets, batch)[0]
     return jax.jit(jax.value_and_grad(loss))
 

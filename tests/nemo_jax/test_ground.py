@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from nemo_jax import batches, contact, ground, model, objective, optim
 from nemo_jax import camera as cam
-from nemo_jax import contact, ground, model, objective, optim
 from nemo_jax.priors import Priors
 from tests.nemo_jax import helpers
 
@@ -75,7 +75,7 @@ def test_level_changes_no_pixel_and_puts_the_floor_at_zero(case):
 def test_terms_are_those_of_the_frames(case):
     """Contact, penetration and gravity of a batch of all frames, from the prediction in NumPy."""
     clips, params = case.clips, case.params
-    batch = objective.full_batch(clips)
+    batch = batches.full_batch(clips)
 
     @jax.jit
     def of_batch(params):
@@ -105,7 +105,7 @@ def test_terms_are_those_of_the_frames(case):
 
 def test_gradients_reach_what_they_should(case):
     clips = case.clips
-    batch = objective.full_batch(clips)
+    batch = batches.full_batch(clips)
 
     def contacts(params):
         seen = objective.predict_batch(params, case.assets, CONFIG, clips, batch)
@@ -130,4 +130,4 @@ def test_without_contacts_there_is_nothing_of_it():
     params = helpers.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, config)
     assert params.ground is None and params.contact is None and params.path is None
     assert ground.level(params, helpers.body()) is params
-    assert objective.num_pairs(config) == 0
+    assert batches.num_pairs(config) == 0

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nemo_jax import camera as cam
 from nemo_jax import (
+    batches,
     camera_search,
     depth,
     instances,
@@ -24,6 +24,7 @@ from nemo_jax import (
     rotations,
     stacking,
 )
+from nemo_jax import camera as cam
 from nemo_jax.clips import Clips
 from nemo_jax.instances import Instance
 from nemo_jax.priors import Priors, published_limits
@@ -156,7 +157,7 @@ def test_a_fit_sees_what_the_cameras_saw():
     np.testing.assert_allclose(seen.keypoints_2d[mask], case.moved.keypoints[mask], atol=0.02)
     # Padding, which has no camera, stays finite.
     assert helpers.all_finite(seen)
-    batch = objective.Batch(instance=jnp.asarray([0, 1, 1]), frame=jnp.asarray([4, 2, 7]))
+    batch = batches.Batch(instance=jnp.asarray([0, 1, 1]), frame=jnp.asarray([4, 2, 7]))
 
     @jax.jit
     def loss(params, assets, clips):
@@ -233,7 +234,7 @@ def test_the_posterior_has_the_residuals_of_the_fit():
     config = dataclasses.replace(CONFIG, keypoint_loss="mse_robust")
     clips = dataclasses.replace(case.moved, keypoints=case.moved.keypoints + 5.0)
     assets = dataclasses.replace(case.assets, priors=priors)
-    batch = objective.Batch(instance=jnp.asarray([0, 1, 1]), frame=jnp.asarray([4, 2, 7]))
+    batch = batches.Batch(instance=jnp.asarray([0, 1, 1]), frame=jnp.asarray([4, 2, 7]))
     targets = helpers.targets_from(clips)
     given = laplace.Given(params=case.params, assets=assets, config=config, clips=clips, targets=targets, batch=batch)
     found = jax.jit(lambda given: laplace.frame_residuals(given, laplace.tangents(given).z)[:, :50])(given)

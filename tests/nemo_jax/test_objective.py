@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from nemo_jax import batches, model, objective
 from nemo_jax import camera as cam
-from nemo_jax import model, objective
-from nemo_jax.objective import Batch
+from nemo_jax.batches import Batch
 from nemo_jax.priors import joint_limit_loss, open_priors
 from tests.nemo_jax import helpers, points, test_lens, test_limbs
 
@@ -29,7 +29,7 @@ def chordal(apart, times):
 
 
 prepare = jax.jit(model.prepare)
-sample = jax.jit(objective.sample_batch, static_argnums=2)
+sample = jax.jit(batches.sample_batch, static_argnums=2)
 
 
 def loss(params, clips, batch, config=CONFIG):
@@ -205,10 +205,10 @@ def test_an_instance_absent_from_the_batch_has_no_gradient(case):
 
 
 def test_the_limb_prior_looks_at_a_part_of_a_large_batch(case):
-    batch = objective.full_batch(case.clips)
-    times = 2 * objective.PART // len(batch.frame) + 1
+    batch = batches.full_batch(case.clips)
+    times = 2 * batches.PART // len(batch.frame) + 1
     instance, frame = np.tile(batch.instance, times), np.tile(batch.frame, times)
-    assert objective.part_of(Batch(instance=instance, frame=frame)) == 2 and objective.part_of(case.batch) == 1
+    assert batches.part_of(Batch(instance=instance, frame=frame)) == 2 and batches.part_of(case.batch) == 1
     # What the frames between hold does not reach the term, but reaches the others.
     other = np.where(np.arange(len(frame)) % 2 == 1, 0, frame)
     run = lambda frame: loss(case.params, case.clips, Batch(instance=jnp.asarray(instance), frame=jnp.asarray(frame)))
@@ -264,7 +264,7 @@ def test_bent_hips_of_initial_poses_count_as_often_as_told(case):
 def test_full_batch_takes_every_frame_and_no_padding():
     clips = helpers.scene().clips
     lengths = np.asarray(clips.frame_mask.sum(-1), int)
-    batch = objective.full_batch(clips)
+    batch = batches.full_batch(clips)
     for n, length in enumerate(lengths):
         frames = np.asarray(batch.frame)[np.asarray(batch.instance) == n]
         assert len(frames) == clips.num_frames

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nemo_jax import camera_search, mirror, model, objective, stacking
+from nemo_jax import batches, camera_search, mirror, model, objective, stacking
 from nemo_jax import clips as clips_lib
 from nemo_jax.fit import fit, for_clips
 from nemo_jax.priors import Priors, published_limits
@@ -71,20 +71,20 @@ def test_random_numbers_do_not_depend_on_the_padding():
     init = jax.jit(model.init, static_argnums=(1, 3))
     few, many = (init(jax.random.key(5), c.num_instances, c.image_size, 3, config) for c in (clips, more))
     jax.tree.map(np.testing.assert_array_equal, cut(many, few), few)
-    draw = jax.jit(objective.sample_batch, static_argnums=2)
+    draw = jax.jit(batches.sample_batch, static_argnums=2)
     few, many = (draw(jax.random.key(6), c, 1000) for c in (clips, more))
     jax.tree.map(np.testing.assert_array_equal, many, few)
 
 
 def test_full_batches_go_round_the_instances_there_are():
-    batch = objective.full_batch(padded(three()))
+    batch = batches.full_batch(padded(three()))
     np.testing.assert_array_equal(batch.instance.reshape(5, 12), np.tile([[0], [1], [2], [0], [1]], 12))
     assert (batch.frame < np.array([5, 9, 7])[batch.instance]).all()
 
 
 def test_the_loss_and_its_gradient():
     config = helpers.tiny_config(**PUBLISHED)
-    batch = objective.sample_batch(jax.random.key(0), three(), 40)
+    batch = batches.sample_batch(jax.random.key(0), three(), 40)
 
     @jax.jit
     def loss(params, clips):

@@ -10,7 +10,7 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_t
 
-from nemo_jax import objective, windows
+from nemo_jax import batches, windows
 from nemo_jax.priors import limbs, motion, motion_loss, open_limbs, open_motion, open_priors
 from tests.nemo_jax import helpers
 from tests.nemo_jax.test_limbs import posed
@@ -121,9 +121,9 @@ def clips(lengths=(4, 9), fps=30.0):
 def test_batches_hold_windows_a_fifteenth_of_a_second_wide():
     scene = clips(lengths=(4, 9))
     config = helpers.tiny_config(batch_size=64, contact_centres=3, motion_windows=20)
-    pairs, count = objective.num_pairs(config), windows.count(config)
+    pairs, count = batches.num_pairs(config), windows.count(config)
     assert (pairs, count) == (16, 8)
-    batch, plain = (objective.sample_batch(jax.random.key(3), scene, 64, pairs, each) for each in (count, 0))
+    batch, plain = (batches.sample_batch(jax.random.key(3), scene, 64, pairs, each) for each in (count, 0))
     # Frames and the frames after them are those of a batch without windows, and so is the rest.
     kept = np.r_[:32, 48:64]
     np.testing.assert_array_equal(batch.frame[kept], plain.frame[kept])
@@ -140,12 +140,12 @@ def test_batches_hold_windows_a_fifteenth_of_a_second_wide():
 def test_windows_without_contacts_and_of_all_frames():
     scene = clips()
     config = helpers.tiny_config(batch_size=64, motion_windows=6)
-    batch = objective.sample_batch(jax.random.key(3), scene, 64, 0, windows.count(config))
+    batch = batches.sample_batch(jax.random.key(3), scene, 64, 0, windows.count(config))
     found = windows.of_batch(config, scene, batch.instance, batch.frame, 0)
     np.testing.assert_array_equal(np.asarray(found.rows), np.arange(6)[:, None] + [6, 0, 12])
     assert found.exists.any()
     config = helpers.tiny_config(batch_size=-1, motion_windows=100)
-    every = objective.full_batch(scene)
+    every = batches.full_batch(scene)
     found = windows.of_batch(config, scene, every.instance, every.frame, 0)
     # Of nine frames five have neighbours two frames away on both sides; of four none.
     assert found.exists.sum() == 5
@@ -179,6 +179,6 @@ def test_a_fit_without_windows_does_not_have_the_term():
     seen = SimpleNamespace(joints=jnp.zeros((64, 24, 3)), rotations=jnp.zeros((64, 24, 3, 3)))
     for count, expected in ((0, set()), (4, {"motion"})):
         config = helpers.tiny_config(batch_size=64, motion_windows=count)
-        batch = objective.sample_batch(jax.random.key(0), scene, 64, 0, windows.count(config))
+        batch = batches.sample_batch(jax.random.key(0), scene, 64, 0, windows.count(config))
         given = (open_priors(), config, scene, batch.instance, batch.frame, 0)
         assert set(windows.terms(seen, *given)) == expected

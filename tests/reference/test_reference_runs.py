@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nemo_jax import losses, model, objective, rotations, stages
-from nemo_jax.objective import Batch
+from nemo_jax.batches import Batch
 from tests.reference import convert
 from tests.reference.convert import deviation
 

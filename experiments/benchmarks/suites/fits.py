@@ -166,13 +166,11 @@ def _row(each: Case, fit: Finished, rows: Rows) -> Row:
 
 def _of_frames(fit: Finished) -> dict[str, Any]:
     """Features, true errors and clips of some frames of every clip, evenly spread."""
-    threshold = float(fit.config.confidence_threshold)
-    features = expected_error.features(fit.as_read, fit.fitted, threshold)
     errors = expected_error.errors_mm(fit.dataset, fit.fitted)
     counts = (np.asarray(fit.dataset.clips.frame_mask) > 0).sum(1)
     which = [(n, np.unique(np.linspace(0, count - 1, _KEPT).astype(int))) for n, count in enumerate(counts) if count]
     return {
-        "features": np.concatenate([features[n, rows] for n, rows in which]).astype(np.float32),
+        "features": np.concatenate([fit.features[n, rows] for n, rows in which]).astype(np.float32),
         "errors_mm": np.concatenate([errors[n, rows] for n, rows in which]).astype(np.float32),
         "clips": np.concatenate([np.full(len(rows), n) for n, rows in which]),
     }
@@ -181,9 +179,7 @@ def _of_frames(fit: Finished) -> dict[str, Any]:
 def scores_of(fit: Finished) -> tuple[Numbers, dict[str, Numbers]]:
     """The scores of `metrics.json`, the last loss, and the error of the lens of clips whose lens is known."""
     each = {name: {**fit.each.get(name, {}), **_lens(fit, n)} for n, name in enumerate(fit.dataset.names)}
-    threshold = float(fit.config.confidence_threshold)
-    expected = expected_error.of_frames(fit.as_read, fit.fitted, threshold)
-    for name, value in expected_error.as_metrics(fit.dataset.names, expected).items():
+    for name, value in expected_error.as_metrics(fit.dataset.names, fit.expected_mm).items():
         each[name]["expected_mm"] = value
     loss = float(np.mean(fit.history["joint"]["total"][-_LAST_STEPS:]))
     more = {"loss": loss, "num_mirrored": float(len(fit.mirrored)), "seconds/fit": fit.seconds["fit"]}

@@ -140,7 +140,7 @@ def _clips(
     """A table with one row per clip; columns without any value are omitted."""
     dataset, fitted, clips = run.dataset, run.fitted, run.dataset.clips
     shares = checks.seen_shares(dataset, run.threshold)
-    expected = expected_error.of_clips(expected_error.of_frames(run.as_read, fitted, run.threshold))
+    expected = expected_error.of_clips(expected_error.of_run(run))
     lenses = lens_error.of_clips(dataset, fitted, run.config)
     offsets = take_offsets.of_clips(dataset, fitted.params)
     columns: dict[str, list[str]] = {}

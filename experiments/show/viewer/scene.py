@@ -52,9 +52,7 @@ def describe(saved: Run) -> dict[str, Any]:
         "frames": exists.sum(1).tolist(),
         "phases": pack(np.asarray(seen.phase)),
         "across": across.tolist(),
-        "expected_mm": pack(
-            np.nan_to_num(expected_error.of_frames(saved.as_read, fitted, saved.threshold)).astype(np.float32)
-        ),
+        "expected_mm": pack(np.nan_to_num(expected_error.of_run(saved)).astype(np.float32)),
         "ways": _ways(saved),
         "ground": [ground(saved, n) for n in range(len(dataset.names))],
         "field": _field(saved),

@@ -34,8 +34,8 @@ def found(shots=(0, 10, 25), count=30, times=None) -> Detections:
     ],
 )
 def test_parsing(flag, expected):
-    assert shot_choice.parse(flag) == expected
-    assert shot_choice.choice_for(flag, "b") == expected[1].get("b", expected[0])
+    assert shot_choice.SHOTS.parse(flag) == expected
+    assert shot_choice.SHOTS.of(flag, "b") == expected[1].get("b", expected[0])
 
 
 @pytest.mark.parametrize("flag", ["", "0", "-1", "first", "1,2", "a=", "a=2.5"])
@@ -43,14 +43,14 @@ def test_what_is_no_choice_is_one_sentence(flag):
     with pytest.raises(
         UserError, match=rf"^--shots={flag} is not understood at .*; expected auto, all, .*name=choice$"
     ):
-        shot_choice.parse(flag)
+        shot_choice.SHOTS.parse(flag)
 
 
 def test_names_are_checked():
     with pytest.raises(UserError, match=r"^--shots=c=2 names c, which is no clip here; the clips are a, b$"):
-        shot_choice.check_names("c=2", ["a", "b"])
+        shot_choice.SHOTS.check_names("c=2", ["a", "b"])
     with pytest.raises(UserError, match=r"^--shots=a=1,a=2 names a twice; give name=choice once for each clip$"):
-        shot_choice.check_names("a=1,a=2", ["a", "b"])
+        shot_choice.SHOTS.check_names("a=1,a=2", ["a", "b"])
 
 
 def test_candidates():

@@ -55,7 +55,7 @@ def test_other_files_and_takes_outside_the_film(tmp_path):
 
 
 def test_the_flag():
-    assert take_choice.choice_for("off,a=8", "a") == "8" and take_choice.choice_for("a=8", "b") == "auto"
+    assert take_choice.SPLIT.of("off,a=8", "a") == "8" and take_choice.SPLIT.of("a=8", "b") == "auto"
     for wrong in ("0", "some", "a=-1", "٣"):
         with pytest.raises(UserError, match="expected auto, off, a number of takes"):
-            take_choice.parse(wrong)
+            take_choice.SPLIT.parse(wrong)

@@ -204,13 +204,13 @@ def test_a_choice_that_fits_nobody_is_one_sentence():
 
 
 def test_the_flag_names_clips():
-    assert tracking.parse_person("largest") == ("largest", {})
-    assert tracking.parse_person("310,140") == ("310,140", {})
+    assert tracking.PERSON.parse("largest") == ("largest", {})
+    assert tracking.PERSON.parse("310,140") == ("310,140", {})
     both = "clip ä=2, clip b=310,140 ,c=d=1"
-    assert tracking.parse_person(both) == ("largest", {"clip ä": "2", "clip b": "310,140", "c=d": "1"})
-    assert tracking.choice_for(both, "clip b") == "310,140"
-    assert tracking.choice_for(both, "clip z") == "largest"
-    assert tracking.choice_for("2,b=1", "a") == "2"
+    assert tracking.PERSON.parse(both) == ("largest", {"clip ä": "2", "clip b": "310,140", "c=d": "1"})
+    assert tracking.PERSON.of(both, "clip b") == "310,140"
+    assert tracking.PERSON.of(both, "clip z") == "largest"
+    assert tracking.PERSON.of("2,b=1", "a") == "2"
     tracking.check_names(both, ["clip ä", "clip b", "c=d", "other"])
     with pytest.raises(UserError, match="names clip b, which is no clip here; the clips are clip ä, x"):
         tracking.check_names(both, ["clip ä", "x"])
@@ -221,13 +221,13 @@ def test_the_flag_names_clips():
 )
 def test_nonsense_is_one_sentence(flag):
     with pytest.raises(UserError, match=r"^--person="):
-        tracking.choice_for(flag, "a")
+        tracking.PERSON.of(flag, "a")
     with pytest.raises(UserError, match=r"^--person="):
         tracking.follow([], flag)
 
 
 def test_everybody_is_for_films():
-    assert tracking.parse_person("largest,a=all") == ("largest", {"a": "all"})
+    assert tracking.PERSON.parse("largest,a=all") == ("largest", {"a": "all"})
     tracking.check_names("a=all", ["a"], films=True)
     for check in (lambda: tracking.check_names("a=all", ["a"]), lambda: tracking.follow([frame(figure(1))], "all")):
         with pytest.raises(UserError, match="asks for everybody, who is found in films only"):

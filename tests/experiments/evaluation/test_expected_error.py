@@ -68,12 +68,21 @@ def test_mirrored_joints():
 def test_the_shipped_weights_are_complete(tiny_dataset, perfect):
     shipped = expected_error.shipped()
     assert shipped.weights.shape == (len(FEATURES),) and 0 < shipped.clip_spread <= shipped.spread < 1.5
-    frames = expected_error.of_frames(tiny_dataset, perfect, 0.5)
+    frames = expected_error.of_frames(tiny_dataset, expected_error.features(tiny_dataset, perfect, 0.5))
     exists = np.asarray(tiny_dataset.clips.frame_mask) > 0
     assert (frames[exists] > 1).all() and np.isnan(frames[~exists]).all()
     said = expected_error.as_metrics(tiny_dataset.names, frames)
     assert list(said) == list(tiny_dataset.names)
     assert f"{np.mean(list(said.values())):.0f} mm" in expected_error.described(said, shipped)
+
+
+def test_a_run_has_what_its_fit_has_found(make_run, tiny_dataset, perfect):
+    run = make_run(tiny_dataset, perfect)
+    found = expected_error.of_run(run)
+    shown = expected_error.features(tiny_dataset, perfect, run.threshold)
+    np.testing.assert_array_equal(found, expected_error.of_frames(tiny_dataset, shown))
+    told = dataclasses.replace(run, expected_mm=2 * found)
+    assert expected_error.of_run(told) is told.expected_mm
 
 
 def drawn(rows=4000, seed=0):

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from body_models import smpl
 from experiments.data.dataset import DatasetError
 from experiments.evaluation import pose_errors, scores
-from nemo_jax import metrics, rotations
+from nemo_jax import metrics, rotations, stature
 
 THRESHOLD = 0.5
 
@@ -194,6 +194,16 @@ def test_what_cannot_be_known_is_left_out(tiny_dataset, perfect, tiny_body):
     numbers, _ = evaluate(dataclasses.replace(tiny_dataset, cameras=None), perfect, tiny_body)
     assert "root_aligned_mpjpe_mm/fit" not in numbers
     assert "mpjpe_mm/fit" in numbers
+
+
+def test_metres_are_as_sure_as_the_height(tiny_dataset, perfect, tiny_body):
+    clips = dataclasses.replace(tiny_dataset.clips, height=np.array([np.nan, 1.8], np.float32))
+    _, each = evaluate(dataclasses.replace(tiny_dataset, clips=clips), perfect, tiny_body)
+    betas = perfect.params.betas
+    tall, sure = stature.of(tiny_body, betas), 100 * stature.scale_uncertainty(tiny_body, betas, clips.height)
+    found = [[each[name][key] for name in tiny_dataset.names] for key in ("height_m/fit", "scale_sd_percent/fit")]
+    np.testing.assert_allclose(found, [tall, sure], rtol=1e-6)
+    assert found[1][0] > 1 and found[1][1] == 0
 
 
 def test_an_instance_without_initial_poses_does_not_spoil_the_mean(tiny_dataset, perfect, tiny_body):

@@ -18,7 +18,7 @@ from experiments.fitting.compiled_programs import (
     stages_of,
 )
 from experiments.loaders import synthetic
-from nemo_jax import objective, stacking
+from nemo_jax import batches, stacking
 
 END = Position(3)
 PADDING = stacking.Padding(instances=3, frames=32)
@@ -90,7 +90,7 @@ def test_batches_do_not_see_the_padding(jobs):
     for lane, job in enumerate(jobs):
         own = jax.tree.map(lambda leaf, lane=lane: jnp.asarray(leaf[lane]), wide)
         assert (own.num_instances, own.num_frames) == PADDING
-        drawn = [objective.sample_batch(jax.random.key(1), clips, 1000, 100, 64) for clips in (job.clips, own)]
+        drawn = [batches.sample_batch(jax.random.key(1), clips, 1000, 100, 64) for clips in (job.clips, own)]
         assert np.array_equal(drawn[0].instance, drawn[1].instance)
         assert np.array_equal(drawn[0].frame, drawn[1].frame)
 

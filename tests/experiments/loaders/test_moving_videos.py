@@ -5,12 +5,12 @@ import numpy as np
 import panned_films as panned
 import pytest
 import stick_people as sticks
+from acted_films import film as black
 
 from experiments.base import films as frames
 from experiments.data import moving_cameras
 from experiments.detection import camera_motion, landmarks, search, shot_cameras
 from experiments.loaders import registry, videos
-from tests.experiments.loaders.test_videos import film as black
 
 BOX = (140, 40, 40, 100)
 

@@ -1,24 +1,16 @@
-"""Penn Action: trees written here in the published layout, sound and broken, and the real files where they are."""
+"""Penn Action's label files, written here in the published layout, sound and broken; and the paper's choice of clips."""
 
-import os
-import shutil
 from pathlib import Path
 
-import jax.numpy as jnp
-import joblib
 import numpy as np
 import pytest
 import scipy.io
-from equal_datasets import assert_equal
 from PIL import Image
 
-from body_models import loaders, smpl
 from experiments.base.errors import UserError
-from experiments.data import neutral
 from experiments.data.dataset import DatasetError
 from experiments.loaders import penn_action, penn_ids
 from nemo_jax import clips as clips_lib
-from tests.experiments import prior_formats, published_layouts
 
 HEAD, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_WRIST = 0, 1, 2, 5  # columns of the files
 
@@ -304,88 +296,6 @@ def test_nothing_usable_is_one_sentence(tmp_path):
         penn_action.load(root, "baseball_pitch")
 
 
-@pytest.fixture(scope="module")
-def made(tiny_body):
-    return published_layouts.clips(tiny_body, numbers=(0, 1, 2))
-
-
-@pytest.fixture(scope="module")
-def complete(made, tmp_path_factory):
-    """Labels, pictures, OpenPose's files and VIBE's, in a folder with spaces and other letters; not to be changed."""
-    root = tmp_path_factory.mktemp("penn") / "Läufe und Würfe 野球"
-    return published_layouts.penn(root, ["0001", "0002", "0003"], made)
-
-
-@pytest.fixture
-def own_copy(complete, tmp_path):
-    return shutil.copytree(complete, tmp_path / "penn")
-
-
-def test_openpose_replaces_the_annotations_and_vibe_starts_the_fit(complete, made):
-    data = penn_action.load(complete, "baseball_pitch")
-    clips_lib.check(data.clips)
-    assert data.annotated == tuple(range(25))
-    assert data.notes == ("The 2D keypoints of 3 of 3 clips are OpenPose's; the annotators' score them.",)
-    for n, clip in enumerate(made):
-        frames = len(clip.joints)
-        np.testing.assert_allclose(data.clips.keypoints[n, :frames], clip.observed.keypoints, atol=1e-3)
-        np.testing.assert_allclose(data.clips.confidence[n, :frames], clip.observed.confidence, atol=1e-6)
-        np.testing.assert_array_equal(data.clips.init_mask[n, :frames], clip.observed.init_mask)
-        np.testing.assert_allclose(data.clips.init_pose[n, :frames], clip.observed.init_pose, atol=1e-5)
-        assert data.frame_paths[n][-1].endswith(f"0{n + 1}/{frames:06d}.jpg")
-        np.testing.assert_allclose(data.box_size[n, :frames], np.hypot(190, 390), rtol=1e-6)  # the annotators' box
-        own = list(penn_action.BODY_25_OF_PENN)
-        np.testing.assert_allclose(
-            data.reference_2d[0][n, :frames, own], clip.true_pixels[:, own].swapaxes(0, 1), atol=1e-3
-        )
-    assert set(np.flatnonzero(data.reference_2d[1].any((0, 1)))) == set(penn_action.BODY_25_OF_PENN)
-
-
-def test_a_complete_tree_equals_the_same_clips_in_the_neutral_format(complete, tmp_path):
-    data = penn_action.load(complete, "baseball_pitch")
-    neutral.write(data, tmp_path)
-    assert_equal(data, neutral.load(tmp_path, "baseball_pitch"))
-
-
-def test_only_vibe_leaves_the_annotations(own_copy, made):
-    shutil.rmtree(own_copy / "openpose")
-    data = penn_action.load(own_copy, "baseball_pitch")
-    assert data.notes == ()
-    assert data.reference_2d is None
-    assert data.annotated == tuple(sorted(penn_action.BODY_25_OF_PENN))
-    np.testing.assert_array_equal(data.clips.init_mask.any(1), True)
-    head = data.clips.keypoints[1, : len(made[1].joints), 0]
-    np.testing.assert_allclose(head, made[1].true_pixels[:, 0], atol=1e-3)
-
-
-def test_clips_without_openpose_or_vibe_keep_what_they_have(own_copy, made):
-    shutil.rmtree(own_copy / "openpose" / "0002")
-    joblib.dump({}, own_copy / "vibe_results" / "0003" / "vibe_output.pkl")  # VIBE found nobody
-    data = penn_action.load(own_copy, "baseball_pitch")
-    assert data.names == ("0001", "0002", "0003")
-    frames = len(made[1].joints)
-    elbow = penn_action.BODY_25_OF_PENN[3]
-    np.testing.assert_allclose(data.clips.keypoints[1, :frames, elbow], made[1].true_pixels[:, elbow], atol=1e-3)
-    np.testing.assert_array_equal(data.clips.confidence[1, :frames, 1], 0)  # the annotators know no neck
-    np.testing.assert_array_equal(data.clips.init_mask.any(1), [True, True, False])
-    detected, without_json, without_poses = data.notes
-    assert without_json.startswith("The annotated joints stand for OpenPose's: 0002 (there is no folder ")
-    assert without_poses.startswith("Without initial poses: 0003 (")
-    assert detected.startswith("The 2D keypoints of 2 of 3 clips")
-
-
-def test_json_of_another_clip_and_hostile_poses(own_copy, made):
-    folder = own_copy / "openpose" / "0001"
-    shutil.copy(folder / "000001_keypoints.json", folder / "000900_keypoints.json")
-    (own_copy / "vibe_results" / "0002" / "vibe_output.pkl").write_bytes(prior_formats.dumps(prior_formats.Evil()))
-    data = penn_action.load(own_copy, "baseball_pitch")
-    assert data.names == ("0001", "0002", "0003")
-    _, json_note, poses_note = data.notes
-    assert f"numbered 1 to 900, where the clip has {len(made[0].joints)}" in json_note
-    assert poses_note.startswith("Without initial poses: 0002 (")
-    assert "os.system" in poses_note
-
-
 def test_the_papers_clips_are_taken_of_the_papers_actions(tmp_path):
     labels = {f"v{name}": _label() for name in ("0008", "0009", "0010", "0051")}
     root = _write(tmp_path, **labels, v0003=_label(action="golf_swing"), v0004=_label(action="golf_swing"))
@@ -422,60 +332,3 @@ def test_the_papers_lists(action, count, some, others):
     assert len(names) == count
     assert names.issuperset(some)
     assert names.isdisjoint(others)
-
-
-@pytest.fixture(scope="module")
-def real():
-    root = os.environ.get("NEMO_DATA_DIR")
-    if not root or not Path(root, "penn_action").is_dir():
-        pytest.skip("NEMO_DATA_DIR is not set or holds no penn_action")
-    return Path(root, "penn_action")
-
-
-ACTIONS = {"baseball_pitch": 43, "baseball_swing": 46, "golf_swing": 49, "tennis_serve": 47, "tennis_swing": 43}
-
-
-@pytest.mark.parametrize(("action", "count"), ACTIONS.items())
-def test_real_actions_load_whole(real, action, count):
-    data = penn_action.load(real, action)
-    assert len(data.names) == count
-    assert set(data.names) == penn_ids.of_paper(penn_action.ALIASES.get(action, action))
-    assert not data.notes
-    frames = data.clips.frame_mask > 0
-    assert (data.box_size[frames] >= 0).all()
-    assert np.median(data.box_size[frames]) > 100
-    assert data.clips.confidence[frames][:, list(data.annotated)].mean() > 0.7
-
-
-def test_real_sides_are_the_persons_own(real):
-    # Somebody seen from behind has the right shoulder on the right of the image; seen from the front, on the left.
-    data = penn_action.load(real, "tennis_forehand")
-    side = {"back": [], "front": []}
-    for n, view in enumerate(data.view):
-        both = (data.clips.confidence[n][:, [2, 5]] > 0).all(1)
-        if view in side and both.any():
-            side[view].append(np.mean((data.clips.keypoints[n, :, 2] - data.clips.keypoints[n, :, 5])[both, 0] > 0))
-    assert np.mean(side["back"]) > 0.9
-    assert np.mean(side["front"]) < 0.1
-
-
-def test_real_head_points_are_nearest_to_the_nose(real):
-    # Height above the shoulders of upright people, over the length shoulder-hip-knee-ankle, against the body's own points.
-    heights = []
-    for action in ACTIONS:
-        clips = penn_action.load(real, action).clips
-        needed = [0, 2, 5, 9, 10, 11]
-        keypoints = clips.keypoints[(clips.confidence[..., needed] > 0).all(-1)].astype(float)
-        shoulders = keypoints[:, [2, 5]].mean(1)
-        side = np.stack([shoulders, keypoints[:, 9], keypoints[:, 10], keypoints[:, 11]], 1)
-        trunk = side[:, 1] - side[:, 0]
-        upright = np.abs(trunk[:, 0]) < 0.14 * trunk[:, 1]
-        length = np.linalg.norm(np.diff(side, axis=1), axis=-1).sum(1)
-        heights.append(((shoulders[:, 1] - keypoints[:, 0, 1]) / length)[upright])
-    measured = np.median(np.concatenate(heights))
-    body = loaders.load_body()
-    joints = smpl.all_joints(body, jnp.tile(jnp.eye(3), (24, 1, 1)), jnp.zeros(body.num_betas), jnp.zeros(3))
-    joints = np.asarray(joints, float)
-    length = np.linalg.norm(np.diff(joints[[17, 2, 5, 8]], axis=0), axis=-1).sum()
-    above = {name: (joints[i, 1] - joints[17, 1]) / length for name, i in (("nose", 24), ("top", 48), ("centre", 53))}
-    assert min(above, key=lambda name: abs(above[name] - measured)) == "nose"

@@ -3,11 +3,11 @@
 import dataclasses
 import io
 
-import av
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from films import read
 from PIL import Image
 from rich.console import Console
 from scipy.spatial.transform import Rotation
@@ -15,21 +15,11 @@ from scipy.spatial.transform import Rotation
 from body_models import loaders, smpl
 from experiments.data.footage import Video
 from experiments.show import style
-from experiments.show.render import bodies, floor, grid, marks, mp4, overlay, views
+from experiments.show.render import bodies, grid, marks, mp4, overlay, views
 from experiments.show.render.overlay import Show
-from experiments.show.render.rasterizer import Projection
-from experiments.show.render.views import View
 from nemo_jax import rotations
 
 SIZE = (96, 54)  # a twentieth of what the synthetic cameras see
-
-
-def read(path):
-    """Pictures (F, H, W, 3) of a film, and its stream."""
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(stream)])
-        return frames, stream
 
 
 def quiet():
@@ -122,115 +112,6 @@ class TestBodies:
         np.testing.assert_allclose(other, one, atol=1e-4)
 
 
-class TestViews:
-    @pytest.mark.parametrize(
-        ("image", "size", "scale"),
-        [
-            ((320, 568), (320, 568), 1),
-            ((1920, 1080), (960, 540), 0.5),
-            ((481, 271), (480, 270), 1),
-            ((1000, 333), (960, 318), 0.96),
-        ],
-    )
-    def test_whole(self, image, size, scale):
-        view = views.whole(np.array(image), 960)
-        assert view.size == size and view.scale == pytest.approx(scale) and view.corner == (0, 0)
-
-    def test_around_holds_the_points(self):
-        points = np.array([[20, 30], [40, 50], [np.nan, 3]])
-        view = views.around(points, np.array([200, 100]), 1.5, (150, 100), margin=0.1)
-        placed = view.place(points[:2])
-        assert (placed > 5).all() and (placed < [145, 95]).all()
-        # 20 pixels and margins of 2, 1.5 times as wide as high, in 100 pixels.
-        assert view.scale == pytest.approx(100 / 24)
-        assert view.corner == pytest.approx((30 - 18, 40 - 12))
-
-    def test_around_stays_in_the_picture(self):
-        view = views.around(np.array([[-5.0, 3], [30, 20]]), np.array([200, 100]), 1.0, (60, 60))
-        assert view.corner == (0, 0)
-        nothing = views.around(np.zeros((0, 2)), np.array([200, 100]), 2.0, (60, 30), margin=0)
-        assert nothing.corner == (0, 0) and nothing.scale == pytest.approx(0.3)
-
-    def test_background_cuts_and_scales(self):
-        picture = np.zeros((40, 60, 3), np.uint8)
-        picture[10:20, 30:40] = [255, 0, 0]
-        cut = views.background(picture, np.array([60, 40]), View((30, 10), 2.0, (30, 20)))
-        # Scaling mixes pixels with their neighbours.
-        assert (cut[2:18, 2:18] == [255, 0, 0]).all() and (cut[:, 22:] == 0).all() and cut.shape == (20, 30, 3)
-
-    def test_background_of_a_finer_picture(self):
-        picture = np.zeros((80, 120, 3), np.uint8)
-        picture[:, 60:] = 200
-        shown = views.background(picture, np.array([60, 40]), views.whole(np.array([60, 40]), 960))
-        assert shown.shape == (40, 60, 3)
-        assert (shown[:, :29] == 0).all() and (shown[:, 31:] == 200).all()
-
-    def test_background_beyond_the_picture_is_grey(self):
-        picture = np.full((40, 60, 3), 7, np.uint8)
-        shown = views.background(picture, np.array([60, 40]), View((-10, 0), 1.0, (80, 40)))
-        grey = marks.rgb(style.SHADE)
-        assert (shown[:, :10] == grey).all() and (shown[:, 10:70] == 7).all() and (shown[:, 70:] == grey).all()
-        nothing = views.background(None, np.array([60, 40]), View((0, 0), 1.0, (60, 40)))
-        assert (nothing == grey).all()
-        beside = views.background(picture, np.array([60, 40]), View((500, 0), 1.0, (20, 20)))
-        assert (beside == grey).all()
-
-
-class TestMarks:
-    def test_joints_have_the_colour_of_their_side(self):
-        picture = np.full((40, 120, 3), 90, np.uint8)
-        pixels = np.zeros((25, 2))
-        pixels[[4, 7]] = [[20.5, 20.5], [60.5, 20.5]]  # right and left wrist
-        pixels[1] = np.nan
-        visible = np.isin(np.arange(25), [1, 4, 7])
-        marks.draw_joints(picture, pixels, visible, 3.0)
-        assert tuple(picture[20, 20]) == marks.rgb(style.RIGHT)
-        assert tuple(picture[20, 60]) == marks.rgb(style.LEFT)
-        assert (picture[:, 80:] == 90).all() and (picture[0, 0] == 90).all()
-
-    def test_joints_at_the_edge_and_outside(self):
-        picture = np.full((20, 20, 3), 90, np.uint8)
-        pixels = np.array([[0.0, 0.0], [-50, 5], [20, 20], [1e9, 3], [5, -1e9]])
-        marks.draw_joints(picture, pixels, np.ones(5, bool), 3.0)
-        assert (picture[0, 0] != 90).any() and (picture[-1, -1] != 90).any() and (picture[10, 10] == 90).all()
-
-    def test_words_that_are_too_long_are_cut(self):
-        text = marks.shorten("a rather long name of a clip", 14, 80)
-        assert text.endswith("…") and marks.font(14).getlength(text) <= 80
-        assert marks.shorten("short", 14, 80) == "short"
-
-
-class TestMp4:
-    def test_read_back(self, tmp_path):
-        path = tmp_path / "new" / "film.mp4"
-        colours = [marks.rgb(c) for c in (style.FIT, style.INITIAL, style.LEFT)]
-        with mp4.writing(path, (32, 48), 29.97) as add:
-            for colour in colours:
-                add(np.full((48, 32, 3), colour, np.uint8))
-        frames, stream = read(path)
-        assert frames.shape == (3, 48, 32, 3)
-        assert float(stream.average_rate) == pytest.approx(29.97)
-        assert stream.codec_context.name == "h264" and stream.codec_context.pix_fmt == "yuv420p"
-        np.testing.assert_allclose(frames.mean((1, 2)), colours, atol=4)
-        # The index comes before the pictures.
-        data = path.read_bytes()
-        assert 0 < data.index(b"moov") < data.index(b"mdat")
-        assert list(path.parent.iterdir()) == [path]
-
-    @pytest.mark.parametrize(("fps", "rate"), [(240, (240, 1)), (23.976024, (24000, 1001)), (12.5, (25, 2))])
-    def test_rates(self, fps, rate):
-        assert mp4.exact_rate(np.float32(fps).item()).as_integer_ratio() == rate
-
-    def test_odd_sizes_are_refused(self, tmp_path):
-        with pytest.raises(ValueError, match=r"even, not \(31, 48\)"), mp4.writing(tmp_path / "x.mp4", (31, 48), 30):
-            pass
-
-    def test_a_film_that_fails_is_not_left(self, tmp_path):
-        with pytest.raises(ValueError, match="ndim"), mp4.writing(tmp_path / "x.mp4", (32, 48), 30) as add:
-            add(np.zeros((48, 32), np.uint8))
-        assert not (tmp_path / "x.mp4").exists()
-
-
 class TestGrid:
     def test_nearest_frames_never_go_back(self):
         phase = np.array([0.0, 0.1, 0.1, 0.5, 0.9, 1.0])
@@ -315,6 +196,20 @@ class TestStills:
         assert coloured(shown, style.FIT)[row, column]
         small = overlay.still(films, 0, 2, show=Show(joints=False))
         assert coloured(shown, style.FIT).sum() > 2 * coloured(small, style.FIT).sum()
+
+    def test_only_what_has_a_floor_and_asks_for_it_shows_it(self, films):
+        params = dataclasses.replace(films.params, ground=np.zeros(5, np.float32))
+        grounded = dataclasses.replace(films, params=params)
+        plain = overlay.still(films, 0, 2, show=Show())
+        np.testing.assert_array_equal(overlay.still(grounded, 0, 2, show=Show()), plain)
+        np.testing.assert_array_equal(overlay.still(films, 0, 2, show=Show(ground=True)), plain)
+        shown = overlay.still(grounded, 0, 2, show=Show(ground=True))
+        changed = (shown != plain).any(-1)
+        # Around the feet, below the head.
+        feet = films.fitted.prediction.keypoints_2d[0, 2, [19, 21, 22, 24], 1]
+        rows = np.flatnonzero(changed.any(1))
+        assert changed.sum() > 20 and rows.min() > films.fitted.prediction.keypoints_2d[0, 2, 0, 1]
+        assert rows.min() < feet.mean() < rows.max() + 3
 
 
 class TestWriteAll:
@@ -408,63 +303,3 @@ class TestWriteAll:
         assert "no initial estimate to compare with" in console.file.getvalue()
         shown, _ = read(tmp_path / "overlay" / f"{films.dataset.names[0]}.mp4")
         np.testing.assert_allclose(shown[0, 1, 1], marks.rgb(style.SHADE), atol=4)
-
-
-class TestFloor:
-    # 2 m above the floor, looking down by 30 degrees along -z.
-    TURN = np.array([[1, 0, 0], [0, -np.cos(np.pi / 6), 0.5], [0, -0.5, -np.cos(np.pi / 6)]])
-
-    def camera(self):
-        return Projection(self.TURN, -self.TURN @ [0, 2.0, 0], 100.0, np.array([80.0, 60.0]), (160, 120))
-
-    def test_the_grid_stands_still_around_the_feet(self):
-        start, end, strength = floor.lines(np.array([0.1, -3.2]))
-        np.testing.assert_allclose(np.linalg.norm(end - start, axis=-1), 0.5)
-        np.testing.assert_allclose(np.concatenate([start, end]) * 2 % 1, 0, atol=1e-12)
-        assert (start[:, 1] == 0).all() and (strength > 0).all() and strength.max() > 0.98
-        assert np.abs((start + end)[:, [0, 2]] / 2 - [0.1, -3.2]).max() < 3.0
-        # A step of less than half a square moves no line, only how strong they are.
-        again = floor.lines(np.array([0.2, -3.15]))[0]
-        common = {tuple(row) for row in start} & {tuple(row) for row in again}
-        assert len(common) > 0.9 * len({tuple(row) for row in start})
-
-    def test_corners_are_where_the_camera_sees_them(self):
-        ends = np.array([[0.5, 0, -3.0]]), np.array([[0.5, 0, -3.5]])
-        found = floor.in_picture(*ends, self.camera())
-        for pixel, z in zip(found[:2], (3.0, 3.5), strict=True):
-            depth = z * np.cos(np.pi / 6) + 2 * 0.5
-            below = 2 * np.cos(np.pi / 6) - z * 0.5
-            np.testing.assert_allclose(pixel[0], [80 + 50 / depth, 60 + 100 * below / depth])
-
-    def test_lines_behind_the_camera_vanish_and_others_are_cut(self):
-        camera = dataclasses.replace(self.camera(), near=0.1)
-        start = np.array([[0.5, 0, 5.0], [0.0, 0, 5.0]])
-        end = np.array([[0.5, 0, 4.0], [0.0, 0, -5.0]])
-        first, last, kept = floor.in_picture(start, end, camera)
-        assert kept.tolist() == [1]
-        # At the near plane z is (1 - 0.1) / cos 30.
-        below = 2 * np.cos(np.pi / 6) + 0.9 / np.cos(np.pi / 6) * 0.5
-        np.testing.assert_allclose(first[0], [80, 60 + 100 * below / 0.1])
-        assert last[0, 1] < 120
-
-    def test_lines_are_smooth_and_end_at_the_picture(self):
-        picture = np.zeros((4, 6, 3), np.uint8)
-        marks.draw_lines(picture, np.array([[-1e9, 1.75]]), np.array([[1e9, 1.75]]), np.array([1.0]), "#FFFFFF")
-        assert (picture[1] == 191).all() and (picture[2] == 64).all() and not picture[[0, 3]].any()
-        picture[:] = 0
-        marks.draw_lines(picture, np.array([[2.5, 9.0]]), np.array([[2.5, 1.0]]), np.array([0.5]), "#FFFFFF")
-        assert (picture[1:, 2] == 128).all() and picture.sum() == 3 * 3 * 128
-
-    def test_only_what_has_a_floor_and_asks_for_it_shows_it(self, films):
-        params = dataclasses.replace(films.params, ground=np.zeros(5, np.float32))
-        grounded = dataclasses.replace(films, params=params)
-        plain = overlay.still(films, 0, 2, show=Show())
-        np.testing.assert_array_equal(overlay.still(grounded, 0, 2, show=Show()), plain)
-        np.testing.assert_array_equal(overlay.still(films, 0, 2, show=Show(ground=True)), plain)
-        shown = overlay.still(grounded, 0, 2, show=Show(ground=True))
-        changed = (shown != plain).any(-1)
-        # Around the feet, below the head.
-        feet = films.fitted.prediction.keypoints_2d[0, 2, [19, 21, 22, 24], 1]
-        rows = np.flatnonzero(changed.any(1))
-        assert changed.sum() > 20 and rows.min() > films.fitted.prediction.keypoints_2d[0, 2, 0, 1]
-        assert rows.min() < feet.mean() < rows.max() + 3

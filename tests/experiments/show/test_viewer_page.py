@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 from scipy.spatial.transform import Rotation
+from viewer_pages import pause, pixels, settle
 
 from body_models import joints as jn
 from body_models import loaders, smpl
@@ -67,21 +67,6 @@ def opened(tab, path):
     tab.wait("window.nemo && nemo.state.drawn > 0")
     yield tab
     assert tab.errors == []
-
-
-def settle(tab):
-    """Waits until the last change is on the screen."""
-    tab.wait("!nemo.page.dirty")
-    tab.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")
-
-
-def pause(tab, **state):
-    tab.value(f"nemo.set({json.dumps({'playing': False, **state})})")
-    settle(tab)
-
-
-def pixels(tab, path):
-    return np.asarray(Image.open(tab.screenshot(path)).convert("RGB")).astype(int)
 
 
 def test_it_plays_and_stops(opened):
