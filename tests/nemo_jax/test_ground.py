@@ -154,12 +154,12 @@ def test_without_hands_feet_are_as_they_are_with_them(case):
     predicted = jax.jit(lambda p: objective.predict_batch(p, assets, config, clips, batch))(alone)
     np.testing.assert_allclose(predicted.contact, seen.contact[:, :4], rtol=1e-5)
     assert both["contact"] > feet["contact"] + 1 and both["below"] >= feet["below"]
-    assert both["gravity"] == pytest.approx(feet["gravity"], rel=1e-6)
+    assert both["gravity"] == pytest.approx(float(feet["gravity"]), rel=1e-6)
 
 
-def test_hands_that_stand_are_held(case):
+def test_hands_that_stand_are_held():
     """A few steps of descent: of wrists near the floor that drift, the loss and the drift fall, and their logits rise."""
-    points = jnp.float32(np.random.default_rng(3).normal(0, 0.01, (8, 6, 3)))
+    points = jnp.float32(np.random.default_rng(3).normal(0, 0.002, (8, 6, 3)))
     points = points.at[..., 1].add(jnp.float32([0.02, 0.02, 0.02, 0.02, 0.12, 0.12]))
     points = points.at[:, 4:, 0].add(jnp.linspace(0, 0.1, 8)[:, None])  # 0.43 m/s
     unposed = jnp.float32([0.02] * 4 + [contact.HAND_RISE] * 2)
@@ -172,10 +172,10 @@ def test_hands_that_stand_are_held(case):
         return each.mean() + ground.sole_loss(floor)
 
     step = jax.jit(
-        lambda given: jax.tree.map(lambda x, g, r: x - r * g, given, jax.grad(loss)(given), (3e-4, 2.0, 1e-3))
+        lambda given: jax.tree.map(lambda x, g, r: x - r * g, given, jax.grad(loss)(given), (5e-5, 5.0, 1e-4))
     )
     given = (points, jnp.float32([2.0] * 4 + [-4.95] * 2), jnp.zeros(6))
-    for _ in range(60):
+    for _ in range(300):
         given = step(given)
     drift = lambda points: np.ptp(np.asarray(points)[:, 4:, 0], axis=0).max()
     assert (jax.nn.sigmoid(given[1][4:]) > 0.7).all()
