@@ -43,9 +43,7 @@ class Method:
         ),
     )
     num_centres: int = option(32, "number of radial features", least=1, most=4096)
-    log_scale: float = option(
-        -4.5, "where the learned logarithms of the features' scales start", least=-30.0, most=30.0
-    )
+    log_scale: float = option(-4.5, "where the learned log-scales of the features start", least=-30.0, most=30.0)
     activation: Literal["relu", "silu", "gelu", "tanh"] = option(
         "relu", "function between the field's layers; relu = published, and bent where its pieces meet"
     )
@@ -230,6 +228,7 @@ class Method:
         most=4096,
         group="the ground",
     )
+    contact_hands: bool = option(True, "hands may stand on the ground too; false = feet alone")
     weight_contact: float = option(
         3.0, "weight of contacts: what of planted feet moves or leaves the floor", least=0.0, most=MOST_WEIGHT
     )

@@ -1,8 +1,9 @@
 """The floor and the world's up: one plane for all clips, and cameras that people hold nearly level.
 
 A fit knows the world only up to a turn: field and cameras may lean together. `Params.ground` (5,) is the floor's height in
-metres, how far up leans to x and to z, and how much higher than on the unposed body toes and heels stand, metres; after
-the fit `level` turns field and cameras so that up is y and the floor is y = 0. Pixels stay as they are.
+metres, how far up leans to x and to z, and how much higher than on the unposed body toes and heels stand, metres; where
+hands may stand too it is (6,), and how much higher than `contact.HAND_RISE` wrists do is the last. After the fit
+`level` turns field and cameras so that up is y and the floor is y = 0. Pixels stay as they are.
 
 Detectors, shoes and bodies differ in where a toe or a heel is: in recordings of two databases the points of standing feet
 are up to 3 cm lower or higher than on the unposed body, toes and heels against each other.
@@ -23,9 +24,9 @@ Array = jax.Array
 
 # Standard deviations of held cameras from level: roll, pitch.
 ROLL, PITCH = np.radians(2.0), np.radians(15.0)
-SOLE = 0.015  # standard deviation of how much higher toes and heels stand, metres
+RISE = np.array([0.015, 0.015, 0.04])  # standard deviations of how much higher toes, heels and wrists stand, metres
 _SOLE_WEIGHT = 0.05  # of the prior over it beside the mean over frames: as if there were twenty independent ones
-_RISE_OF_POINTS = np.array([3, 4, 3, 4])  # of toes and heels in `Params.ground`, for `contact.POINTS`
+_RISE_OF_POINTS = np.array([3, 4, 3, 4, 5, 5])  # in `Params.ground`, for `contact.POINTS`
 
 
 def up(ground: Array, mirrored: Array) -> Array:
@@ -39,13 +40,13 @@ def with_floor(params: Params, rest: Array | None, keypoints: Array, exists: Arr
     """The parameters with a first guess of the floor, from poses that the camera search has looked at.
 
     Args:
-      params: where they have no floor, or `rest` is None, they stay as they are. rest (4,): `Assets.soles`.
+      params: where they have no floor, or `rest` is None, they stay as they are. rest (P,): `Assets.soles`.
       keypoints (N, P, 25, 3): of P poses of each instance, metres. exists (N,): whether it has frames.
     """
     if params.ground is None or rest is None:
         return params
-    feet = keypoints[:, :, jnp.array(contact.POINTS)]
-    height = jax.vmap(heights, (None, 0, 0))(jnp.zeros(5), params.mirrored, feet) - rest
+    feet = keypoints[:, :, jnp.array(contact.FEET)]
+    height = jax.vmap(heights, (None, 0, 0))(jnp.zeros(5), params.mirrored, feet) - rest[: len(contact.FEET)]
     mask = jnp.broadcast_to(exists[:, None], height.shape[:2])
     floor = contact.first_floor(height.reshape(-1, height.shape[-1]), mask.reshape(-1))
     return dataclasses.replace(params, ground=params.ground.at[0].set(floor))
@@ -57,13 +58,13 @@ def heights(ground: Array, mirrored: Array, points: Array) -> Array:
 
 
 def soles(ground: Array, unposed: Array) -> Array:
-    """Heights (4,) of `contact.POINTS` of standing feet above the floor; `unposed` (4,), those of the unposed body."""
-    return unposed + ground[_RISE_OF_POINTS]
+    """Heights (P,) of the first P of `contact.POINTS` above the floor when they stand; `unposed` (P,): `contact.soles`."""
+    return unposed + ground[_RISE_OF_POINTS[: unposed.shape[-1]]]
 
 
 def sole_loss(ground: Array) -> Array:
-    """Surprise () at how much higher toes and heels stand than on the unposed body."""
-    return _SOLE_WEIGHT * 0.5 * jnp.sum((ground[3:] / SOLE) ** 2)
+    """Surprise () at how much higher toes, heels and wrists stand than expected."""
+    return _SOLE_WEIGHT * 0.5 * jnp.sum((ground[3:] / RISE[: len(ground) - 3]) ** 2)
 
 
 def camera_loss(cameras: Array, ground: Array, mirrored: Array) -> Array:

@@ -39,8 +39,8 @@ class Params:
     the other hand, so that the shared motion is reflected for it; set by the start of a fit, not by gradients.
     path (N, P, 3): the way of each clip beside that of the field, see `nemo_jax.path`. delay (N,): how much later than
     given each clip was filmed, in parts of its take's span, see `nemo_jax.takes`. contact: Flax parameters of
-    `ContactHead`, shared. ground (5,): floor, up and soles, shared, see `nemo_jax.ground`. Each of these is None where the
-    configuration has none.
+    `ContactHead`, shared. ground (5,) or (6,): floor, up and soles, shared, see `nemo_jax.ground`. Each of these is None
+    where the configuration has none.
     """
 
     field: Tree
@@ -70,7 +70,7 @@ class Assets:
     that averages over the instances of one lens, or None; same_take (N, N): over the clips of one take, or None. rig: what
     is known of cameras of takes against each other, or None. rows: the
     body in the layout of the fused vertex term, computed by `with_rows` before a loop; None if the plain term is used.
-    soles (4,): heights of the points of contact above the ground under a standing body, metres, and lowest (): the height
+    soles (P,): heights of the points of contact above the ground when they stand, metres, and lowest (): the height
     of that ground; None without contacts.
     """
 
@@ -92,8 +92,8 @@ class Assets:
 @pytree
 class Prediction:
     """One frame: phase () in [0, 1]; rotations (24, 3, 3), root first; translation (3,) metres; joints (24, 3) of the
-    skeleton and keypoints (K, 3) in the shared world, metres; keypoints_2d (K, 2) pixels; contact (4,): logits of
-    contact with the ground of `contact.POINTS`, None without contacts."""
+    skeleton and keypoints (K, 3) in the shared world, metres; keypoints_2d (K, 2) pixels; contact (P,): logits of
+    contact with the ground of the first P of `contact.POINTS`, None without contacts."""
 
     phase: Array
     rotations: Array
@@ -131,7 +131,7 @@ def prepare(clips: Clips, body: smpl.SMPL, priors: Priors, config: FitConfig) ->
     seen = (confidence > 0).sum(-1) >= 6
     size = jnp.nanmedian(jnp.where(seen, box, jnp.nan), axis=-1)
     size = jnp.where(jnp.isnan(size), box.max(-1), size)
-    soles, lowest = contact_lib.soles(body) if config.contact_centres else (None, None)
+    soles, lowest = contact_lib.soles(body, config.contact_hands) if config.contact_centres else (None, None)
     return Assets(
         body=body,
         priors=priors,
@@ -169,9 +169,9 @@ def init(key: Array, num_instances: int, image_size: Array, num_betas: int, conf
     if config.path_knots or config.contact_centres:
         path = jnp.zeros((num_instances, max(config.path_knots, 1), 3))
     if config.contact_centres:
-        head = contact_lib.ContactHead(config.contact_centres)
+        head = contact_lib.ContactHead(config.contact_centres, len(contact_lib.points(config.contact_hands)))
         contact = head.init(key, jnp.zeros(()), jnp.zeros(config.code_size))["params"]
-        ground = jnp.zeros(5)
+        ground = jnp.zeros(5 + config.contact_hands)
     return Params(
         field=field,
         phase=phase,

@@ -230,7 +230,7 @@ def ground_terms(
 ) -> dict[str, Array]:
     """Values () of contacts, of feet below the floor, of leaning cameras and of own paths, where the fit has them.
 
-    Contacts are a mean over the pairs of neighbouring frames in the batch and the points of the feet.
+    Contacts are a mean over the pairs of neighbouring frames in the batch and the points of the feet; hands are added.
     """
     terms, real = {}, clips_lib.which_real(clips)
     if params.path is not None and config.path_knots:
@@ -242,16 +242,15 @@ def ground_terms(
     # The last frame of a clip has none after it.
     follows = (batch.instance[after] == instance) & (batch.frame[after] == frame + 1)
     share = follows / jnp.maximum(follows.sum(), 1)
-    feet = prediction.keypoints[:, jnp.array(contact.POINTS)]
+    points = prediction.keypoints[:, jnp.array(contact.points(config.contact_hands))]
     fps = clips.fps[instance]
-    velocity = (feet[after] - feet[now]) * fps[:, None, None]
-    height = ground.heights(params.ground, params.mirrored[instance], feet[now])
-    height = height - ground.soles(params.ground, assets.soles)
+    velocity = (points[after] - points[now]) * fps[:, None, None]
+    height = ground.heights(params.ground, params.mirrored[instance], points[now])
+    soles = ground.soles(params.ground, assets.soles)
     scales = config.contact_speed, config.contact_height
-    mean = lambda values: jnp.sum(share * values.mean(-1))
-    planted = mean(contact.loss(prediction.contact[now], velocity, height, *scales, broader))
-    terms["contact"] = planted + ground.sole_loss(params.ground)
-    terms["below"] = mean(contact.below(height, config.contact_height))
+    each = contact.loss_of_points(prediction.contact[now], velocity, height - soles, *scales, broader)
+    terms["contact"] = jnp.sum(share * each) + ground.sole_loss(params.ground)
+    terms["below"] = jnp.sum(share * contact.below_of_points(height, soles, config.contact_height))
     leaning = ground.camera_loss(params.cameras, params.ground, params.mirrored)
     terms["gravity"] = jnp.mean(leaning, where=real)
     return terms

@@ -42,6 +42,7 @@ PUBLISHED = FitConfig(
     weight_lens=0.0,
     weight_betas=0.0,
     contact_centres=0,
+    contact_hands=False,
     motion_windows=0,
     path_knots=0,
     prior_set="published",

@@ -115,12 +115,13 @@ def in_3d(known: In3D, mask: Array, body: smpl.SMPL) -> dict[str, Array]:
     with jax.default_matmul_precision("float32"):
         of_fit |= jax.vmap(world_metrics.world_errors)(seen.keypoints, jnp.asarray(truth.joints), mask, known.fps)
         if seen.contact is not None:
-            feet = jnp.asarray(truth.joints)[:, :, jnp.array(contact.POINTS)]
+            feet = jnp.asarray(truth.joints)[:, :, jnp.array(contact.FEET)]
             there = jax.vmap(world_metrics.true_contact)(feet, mask, known.fps)
             heights = jax.vmap(world_metrics.standing_heights, (0, 0, None))(feet, there, contact.soles(body)[0])
             of_truth = jax.vmap(world_metrics.standing)(feet, heights, there, mask, known.fps)
             of_fit |= {f"true_{name}": values for name, values in of_truth.items()}
-            of_fit["contact_f1"] = jax.vmap(world_metrics.contact_f1)(jax.nn.sigmoid(seen.contact), there, mask)
+            said = jax.nn.sigmoid(seen.contact[..., : len(contact.FEET)])
+            of_fit["contact_f1"] = jax.vmap(world_metrics.contact_f1)(said, there, mask)
     nobody = jnp.full(known.masks.shape[:2], jnp.nan)
     return out | {name: jnp.concatenate([nobody, error[:, None]], 1) for name, error in of_fit.items()}
 

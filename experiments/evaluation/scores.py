@@ -52,8 +52,8 @@ class _Arrays:
     predicted, given, reference (T, K, 2): pixels of the fit, of the clips, and of the reference of 2D errors.
     seen (T, K): joints that the fit saw and is scored on. scored (T, K): joints of the paper's errors. hidden (T, K):
     joints hidden from the fit, or None. reference_confidence (T, K). diagonal (T,): of the person's box. mask (T,). feet
-    (T, 4, 3), planted (T, 4): the points of contact and their probabilities, ground (5,): the fit's floor, all None where
-    it has none. fps (): frames per second.
+    (T, 4, 3), planted (T, 4): the feet's points of contact and their probabilities, ground (5,) or (6,): the fit's floor,
+    all None where it has none. fps (): frames per second.
     in_3d: inputs of the 3D errors; None without ground truth.
     betas (S,): the fit's shape. height (): metres, NaN where it is not known. scaled (): true where the scale is known.
     """
@@ -146,11 +146,11 @@ def _arrays_of(one: ToScore, frames: int) -> _Arrays:
         "mask": np.asarray(dataset.clips.frame_mask),
         "in_3d": None if dataset.truth is None else pose_errors.gather(dataset, fitted),
     }
-    logits = fitted.prediction.contact
+    planted = fitted.contact
     arrays |= {"feet": None, "planted": None, "ground": None, "fps": np.asarray(dataset.clips.fps, np.float32)}
-    if logits is not None:
-        arrays["feet"] = np.asarray(fitted.prediction.keypoints)[:, :, list(contact.POINTS)]
-        arrays["planted"] = fitted.contact
+    if planted is not None:
+        arrays["feet"] = np.asarray(fitted.prediction.keypoints)[:, :, list(contact.FEET)]
+        arrays["planted"] = planted[..., : len(contact.FEET)]
         arrays["ground"] = np.repeat(np.asarray(fitted.params.ground)[None], dataset.clips.num_instances, 0)
     return _Arrays(**arrays)
 

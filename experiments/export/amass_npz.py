@@ -43,7 +43,7 @@ def writable(clip: Animation, ground: bool) -> Animation:
     if clip.contact is None:
         return mean.grounded() if ground else mean
     # Legs of another length: it stands as high above the fit's floor as the person does, and its feet stay still.
-    low = (clip.contact > 0.5).any(-1)
+    low = clip.standing.any(-1)
     apart = (clip.lowest - mean.lowest)[low] if low.any() else clip.lowest - mean.lowest
     mean = mean.moved(np.array([0.0, float(np.median(apart)), 0.0]))
     return foot_locks.locked(mean) if clip.locked else mean

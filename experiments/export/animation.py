@@ -15,6 +15,7 @@ from body_models import smpl
 from body_models.posing import pose_in_chunks
 from experiments.results.reading import Run
 from nemo_jax import model
+from nemo_jax.contact import FEET
 
 Array = np.ndarray
 
@@ -26,8 +27,8 @@ class Animation:
     fps: frame rate; frame t is at t / fps seconds. phases (T,): phases of the shared motion. rotations
     (T, 24, 3, 3): of each joint relative to its parent, of the root relative to the world. translation (T, 3): added to
     the posed body. betas (S,): shape. joints (T, 24, 3); keypoints (T, 25, 3), BODY_25; lowest (T,): height of the
-    lowest vertex. contact (T, 4): probabilities that `nemo_jax.contact.POINTS` stand on the ground, whose floor is y = 0;
-    None where the fit has none. locked: whether planted feet have been made to stand still.
+    lowest vertex. contact (T, 6), or (T, 4) of the feet alone: probabilities that `nemo_jax.contact.POINTS` stand on the
+    ground, whose floor is y = 0; None where the fit has none. locked: whether planted feet have been made to stand still.
     """
 
     name: str
@@ -48,6 +49,12 @@ class Animation:
     def times(self) -> Array:
         """Seconds (T,) since the first frame."""
         return np.arange(len(self.phases)) / self.fps
+
+    @property
+    def standing(self) -> Array:
+        """Whether (T, 4) the points of the feet are more likely down than not, of a clip with contacts."""
+        assert self.contact is not None
+        return self.contact[:, : len(FEET)] > 0.5
 
     @functools.cached_property
     def rest_joints(self) -> Array:

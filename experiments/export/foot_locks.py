@@ -28,9 +28,9 @@ _STRAIGHT = 1e-3  # share of the body's own axis in that of a knee, so that a st
 
 def locked(clip: Animation) -> Animation:
     """The clip with planted feet that do not move; a clip without contacts stays as it is."""
-    if clip.contact is None or not (clip.contact > 0.5).any():
+    if clip.contact is None or not clip.standing.any():
         return clip
-    planted = clip.contact > 0.5  # left toe, left heel, right toe, right heel
+    planted = clip.standing
     fade = max(1, round(FADE * clip.fps))
     turned, places = _posed(clip)
     feet = [

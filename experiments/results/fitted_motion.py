@@ -58,7 +58,8 @@ class FittedMotion:
 
     @property
     def contact(self) -> np.ndarray | None:
-        """Probabilities (N, T, 4) that `nemo_jax.contact.POINTS` stand on the ground; None if the fit has no contacts."""
+        """Probabilities (N, T, 6), or (N, T, 4) of the feet alone, that `nemo_jax.contact.POINTS` stand on the ground; None
+        if the fit has no contacts."""
         logits = self.prediction.contact
         return None if logits is None else 1 / (1 + np.exp(-np.asarray(logits)))
 

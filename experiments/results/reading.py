@@ -51,6 +51,7 @@ _YOUNGER: dict[str, Any] = {
     "lift_turned": 0,
     "rescue_steps": 0,
     "contact_centres": 0,
+    "contact_hands": False,
     "path_knots": 0,
     "restart_steps": 0,
     "exchange_price": 0,
@@ -141,7 +142,8 @@ class Run:
         return jax.device_get(_of_instance(self.params, self.config, instance, jnp.asarray(raw_phases, jnp.float32)))
 
     def contact_at(self, instance: int, raw_phases: Array) -> Array | None:
-        """Probabilities (P, 4) that `nemo_jax.contact.POINTS` stand at raw phases (P,); None without contacts."""
+        """Probabilities (P, 6), or (P, 4) of the feet alone, that `nemo_jax.contact.POINTS` stand at raw phases (P,); None
+        without contacts."""
         if self.params.contact is None:
             return None
         logits = _contact(self.params, self.config, instance, jnp.asarray(raw_phases, jnp.float32))

@@ -126,7 +126,10 @@ def motion_arrays(dataset: Dataset, fitted: FittedMotion, instance: int, body_na
     clips, seen = dataset.clips, fitted.prediction
     frames = int(np.asarray(clips.frame_mask[instance]).sum())
     rows = (instance, slice(0, frames))
-    contact = {} if fitted.contact is None else {"contact": fitted.contact[rows], "contact_names": np.array(CONTACTS)}
+    contact = {}
+    if fitted.contact is not None:
+        names = np.array(CONTACTS[: fitted.contact.shape[-1]])
+        contact = {"contact": fitted.contact[rows], "contact_names": names}
     moved = {}
     if fitted.camera_turn is not None and fitted.zoom is not None and moving_cameras.moves(clips, instance):
         moved = {"camera_turn": fitted.camera_turn[rows], "zoom": fitted.zoom[rows]}

@@ -14,17 +14,45 @@ LOGIT, VELOCITY, HEIGHT = RNG.normal(0, 3, 200), RNG.normal(0, 0.5, (200, 3)), R
 SCALES = 0.1, 0.02
 
 
-def bound(logit, velocity, height):
+def bound(logit, velocity, height, speed=0.1, tall=0.02, share=0.46):
     """p E + (1 - p) K + KL(p | prior), float64."""
     p = 1 / (1 + np.exp(-logit))
-    square = 0.5 * np.sum(velocity**2, -1) / 0.1**2 + 0.5 * height**2 / 0.02**2
+    square = 0.5 * np.sum(velocity**2, -1) / speed**2 + 0.5 * height**2 / tall**2
     planted = 10 * np.log(1 + square / 10)
-    return p * planted + (1 - p) * 10 + p * np.log(p / 0.46) + (1 - p) * np.log((1 - p) / 0.54)
+    return p * planted + (1 - p) * 10 + p * np.log(p / share) + (1 - p) * np.log((1 - p) / (1 - share))
 
 
 def test_loss_is_the_bound():
     found = jax.jit(contact.loss)(*map(jnp.float32, (LOGIT, VELOCITY, HEIGHT)), *SCALES)
     np.testing.assert_allclose(found, bound(LOGIT, VELOCITY, HEIGHT), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("count", [4, 6])
+def test_loss_of_points_is_that_of_feet_and_of_broader_hands(count):
+    given = [each[: 30 * count].reshape(30, count, *each.shape[1:]) for each in (LOGIT, VELOCITY, HEIGHT)]
+    found = contact.loss_of_points(*map(jnp.float32, given), *SCALES)
+    each = bound(*given)
+    each[:, 4:] = bound(*(part[:, 4:] for part in given), 0.25, 0.04, 0.007)
+    np.testing.assert_allclose(found, each.sum(-1) / 4, rtol=2e-5)
+
+
+def test_hands_in_the_air_cost_nothing_more_and_low_slow_ones_come_to_stand():
+    """The gradient of the logits alone: what is believed of a hand that is 12 cm high and moves at 0.4 m/s, or hangs."""
+    rise = np.array([0, 0, 0, 0, contact.HAND_RISE, contact.HAND_RISE])
+
+    def believed(wrists, speed):
+        height = jnp.float32([0, 0, 0, 0, wrists, wrists] - rise)
+        velocity = jnp.zeros((6, 3)).at[4:, 0].set(speed)
+        total = lambda logit: contact.loss_of_points(logit, velocity, height, *SCALES)
+        step = jax.jit(lambda logit: logit - 2 * jax.grad(total)(logit))
+        logit = jnp.float32([0, 0, 0, 0, -4.95, -4.95])
+        for _ in range(300):
+            logit = step(logit)
+        return np.asarray(jax.nn.sigmoid(logit[4:]))
+
+    assert (believed(0.12, 0.4) > 0.7).all()
+    assert (believed(0.9, 0.1) < 0.01).all()
+    assert (believed(0.25, 1.3) < 0.01).all()
 
 
 def test_a_broader_loss_is_that_of_broader_scales():
@@ -57,6 +85,9 @@ def test_far_logits_and_still_feet_have_finite_gradients():
     for logit in (-200.0, 200.0):
         slopes = jax.grad(lambda *x: contact.loss(*x, *SCALES), (0, 1, 2))(logit, jnp.zeros(3), 0.0)
         assert all(np.isfinite(x).all() for x in slopes)
+        still = jnp.full(6, logit), jnp.zeros((6, 3)), jnp.zeros(6)
+        slopes = jax.grad(lambda *x: contact.loss_of_points(*x, *SCALES), (0, 1, 2))(*still)
+        assert all(np.isfinite(x).all() for x in slopes)
 
 
 def test_feet_in_the_air_are_left_alone_and_planted_ones_are_not():
@@ -87,20 +118,46 @@ def test_below_is_one_sided():
     np.testing.assert_allclose(slopes, np.minimum(height, 0) / 0.02**2, rtol=1e-5)
 
 
-def test_head_interpolates_its_values_and_mirrors():
-    parameters = {"values": jnp.float32(RNG.normal(size=(6, 4))), "own": jnp.float32(RNG.normal(size=(2, 6, 4)))}
+def test_wrists_may_be_lower_than_they_stand_but_not_below_the_floor():
+    soles = jnp.float32([0.01, 0.02, 0.01, 0.02, 0.08, 0.08])
+    height = np.array([[0.0, 0.02, 0.5, 0.5, 0.03, -0.04], [0.5, 0.5, 0.5, 0.0, 0.08, 0.0]])
+    found = contact.below_of_points(jnp.float32(height), soles, 0.02)
+    np.testing.assert_allclose(found, [(0.5 * 0.5**2 + 0.5 * 1.0**2) / 4, 0.5 * 1.0**2 / 4], rtol=1e-4)
+    assert contact.below_of_points(jnp.float32(height[:, :4]), soles[:4], 0.02)[0] == pytest.approx(0.125 / 4, rel=1e-4)
+
+
+@pytest.mark.parametrize("count", [4, 6])
+def test_head_interpolates_its_values_and_mirrors(count):
+    parameters = {
+        "values": jnp.float32(RNG.normal(size=(6, count))),
+        "own": jnp.float32(RNG.normal(size=(2, 6, count))),
+    }
     code = np.array([0.3, -1.0])
     weight = np.exp(-0.5 * ((0.33 - np.linspace(0, 1, 6)) * 5) ** 2)
     values = np.float64(parameters["values"]) + np.tensordot(code, np.float64(parameters["own"]), 1)
     expected = weight / weight.sum() @ values
     found = [contact.logits(parameters, 6, jnp.float32(0.33), jnp.float32(code), jnp.float32(m)) for m in (0, 1)]
     np.testing.assert_allclose(found[0], expected, rtol=1e-5)
-    np.testing.assert_allclose(found[1], expected[[2, 3, 0, 1]], rtol=1e-5)
+    np.testing.assert_allclose(found[1], expected[[2, 3, 0, 1, 5, 4][:count]], rtol=1e-5)
 
 
-def test_points_are_toes_and_heels():
-    assert [jn.BODY_25_NAMES[k] for k in contact.POINTS] == ["left_big_toe", "left_heel", "right_big_toe", "right_heel"]
+def test_head_starts_with_feet_open_and_hands_in_the_air():
+    head = contact.ContactHead(5, 6)
+    parameters = head.init(jax.random.key(0), jnp.zeros(()), jnp.zeros(2))["params"]
+    found = contact.logits(parameters, 5, jnp.float32(0.4), jnp.zeros(2), jnp.zeros(()))
+    np.testing.assert_allclose(jax.nn.sigmoid(found), [0.5] * 4 + [0.007] * 2, rtol=1e-4)
+
+
+def test_points_are_toes_heels_and_wrists():
+    feet = ["left_big_toe", "left_heel", "right_big_toe", "right_heel"]
+    assert [jn.BODY_25_NAMES[k] for k in contact.points(True)] == [*feet, "left_wrist", "right_wrist"]
+    assert [jn.BODY_25_NAMES[k] for k in contact.points(False)] == feet
+    sides = [name.split("_")[0] for name in contact.NAMES]
+    kinds = [name.split("_")[1] for name in contact.NAMES]
+    assert all(sides[i] != sides[j] and kinds[i] == kinds[j] for i, j in enumerate(contact.OTHER_SIDE))
     heights, lowest = contact.soles(helpers.body())
+    with_hands, _ = contact.soles(helpers.body(), hands=True)
+    np.testing.assert_allclose(with_hands, [*np.asarray(heights), 0.08, 0.08])
     assert float(lowest) == pytest.approx(helpers.body_arrays()["v_template"][:, 1].min())
     assert (heights >= 0).all() and heights[0] == pytest.approx(float(heights[2]), abs=1e-6)
 

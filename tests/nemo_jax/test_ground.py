@@ -15,8 +15,8 @@ from nemo_jax.priors import Priors
 from tests.nemo_jax import helpers
 
 CONFIG = helpers.tiny_config(contact_centres=4, path_knots=5, batch_size=-1)
-GROUND = np.array([-0.9, 0.2, -0.1, 0.02, -0.01])
-RISE = np.array([0.02, -0.01, 0.02, -0.01])
+GROUND = np.array([-0.9, 0.2, -0.1, 0.02, -0.01, 0.03])
+RISE = np.array([0.02, -0.01, 0.02, -0.01, 0.03, 0.03])
 UP = np.array([0.2, 1.0, -0.1]) / np.linalg.norm([0.2, 1.0, -0.1])
 
 
@@ -83,7 +83,10 @@ def test_terms_are_those_of_the_frames(case):
         return seen, objective.ground_terms(params, seen, case.assets, CONFIG, clips, batch)
 
     seen, found = of_batch(params)
-    feet = np.asarray(seen.keypoints, float)[:, list(contact.POINTS)]
+    points = np.asarray(seen.keypoints, float)[:, list(contact.POINTS)]
+    # Hands are broader in speed and height, and rarer.
+    speed, tall = np.array([0.1] * 4 + [0.25] * 2)[:, None], np.array([0.02] * 4 + [0.04] * 2)
+    share = np.array([0.46] * 4 + [0.007] * 2)
     instance, frame = np.asarray(batch.instance), np.asarray(batch.frame)
     each, low = [], []
     for i in range(len(frame) - 1):
@@ -91,14 +94,17 @@ def test_terms_are_those_of_the_frames(case):
             continue
         n = instance[i]
         up = UP * ([-1, 1, 1] if params.mirrored[n] > 0.5 else [1, 1, 1])
-        height = feet[i] @ up + 0.9 - np.asarray(case.assets.soles, float) - RISE
-        square = 0.5 * (((feet[i + 1] - feet[i]) * float(clips.fps[n]) / 0.1) ** 2).sum(-1) + 0.5 * (height / 0.02) ** 2
+        above = points[i] @ up + 0.9
+        soles = np.asarray(case.assets.soles, float) + RISE
+        height = above - soles
+        velocity = (points[i + 1] - points[i]) * float(clips.fps[n])
+        square = 0.5 * ((velocity / speed) ** 2).sum(-1) + 0.5 * (height / tall) ** 2
         p = 1 / (1 + np.exp(-np.asarray(seen.contact[i], float)))
-        divergence = p * np.log(p / 0.46) + (1 - p) * np.log((1 - p) / 0.54)
-        each.append((p * 10 * np.log1p(square / 10) + (1 - p) * 10 + divergence).mean())
-        low.append((0.5 * np.minimum(height / 0.02, 0) ** 2).mean())
-    soles = 0.05 * 0.5 * (GROUND[3:] ** 2).sum() / 0.015**2
-    assert found["contact"] == pytest.approx(np.mean(each) + soles, rel=1e-3)
+        divergence = p * np.log(p / share) + (1 - p) * np.log((1 - p) / (1 - share))
+        each.append((p * 10 * np.log1p(square / 10) + (1 - p) * 10 + divergence).sum() / 4)
+        low.append((0.5 * np.minimum(np.where(np.arange(6) < 4, height, above) / tall, 0) ** 2).sum() / 4)
+    rises = 0.05 * 0.5 * ((GROUND[3:] / [0.015, 0.015, 0.04]) ** 2).sum()
+    assert found["contact"] == pytest.approx(np.mean(each) + rises, rel=1e-3)
     assert found["below"] == pytest.approx(np.mean(low), rel=1e-3)
     assert set(found) == {"contact", "below", "gravity", "path"}
 
@@ -122,6 +128,60 @@ def test_gradients_reach_what_they_should(case):
 def test_learning_rates_name_them(case):
     flat = jax.tree_util.tree_flatten_with_path(case.params)[0]
     assert {optim.group_of(path) for path, _ in flat} == set(optim.GROUPS) - {"delay"}
+
+
+def test_without_hands_feet_are_as_they_are_with_them(case):
+    """Their part of the terms is the same, and a fit without hands has no parameters of them."""
+    config = dataclasses.replace(CONFIG, contact_hands=False)
+    alone = dataclasses.replace(
+        case.params,
+        contact=jax.tree.map(lambda leaf: leaf[..., :4], case.params.contact),
+        ground=case.params.ground[:5],
+    )
+    clips, batch = case.clips, objective.full_batch(case.clips)
+    assets = helpers.prepare(clips, helpers.body(), Priors(), config)
+    fresh = helpers.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, config)
+    assert jax.tree.map(jnp.shape, fresh) == jax.tree.map(jnp.shape, alone)
+
+    @jax.jit
+    def of_batch(params):
+        seen = objective.predict_batch(params, case.assets, CONFIG, clips, batch)
+        without = dataclasses.replace(seen, contact=seen.contact[:, :4])
+        with_hands = objective.ground_terms(params, seen, case.assets, CONFIG, clips, batch)
+        return seen, with_hands, objective.ground_terms(alone, without, assets, config, clips, batch)
+
+    seen, both, feet = of_batch(case.params)
+    predicted = jax.jit(lambda p: objective.predict_batch(p, assets, config, clips, batch))(alone)
+    np.testing.assert_allclose(predicted.contact, seen.contact[:, :4], rtol=1e-5)
+    assert both["contact"] > feet["contact"] + 1 and both["below"] >= feet["below"]
+    assert both["gravity"] == pytest.approx(float(feet["gravity"]), rel=1e-6)
+
+
+def test_hands_that_stand_are_held():
+    """A few steps of descent: of wrists near the floor that drift, the loss and the drift fall, and their logits rise."""
+    points = jnp.float32(np.random.default_rng(3).normal(0, 0.002, (8, 6, 3)))
+    points = points.at[..., 1].add(jnp.float32([0.02, 0.02, 0.02, 0.02, 0.12, 0.12]))
+    points = points.at[:, 4:, 0].add(jnp.linspace(0, 0.1, 8)[:, None])  # 0.43 m/s
+    unposed = jnp.float32([0.02] * 4 + [contact.HAND_RISE] * 2)
+
+    def loss(given):
+        points, logit, floor = given
+        height = ground.heights(floor, jnp.zeros(7), points[:-1]) - ground.soles(floor, unposed)
+        logits = jnp.broadcast_to(logit, (7, 6))
+        each = contact.loss_of_points(logits, 30 * jnp.diff(points, axis=0), height, 0.1, 0.02)
+        return each.mean() + ground.sole_loss(floor)
+
+    step = jax.jit(
+        lambda given: jax.tree.map(lambda x, g, r: x - r * g, given, jax.grad(loss)(given), (5e-5, 5.0, 1e-4))
+    )
+    given = (points, jnp.float32([2.0] * 4 + [-4.95] * 2), jnp.zeros(6))
+    for _ in range(300):
+        given = step(given)
+    drift = lambda points: np.ptp(np.asarray(points)[:, 4:, 0], axis=0).max()
+    assert (jax.nn.sigmoid(given[1][4:]) > 0.7).all()
+    assert drift(given[0]) < 0.7 * drift(points)
+    assert given[2][5] > 0.005  # wrists stand higher than was expected
+    assert loss(given) < loss((points, given[1], jnp.zeros(6)))
 
 
 def test_without_contacts_there_is_nothing_of_it():

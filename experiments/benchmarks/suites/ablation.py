@@ -22,6 +22,7 @@ ABLATION: tuple[tuple[str, dict[str, Any]], ...] = (
     ("no depth of first poses at first", {"depth_begin": 0.0}),
     ("tilted cameras for free", {"weight_level": 0.0}),
     ("no ground", {"contact_centres": 0}),
+    ("hands never stand", {"contact_hands": False}),
     ("contacts not narrowed", {"contact_begin": 1.0}),
     ("travel not found first", {"find_travel": False}),
     ("no turned starts", {"lift_turned": 0}),

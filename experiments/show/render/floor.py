@@ -10,7 +10,7 @@ import numpy as np
 from experiments.results.reading import Run
 from experiments.show.render import marks
 from experiments.show.render.rasterizer import Projection
-from nemo_jax.contact import POINTS
+from nemo_jax.contact import FEET
 
 Array = np.ndarray
 
@@ -28,7 +28,7 @@ def camera(run: Run, instance: int, frame: int, own: Projection) -> Projection:
 
 def feet(run: Run, instance: int) -> Array:
     """Where the feet of an instance are on the floor: (T, 2) world x and z, metres, the middle of toes and heels."""
-    points = np.asarray(run.fitted.prediction.keypoints)[instance][:, np.array(POINTS)]
+    points = np.asarray(run.fitted.prediction.keypoints)[instance][:, np.array(FEET)]
     return points.mean(1)[:, [0, 2]].astype(np.float64)
 
 

@@ -28,7 +28,8 @@ Array = np.ndarray
 COLOURS = tuple(colour for colour in CYCLE if colour not in (INITIAL, CENTRE))
 _GROUND_FRAMES = 24  # number of frames of each instance whose lowest vertices determine the ground height
 _WAY_POINTS = 65  # phases between which a clip's own path is straight
-_CONTACT_JOINTS = tuple(jn.SMPL_JOINTS.index(name) for name in ("left_foot", "left_ankle", "right_foot", "right_ankle"))
+_CONTACT_NAMES = ("left_foot", "left_ankle", "right_foot", "right_ankle", "left_wrist", "right_wrist")
+_CONTACT_JOINTS = tuple(jn.SMPL_JOINTS.index(name) for name in _CONTACT_NAMES)
 _GROUND_PERCENTILE = 5  # robust to a few frames in which a foot is below the ground
 
 
@@ -129,19 +130,20 @@ def _field(saved: Run) -> dict[str, Any]:
 
 
 def _contact(saved: Run) -> dict[str, Any] | None:
-    """An exact copy of the weights of contact, in the format that `web/contacts.js` evaluates, and where its points are
-    from the joints that move them, (4, 3) metres on the unposed body; None without contacts."""
+    """An exact copy of the weights of contact, in the format that `web/contacts.js` evaluates, and where its P points are
+    from the joints that move them, (P, 3) metres on the unposed body; None without contacts."""
     if saved.params.contact is None:
         return None
-    body, joints = saved.body, list(_CONTACT_JOINTS)
+    count = np.shape(saved.params.contact["values"])[-1]
+    body, joints = saved.body, list(_CONTACT_JOINTS[:count])
     rest = jnp.broadcast_to(jnp.eye(3), (jn.NUM_JOINTS, 3, 3))
-    points = smpl.keypoints(body, rest, jnp.zeros(body.num_betas), jnp.zeros(3))[np.array(contact.POINTS)]
+    points = smpl.keypoints(body, rest, jnp.zeros(body.num_betas), jnp.zeros(3))[np.array(contact.POINTS[:count])]
     return {
         "values": pack(saved.params.contact["values"]),
         "own": pack(saved.params.contact["own"]),
         "joints": joints,
         "offsets": pack(np.asarray(points - body.joint_template[np.array(joints)], np.float32)),
-        "other_side": contact.OTHER_SIDE.tolist(),
+        "other_side": contact.OTHER_SIDE[:count].tolist(),
     }
 
 

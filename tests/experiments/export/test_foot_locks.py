@@ -104,6 +104,15 @@ def test_a_foot_out_of_reach_pulls_the_pelvis(clip):
     assert (found.translation[-1] - lifted.translation[-1])[1] < -0.02
 
 
+def test_hands_that_stand_change_nothing(clip, locked):
+    contact = np.concatenate([clip.contact, np.full((FRAMES, 2), 0.9)], 1)
+    found = foot_locks.locked(dataclasses.replace(clip, contact=contact))
+    np.testing.assert_array_equal(found.rotations, locked.rotations)
+    contact[:, :4] = 0
+    alone = dataclasses.replace(clip, contact=contact)
+    assert foot_locks.locked(alone) is alone
+
+
 def test_without_contacts_nothing_changes(clip):
     bare = dataclasses.replace(clip, contact=None)
     assert foot_locks.locked(bare) is bare

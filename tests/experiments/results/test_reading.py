@@ -64,6 +64,33 @@ def test_meshes_are_posed_with_the_instances_own_shape(run):
     np.testing.assert_allclose(mesh[:, 0], run.joints(1, rotation, translation)[:, 0], atol=1e-5)
 
 
+@pytest.mark.parametrize(("about", "points"), [({}, 4), ({"contact_hands": False}, 4), ({"contact_hands": True}, 6)])
+def test_contacts_of_feet_alone_and_of_hands_too(run, saved_run, tmp_path, about, points):
+    """Results written before hands could stand do not say whether they can, and have four points."""
+    folder = tmp_path / "results"
+    shutil.copytree(saved_run, folder)
+    settings = json.loads((folder / "config.json").read_text())
+    settings["fit"].pop("contact_hands", None)
+    settings["fit"] |= {"contact_centres": 3, **about}
+    (folder / "config.json").write_text(json.dumps(settings))
+    with np.load(folder / "params.npz") as saved:
+        arrays = dict(saved)
+    instances, size = run.params.codes.shape
+    logits = np.linspace(-2, 2, points).astype(np.float32)
+    arrays |= {
+        "contact/values": np.tile(logits, (3, 1)),
+        "contact/own": np.zeros((size, 3, points), np.float32),
+        "path": np.zeros((instances, 1, 3), np.float32),
+        "ground": np.zeros(3 + points // 2, np.float32),
+    }
+    np.savez(folder / "params.npz", **arrays)
+    found = reading.load(folder)
+    np.testing.assert_allclose(
+        found.contact_at(0, np.array([0.0, 0.7])), np.tile(1 / (1 + np.exp(-logits)), (2, 1)), rtol=1e-5
+    )
+    assert found.fitted.contact.shape == (*found.fitted.poses.shape[:2], points)
+
+
 @pytest.mark.parametrize(
     ("missing", "parts"),
     [

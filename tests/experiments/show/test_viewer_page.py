@@ -39,8 +39,8 @@ def saved(saved_run):
         betas=rng.normal(0, 0.6, run.params.betas.shape).astype(np.float32),
         mirrored=np.float32([0, 1]),
         contact={
-            "values": rng.normal(0, 3, (6, 4)).astype(np.float32),
-            "own": rng.normal(0, 1, (run.params.codes.shape[1], 6, 4)).astype(np.float32),
+            "values": rng.normal(0, 3, (6, 6)).astype(np.float32),
+            "own": rng.normal(0, 1, (run.params.codes.shape[1], 6, 6)).astype(np.float32),
         },
     )
     config = dataclasses.replace(run.config, contact_centres=6)
@@ -276,7 +276,7 @@ def test_paths_are_where_the_joints_go(opened, saved):
 
 
 @pytest.mark.parametrize("instance", [0, 1])
-def test_discs_lie_under_the_feet_that_stand(opened, saved, instance):
+def test_discs_lie_under_what_stands(opened, saved, instance):
     raw = np.linspace(0, 1, saved.num_frames(instance))
     person = f"nemo.page.people[{instance}]"
     found = opened.value(

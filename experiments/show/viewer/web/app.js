@@ -176,7 +176,7 @@ class Page {
     return { bodies: out, joints: pose.joints, discs };
   }
 
-  /** Discs [[x, y, z], colour] on the ground under the toes and heels that stand. */
+  /** Discs [[x, y, z], colour] on the ground under the toes, heels and wrists that stand. */
   discsOf(person, phase, pose) {
     if (!this.contacts || !this.state.contacts) return [];
     const stands = this.contacts.at(phase, person.code, person.mirrored);

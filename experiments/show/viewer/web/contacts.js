@@ -1,4 +1,4 @@
-// Which points of the feet stand, as nemo_jax/contact.py says, and where they are.
+// Which points of feet and hands stand, as nemo_jax/contact.py says, and where they are.
 
 class Contacts {
   constructor(packed) {
