@@ -99,6 +99,8 @@ def _turns_apart(a: Array, b: Array) -> Array:
     """Distances (N, N) of the turns of whole bodies, poses (N, P, 24, 3, 3): the mean over phases of the chordal distance
     after the best rotation of each pair, which the cameras leave open (Wahba, SIAM Review 1965)."""
     between = jnp.einsum("npij,mpkj->nmik", b[:, :, 0], a[:, :, 0], precision="highest") / a.shape[1]
-    sizes = jnp.linalg.svd(between, compute_uv=False)
+    # Singular values, the least of which comes first and counts less than nothing in a reflection.
+    squares = jnp.linalg.eigvalsh(jnp.einsum("nmki,nmkj->nmij", between, between, precision="highest"))
+    sizes = jnp.sqrt(jnp.maximum(squares, 0.0))
     reflects = jnp.where(jnp.linalg.det(between) < 0, -1.0, 1.0)
-    return 1 - (sizes[..., 0] + sizes[..., 1] + reflects * sizes[..., 2]) / 3
+    return 1 - (reflects * sizes[..., 0] + sizes[..., 1] + sizes[..., 2]) / 3
