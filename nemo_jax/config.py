@@ -59,7 +59,7 @@ class Method:
     )
 
     find_handedness: bool = option(
-        True, "mirror instances whose initial poses use the other hand than most", group="handedness"
+        True, "mirror instances whose initial poses use the other hand or foot than most", group="handedness"
     )
     handedness_margin: float = option(
         0.2,

@@ -1,8 +1,13 @@
-"""Finds, from the initial poses, the instances whose person does the action with the other hand.
+"""Finds, from the initial poses, the instances whose person does the action with the other hand, or begins with the other
+foot.
 
 Every pair of instances is compared twice: as it is, and with one instance mirrored. The better match tells whether the
-pair uses the same hand. These pairwise votes are reconciled by the sign of the leading eigenvector of the vote matrix
+pair uses the same hand. Who turns the same way in both is the same, whatever the limbs say: a mirrored turn to the left is
+one to the right. These pairwise votes are reconciled by the sign of the leading eigenvector of the vote matrix
 (synchronisation over Z2; Singer, Applied and Computational Harmonic Analysis 2011), and the larger group is the action.
+
+Initial poses of one video share their errors, so what differs all the time counts for less than what moves. With it, and
+with phases that may be far out of step, half a stride later would be as good as the other foot.
 
 Lifted poses do not take part: seen from one side alone, a left-hander can be taken for a right-hander turned in depth.
 """
@@ -27,6 +32,8 @@ _TELLING = np.array(
         for side in ("left", "right")
     ]
 )
+_CONSTANT = 0.5  # how much what differs all the time counts beside what moves
+_TURN = 2.0  # how much the turn of the whole body counts beside one joint
 
 
 def mirrored_instances(
@@ -34,7 +41,7 @@ def mirrored_instances(
     clips: Clips,
     margin: float = 0.2,
     count: int = 24,
-    slack: int = 4,
+    slack: int = 1,
     same_take: Array | None = None,
 ) -> Array:
     """Array (N,): 1 for each instance that is to be mirrored, else 0.
@@ -55,7 +62,8 @@ def mirrored_instances(
     known = ((clips.init_mask * clips.frame_mask).sum(-1) > 0).astype(poses.dtype)
     pairs = known[:, None] * known * (1 - jnp.eye(clips.num_instances))
     same, other = _distances(poses, poses, slack), _distances(poses, reflected, slack)
-    votes = pairs * (other - same)
+    turned = _turns_apart(poses, reflected) - _turns_apart(poses, poses)
+    votes = pairs * (other - same + _TURN * jnp.maximum(turned, 0.0))
     votes = (votes + votes.T) / 2
     _, vectors = jnp.linalg.eigh(votes)
     sign = jnp.where(vectors[:, -1] < 0, -1.0, 1.0)
@@ -72,9 +80,27 @@ def mirrored_instances(
 
 def _distances(a: Array, b: Array, slack: int) -> Array:
     """Distances (N, N) of rotations (N, P, 24, 3, 3): mean over phases of the least chordal distance within `slack`."""
-    a, b = a[:, :, _TELLING].reshape(*a.shape[:2], -1), b[:, :, _TELLING].reshape(*b.shape[:2], -1)
+    a, b = _moving(a), _moving(b)
+    square = lambda x: jnp.sum(x**2, -1)
     cross = jnp.einsum("npd,mqd->nmpq", a, b, precision="highest")
-    chordal = len(_TELLING) - cross / 3
+    chordal = (square(a)[:, None, :, None] + square(b)[None, :, None] - 2 * cross) / 6
     phases = jnp.arange(a.shape[1])
     near = jnp.abs(phases[:, None] - phases) <= slack
     return jnp.where(near, chordal, jnp.inf).min(-1).mean(-1)
+
+
+def _moving(poses: Array) -> Array:
+    """Telling rotations (N, P, D) of poses (N, P, 24, 3, 3), those of each instance nearer to a common mean."""
+    telling = poses[:, :, _TELLING].reshape(*poses.shape[:2], -1)
+    return telling - (1 - _CONSTANT**0.5) * telling.mean(1, keepdims=True)
+
+
+def _turns_apart(a: Array, b: Array) -> Array:
+    """Distances (N, N) of the turns of whole bodies, poses (N, P, 24, 3, 3): the mean over phases of the chordal distance
+    after the best rotation of each pair, which the cameras leave open (Wahba, SIAM Review 1965)."""
+    between = jnp.einsum("npij,mpkj->nmik", b[:, :, 0], a[:, :, 0], precision="highest") / a.shape[1]
+    # Singular values, the least of which comes first and counts less than nothing in a reflection.
+    squares = jnp.linalg.eigvalsh(jnp.einsum("nmki,nmkj->nmij", between, between, precision="highest"))
+    sizes = jnp.sqrt(jnp.maximum(squares, 0.0))
+    reflects = jnp.where(jnp.linalg.det(between) < 0, -1.0, 1.0)
+    return 1 - (reflects * sizes[..., 0] + sizes[..., 1] + sizes[..., 2]) / 3

@@ -250,7 +250,7 @@ class Session:
             self.say(f"{each.planned.name}: {starts.sentence(fit.starts, fit.kept_start)}")
         if not self.settings.many and fit.mirrored:
             names = ", ".join(fit.mirrored)
-            self.say(f"Note: taken for the other hand, so that the motion is mirrored for them: {names}.")
+            self.say(f"Note: taken for the other hand or foot, so that the motion is mirrored for them: {names}.")
         if workers.apart:
             future = workers.submit(finishing.write, fit, self.present)
         else:

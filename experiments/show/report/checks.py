@@ -40,7 +40,7 @@ CRITERIA = {
     f"a row show fewer than {LEAST_JOINTS}.",
     "camera": f"The person is nearer than {NEAR_M:g} m or farther than {FAR_M:g} m, behind the lens in some frame, or "
     f"the camera looks up or down by more than {PITCH_DEG:g}° or is rolled by more than {ROLL_DEG:g}°.",
-    "mirrored": "The fit took it for the other hand and reflects the shared motion for it: check that it is so.",
+    "mirrored": "The fit took it for the other hand or foot and reflects the shared motion for it: check that it is so.",
 }
 
 
