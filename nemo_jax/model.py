@@ -71,7 +71,8 @@ class Assets:
     is known of cameras of takes against each other, or None. rows: the
     body in the layout of the fused vertex term, computed by `with_rows` before a loop; None if the plain term is used.
     soles (4,): heights of the points of contact above the ground under a standing body, metres, and lowest (): the height
-    of that ground; None without contacts.
+    of that ground; None without contacts. given_depth (N, T, 14): see `depth.along_axis`, of the given first poses; None if
+    it is computed where it is needed.
     """
 
     body: smpl.SMPL
@@ -87,6 +88,7 @@ class Assets:
     rows: vertex_gap.Table | None = None
     soles: Array | None = None
     lowest: Array | None = None
+    given_depth: Array | None = None
 
 
 @pytree
