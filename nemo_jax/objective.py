@@ -312,7 +312,8 @@ def ground_terms(
     # The last frame of a clip has none after it.
     follows = (batch.instance[after] == instance) & (batch.frame[after] == frame + 1)
     share = follows / jnp.maximum(follows.sum(), 1)
-    feet = prediction.keypoints[:, jnp.array(contact.POINTS)]
+    # One by one, as the gradient of picking them together is a scatter, on CPUs a loop.
+    feet = jnp.stack([prediction.keypoints[:, point] for point in contact.POINTS], 1)
     fps = clips.fps[instance]
     velocity = (feet[after] - feet[now]) * fps[:, None, None]
     height = ground.heights(params.ground, params.mirrored[instance], feet[now])
