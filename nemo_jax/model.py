@@ -1,6 +1,7 @@
 """The model: its learned parameters, its fixed inputs, and the prediction of ONE frame of ONE instance."""
 
 import dataclasses
+import functools
 from typing import cast
 
 import chex
@@ -267,6 +268,8 @@ def evaluate(
     return evaluate_own(own, params, assets, config, instance, raw_phase, code_noise, view)
 
 
+# All stages ask it for frames, so that it is traced once and then a part of each of their programs.
+@functools.partial(jax.jit, inline=True)
 def evaluate_own(
     own: Params,
     params: Params,
