@@ -18,7 +18,7 @@ SIGN = np.array([-1.0, 1.0, 1.0], np.float32)
 _AXIS_ANGLE_SIGN = np.array([1.0, -1.0, -1.0], np.float32)
 
 
-def mirror_pose(pose: Array) -> Array:
+def mirror_pose(pose: Array | np.ndarray) -> Array:
     """Reflects axis-angle poses (..., 24, 3) in the plane x = 0: sides swap, rotations about y and z turn round."""
     return pose[..., jn.MIRROR_JOINTS, :] * _AXIS_ANGLE_SIGN
 
