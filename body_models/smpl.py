@@ -9,6 +9,8 @@ sum_v e_v x_v is one anchor per joint j that moves it, at sum_v e_v w_vj v: this
 instead of the mesh.
 """
 
+import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -110,21 +112,29 @@ def forward_kinematics(rotations: Array, rest: Array) -> tuple[Array, Array]:
     return (_by_levels if jax.default_backend() == "cpu" else _by_doubling)(rotations, rest)
 
 
+# Traced once for all of a fit's programs, of whose operations it would else be a fifth, and then a part of each.
+@functools.partial(jax.jit, inline=True)
 def _by_levels(rotations: Array, rest: Array) -> tuple[Array, Array]:
     """`forward_kinematics`, one tree level at a time."""
-    bones = rest[1:] - rest[jn.PARENTS[1:].astype(np.int32)]
-    world, position = rotations[:1], rest[:1]
-    seen = jn.LEVELS[0]
-    for level in jn.LEVELS[1:]:
-        row = {int(joint): i for i, joint in enumerate(seen)}
-        parent = np.array([row[int(jn.PARENTS[joint])] for joint in level], np.int32)
-        parent_world = world[parent]
-        moved = position[parent] + _rotate(parent_world, bones[level - 1])
-        world = jnp.concatenate([world, _compose(parent_world, rotations[level])])
-        position = jnp.concatenate([position, moved])
-        seen = np.concatenate([seen, level])
-    order = np.argsort(seen).astype(np.int32)
-    return world[order], position[order]
+    order, ends = np.concatenate(jn.LEVELS), np.cumsum([len(level) for level in jn.LEVELS])[:-1].tolist()
+    turns, bones = (jnp.split(_rows(each, order), ends) for each in (rotations, _bones(rest)))
+    worlds, positions = turns[:1], bones[:1]
+    for (above, level), turn, bone in zip(itertools.pairwise(jn.LEVELS), turns[1:], bones[1:], strict=True):
+        parents = np.searchsorted(above, jn.PARENTS[level])
+        parent = _rows(worlds[-1], parents)
+        positions.append(_rows(positions[-1], parents) + _rotate(parent, bone))
+        worlds.append(_compose(parent, turn))
+    back = np.argsort(order)
+    return _rows(jnp.concatenate(worlds), back), _rows(jnp.concatenate(positions), back)
+
+
+def _rows(array: Array, rows: np.ndarray) -> Array:
+    """`array[rows]` of constant rows, put together of slices: the gradient of picking rows is a scatter, on CPUs a loop."""
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+    if len(runs) == 1 and len(rows) == len(array):
+        return array
+    parts = [array[int(run[0]) : int(run[-1]) + 1] for run in runs]
+    return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
 
 
 @jax.custom_jvp
@@ -320,10 +330,11 @@ def skin(points: SkinnedPoints, skeleton: Skeleton) -> Array:
     rest = points.template.T + _matmul(coefficients, table).reshape(3, count)
     columns = jnp.concatenate([skeleton.world, skeleton.offsets[..., None]], -1).transpose(1, 2, 0)
     blended = _matmul(columns.reshape(12, -1), points.rotation_weights.T).reshape(3, 4, count)
-    moved = blended[:, 3] * points.mass
-    for axis in range(3):
+    *turned, offset = (jnp.squeeze(part, 1) for part in jnp.split(blended, 4, 1))
+    moved = offset * points.mass
+    for part, row in zip(turned, jnp.split(rest, 3), strict=True):
         # The transpose of a broadcast would be a sum over an axis of three, a separate slow kernel on CPUs.
-        moved += blended[:, axis] * jnp.concatenate([rest[axis, None]] * 3)
+        moved += part * jnp.concatenate([row] * 3)
     return moved.T
 
 
@@ -369,10 +380,13 @@ _BONES = np.eye(jn.NUM_JOINTS, dtype=np.float32)
 _BONES[np.arange(1, jn.NUM_JOINTS), jn.PARENTS[1:]] = -1
 
 
-# 3x3 products are written elementwise: they fuse, stay in float32 on every device, and beat batched small products.
+# 3x3 products are written elementwise: they fuse, stay in float32 on every device, and beat batched small products. Split,
+# as the gradient of that is one concatenation, and of slices a sum of padded arrays.
 def _compose(a: Array, b: Array) -> Array:
-    return cast(Array, sum(a[..., :, i, None] * b[..., None, i, :] for i in range(3)))
+    return cast(Array, sum(x * y for x, y in zip(jnp.split(a, 3, -1), jnp.split(b, 3, -2), strict=True)))
 
 
 def _rotate(a: Array, x: Array) -> Array:
-    return cast(Array, sum(a[..., :, i] * x[..., i, None] for i in range(3)))
+    return cast(
+        Array, sum(jnp.squeeze(c, -1) * y for c, y in zip(jnp.split(a, 3, -1), jnp.split(x, 3, -1), strict=True))
+    )

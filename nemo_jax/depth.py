@@ -10,6 +10,8 @@ who begins turned away from where the others begin could stay halfway. So when e
 count for every clip.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
@@ -18,6 +20,7 @@ from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
 from nemo_jax import moving, rotations
 from nemo_jax.clips import Clips
+from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Prediction
 from nemo_jax.priors.limbs import directions
 
@@ -35,6 +38,30 @@ def unseen(cameras: Array, clips: Clips) -> Array:
     if real is not None:
         along = jnp.where(real, along, 1.0)
     return jnp.clip(along.min(1), 0.0, 1.0) ** 2
+
+
+def along_axis(pose: Array, mask: Array, body: smpl.SMPL) -> Array:
+    """What the directions of limbs (..., 14) of given poses have along the viewing axis.
+
+    Args:
+      pose: (..., 24, 3), axis-angle, the root relative to the camera. mask: (...), where it is 0 a pose may hold any value,
+        including NaN; the body is at rest there. body: its shape is that of zero betas.
+    """
+    rest = smpl.rest_joints(body, jnp.zeros(body.num_betas))
+
+    def one(pose: Array, mask: Array) -> Array:
+        turns = rotations.axis_angle_to_matrix(jnp.where(mask > 0, pose, 0.0))
+        return directions(smpl.forward_kinematics(turns, rest)[1], jnp.eye(3))[:, 2]
+
+    return jnp.vectorize(one, signature="(j,a),()->(l)")(pose, mask)
+
+
+def with_given(assets: Assets, clips: Clips, config: FitConfig) -> Assets:
+    """The assets with `given_depth`, which no step then computes anew, if the configuration compares depths."""
+    if config.init_space == "axis_angle":
+        return assets
+    mask = jnp.asarray(clips.init_mask) * jnp.asarray(clips.frame_mask)
+    return dataclasses.replace(assets, given_depth=along_axis(jnp.asarray(clips.init_pose), mask, assets.body))
 
 
 def depth_residuals(
@@ -79,14 +106,11 @@ def _apart(
     cameras = jax.lax.stop_gradient(cameras)
     at = (instance, frame)
     mask = clips.init_mask[at] * clips.frame_mask[at]
-    # Entries without an estimate may hold any value, including NaN.
-    pose = jnp.where(mask[:, None, None] > 0, clips.init_pose[at], 0.0)
-    rest = smpl.rest_joints(assets.body, jnp.zeros(assets.body.num_betas))
-    posed = jax.vmap(smpl.forward_kinematics, (0, None))(rotations.axis_angle_to_matrix(pose), rest)[1]
-    given = jax.vmap(directions, (0, None))(posed, jnp.eye(3))
+    known = assets.given_depth
+    given = along_axis(clips.init_pose[at], mask, assets.body) if known is None else known[at]
     camera_from_world = cam.split(cameras)[0][instance]
     if (view := moving.of_frames(clips, *at)) is not None:
         camera_from_world = jnp.einsum("bij,bjk->bik", view.turn, camera_from_world, precision="highest")
     found = jax.vmap(directions)(prediction.joints, jnp.swapaxes(camera_from_world, -1, -2))
     weight = mask * jnp.maximum(unseen(cameras, clips), least)[instance]
-    return weight, (found - given)[..., 2]
+    return weight, found[..., 2] - given

@@ -1,6 +1,7 @@
 """Left-right reflection: a left-hander's video, mirrored, is a right-hander's."""
 
 import dataclasses
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +19,9 @@ SIGN = np.array([-1.0, 1.0, 1.0], np.float32)
 _AXIS_ANGLE_SIGN = np.array([1.0, -1.0, -1.0], np.float32)
 
 
-def mirror_pose(pose: Array) -> Array:
+def mirror_pose(pose: Array | np.ndarray) -> Array:
     """Reflects axis-angle poses (..., 24, 3) in the plane x = 0: sides swap, rotations about y and z turn round."""
-    return pose[..., jn.MIRROR_JOINTS, :] * _AXIS_ANGLE_SIGN
+    return cast(Array, pose[..., jn.MIRROR_JOINTS, :] * _AXIS_ANGLE_SIGN)
 
 
 def mirror_motion(rotation: Array, translation: Array, mirrored: Array) -> tuple[Array, Array]:

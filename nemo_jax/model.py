@@ -1,6 +1,7 @@
 """The model: its learned parameters, its fixed inputs, and the prediction of ONE frame of ONE instance."""
 
 import dataclasses
+import functools
 from typing import cast
 
 import chex
@@ -71,7 +72,8 @@ class Assets:
     is known of cameras of takes against each other, or None. rows: the
     body in the layout of the fused vertex term, computed by `with_rows` before a loop; None if the plain term is used.
     soles (P,): heights of the points of contact above the ground when they stand, metres, and lowest (): the height
-    of that ground; None without contacts.
+    of that ground; None without contacts. given_depth (N, T, 14): see `depth.along_axis`, of the given first poses; None if
+    it is computed where it is needed.
     """
 
     body: smpl.SMPL
@@ -87,6 +89,7 @@ class Assets:
     rows: vertex_gap.Table | None = None
     soles: Array | None = None
     lowest: Array | None = None
+    given_depth: Array | None = None
 
 
 @pytree
@@ -265,6 +268,8 @@ def evaluate(
     return evaluate_own(own, params, assets, config, instance, raw_phase, code_noise, view)
 
 
+# All stages ask it for frames, so that it is traced once and then a part of each of their programs.
+@functools.partial(jax.jit, inline=True)
 def evaluate_own(
     own: Params,
     params: Params,

@@ -242,7 +242,8 @@ def ground_terms(
     # The last frame of a clip has none after it.
     follows = (batch.instance[after] == instance) & (batch.frame[after] == frame + 1)
     share = follows / jnp.maximum(follows.sum(), 1)
-    points = prediction.keypoints[:, jnp.array(contact.points(config.contact_hands))]
+    # One by one, as the gradient of picking them together is a scatter, on CPUs a loop.
+    points = jnp.stack([prediction.keypoints[:, point] for point in contact.points(config.contact_hands)], 1)
     fps = clips.fps[instance]
     velocity = (points[after] - points[now]) * fps[:, None, None]
     height = ground.heights(params.ground, params.mirrored[instance], points[now])

@@ -22,7 +22,9 @@ _SERIES = 1e-4
 def rotation_6d_to_matrix(rotation_6d: Array) -> Array:
     """Gram-Schmidt of six numbers (..., 6), read row-major as (3, 2), into a matrix (..., 3, 3) with columns b1, b2, b3."""
     chex.assert_axis_dimension(rotation_6d, -1, 6)
-    a1, a2 = rotation_6d[..., 0::2], rotation_6d[..., 1::2]
+    # Split, as the gradient of slices would be a sum of padded arrays.
+    columns = jnp.split(rotation_6d.reshape(*rotation_6d.shape[:-1], 3, 2), 2, -1)
+    a1, a2 = (jnp.squeeze(column, -1) for column in columns)
     b1 = _normalise(a1)
     b2 = _normalise(a2 - jnp.sum(b1 * a2, -1, keepdims=True) * b1)
     return jnp.stack([b1, b2, jnp.cross(b1, b2)], -1)
@@ -58,7 +60,8 @@ def hat(vector: Array) -> Array:
 def matrix_to_quaternion(matrix: Array) -> Array:
     """Unit quaternion (..., 4), w may be negative; the branch is chosen so that the divisor is at least 1."""
     chex.assert_axis_dimension(matrix, -1, 3)
-    r = [[matrix[..., i, j] for j in range(3)] for i in range(3)]
+    numbers = jnp.split(matrix.reshape(*matrix.shape[:-2], 9), 9, -1)
+    r = [[jnp.squeeze(number, -1) for number in numbers[i : i + 3]] for i in (0, 3, 6)]
     x, y, z = r[2][1] - r[1][2], r[0][2] - r[2][0], r[1][0] - r[0][1]
     xy, xz, yz = r[0][1] + r[1][0], r[0][2] + r[2][0], r[1][2] + r[2][1]
     t = [
@@ -77,11 +80,12 @@ def matrix_to_quaternion(matrix: Array) -> Array:
 def quaternion_to_axis_angle(quaternion: Array) -> Array:
     """(..., 4) -> (..., 3) radians, angle at most pi."""
     chex.assert_axis_dimension(quaternion, -1, 4)
-    w, vector = quaternion[..., :1], quaternion[..., 1:]
+    w, vector = jnp.split(quaternion, [1], -1)
     square = jnp.sum(vector**2, -1, keepdims=True)
     small = square < _SERIES * w**2
     sine = jnp.sqrt(jnp.where(small, 1.0, square))
-    angle = 2 * jnp.where(w < 0, jnp.arctan2(-sine, -w), jnp.arctan2(sine, w))
+    side = jnp.where(w < 0, -1.0, 1.0)
+    angle = 2 * jnp.arctan2(side * sine, side * w)
     safe_w = jnp.where(small, w, 1.0)
     ratio = square / safe_w**2
     series = 2 / safe_w * (1 - ratio / 3 + ratio**2 / 5)

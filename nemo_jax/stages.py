@@ -20,6 +20,7 @@ from nemo_jax import batches as batches_lib
 from nemo_jax import (
     camera_search,
     contact,
+    depth,
     exchange,
     ground,
     handedness,
@@ -94,7 +95,7 @@ def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: Fit
     """The problem and the state before the first stage."""
     config = with_steps(config, clips.num_instances)
     init_key, step_key = jax.random.split(key)
-    assets = model.prepare(clips, body, priors, config)
+    assets = depth.with_given(model.prepare(clips, body, priors, config), clips, config)
     params = model.init(init_key, clips.num_instances, jnp.asarray(clips.image_size), body.num_betas, config)
     params = as_tall(params, body, clips)
     if params.ground is not None:

@@ -3,6 +3,7 @@ motions looks."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from body_models.pytree import pytree
 from nemo_jax import clips as clips_lib
@@ -19,7 +20,7 @@ class Windows:
     """W windows: the rows (W, 3) of their moments in the batch, in order of time, whether each exists (W,) as 0 or 1, and
     the seconds (W,) between moments. A window that would leave its clip does not exist."""
 
-    rows: Array
+    rows: Array | np.ndarray
     exists: Array
     spacing: Array
 
@@ -59,12 +60,12 @@ def of_batch(config: FitConfig, clips: Clips, instance: Array, frame: Array, pai
         rows = jnp.stack([jnp.maximum(middle - apart, 0), middle, jnp.minimum(middle + apart, size - 1)], 1)
     else:
         windows = count(config)
-        first, before = jnp.arange(windows), max(pairs, windows) + pairs
-        rows = jnp.stack([before + first, first, before + windows + first], 1)
+        first, before = np.arange(windows, dtype=np.int32), max(pairs, windows) + pairs
+        rows = np.stack([before + first, first, before + windows + first], 1)
     return around(clips, instance, frame, rows)
 
 
-def around(clips: Clips, instance: Array, frame: Array, rows: Array) -> Windows:
+def around(clips: Clips, instance: Array, frame: Array, rows: Array | np.ndarray) -> Windows:
     """The windows whose moments are at `rows` (W, 3) of a batch of frames, instance (B,) and frame (B,).
 
     They exist where these rows are what they should be, which rows that were held back at the ends of clips are not.
@@ -98,5 +99,13 @@ def loss(prior: MotionPrior, poses: LimbPrior, joints: Array, roots: Array, wind
         seen = jax.vmap(limbs.directions)(joints, roots)
         return motion.motion_loss(prior, poses, seen[1], motion.moving(seen, roots, joints[:, 0], spacing))
 
-    each = jax.vmap(one)(joints[windows.rows], roots[windows.rows], windows.spacing)
+    each = jax.vmap(one)(_picked(joints, windows.rows), _picked(roots, windows.rows), windows.spacing)
     return jnp.sum(each * windows.exists) / jnp.maximum(windows.exists.sum(), 1)
+
+
+def _picked(values: Array, rows: Array | np.ndarray) -> Array:
+    """`values[rows]`, (W, 3, ...) of (B, ...)."""
+    if isinstance(rows, np.ndarray) and (np.diff(rows, axis=0) == 1).all():
+        # Slices, as the gradient of picking rows is a scatter, on CPUs a loop.
+        return jnp.stack([values[moment[0] : moment[-1] + 1] for moment in rows.T.tolist()], 1)
+    return values[rows]

@@ -54,7 +54,9 @@ class Workers:
         if count > 1:
             # Processes are spawned, because a forked process would inherit JAX's threads and locks.
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+            # What most tasks need is imported before the first one; who draws needs no loaders.
+            needed = "experiments.fitting.clips" if self._many else "experiments.results.reading"
+            self._pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(needed,))
             with _environment(_one_thread()):
                 # All processes start with the first task, and import while this one sees to its devices.
                 self._pool.submit(os.getpid)
@@ -114,10 +116,9 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _begin() -> None:
-    """Prepares a worker."""
-    # What most tasks need, imported before the first one.
-    importlib.import_module("experiments.fitting.clips")
+def _begin(needed: str) -> None:
+    """Prepares a worker, which imports the module `needed`."""
+    importlib.import_module(needed)
     jax.config.update("jax_platforms", "cpu")
     devices.keep_compiled()
     stopping.leave_to_parent()

@@ -60,7 +60,7 @@ def published_limits() -> JointLimits:
         low[jn.SMPL_JOINTS.index(name)], high[jn.SMPL_JOINTS.index(name)] = np.radians(ranges).T
     right = np.array([name.startswith("right") for name in jn.SMPL_JOINTS])[:, None]
     # Mirroring turns the sign of y and z, which swaps their low and high ends.
-    a, b = np.asarray(mirror.mirror_pose(jnp.asarray(low))), np.asarray(mirror.mirror_pose(jnp.asarray(high)))
+    a, b = (np.asarray(mirror.mirror_pose(end)) for end in (low, high))
     low, high = np.where(right, np.minimum(a, b), low), np.where(right, np.maximum(a, b), high)
     return JointLimits(low=jnp.asarray(low[1:], jnp.float32), high=jnp.asarray(high[1:], jnp.float32))
 

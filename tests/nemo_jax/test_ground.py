@@ -138,7 +138,7 @@ def test_without_hands_feet_are_as_they_are_with_them(case):
         contact=jax.tree.map(lambda leaf: leaf[..., :4], case.params.contact),
         ground=case.params.ground[:5],
     )
-    clips, batch = case.clips, objective.full_batch(case.clips)
+    clips, batch = case.clips, batches.full_batch(case.clips)
     assets = helpers.prepare(clips, helpers.body(), Priors(), config)
     fresh = helpers.init(jax.random.key(0), 2, clips.image_size, helpers.NUM_BETAS, config)
     assert jax.tree.map(jnp.shape, fresh) == jax.tree.map(jnp.shape, alone)

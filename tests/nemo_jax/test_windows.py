@@ -182,3 +182,18 @@ def test_a_fit_without_windows_does_not_have_the_term():
         batch = batches.sample_batch(jax.random.key(0), scene, 64, 0, windows.count(config))
         given = (open_priors(), config, scene, batch.instance, batch.frame, 0)
         assert set(windows.terms(seen, *given)) == expected
+
+
+def test_rows_that_are_known_are_picked_as_all_others():
+    each = [posed(helpers.pitch_like_pose(phase)) for phase in (0.4, 0.5, 0.62, 0.7, 0.75, 0.8)]
+    joints, roots = (jnp.stack(part) for part in zip(*each, strict=True))
+    known = np.array([[2, 0, 4], [3, 1, 5]])
+
+    def value(joints, rows):
+        given = windows.Windows(rows=rows, exists=jnp.ones(2), spacing=jnp.array([0.1, 0.05]))
+        return windows.loss(PRIOR, POSES, joints, roots, given)
+
+    found, gradient = jax.value_and_grad(value)(joints, known)
+    expected, right = jax.value_and_grad(value)(joints, jnp.asarray(known))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(gradient, right, rtol=1e-3, atol=1e-4)

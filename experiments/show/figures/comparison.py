@@ -3,11 +3,11 @@ truth, seen from the camera and from the side."""
 
 import dataclasses
 
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
+from scipy.spatial.transform import Rotation
 
 from body_models import joints as jn
 from body_models import smpl
@@ -25,7 +25,6 @@ from experiments.show.render.shading import Mesh
 from experiments.show.render.shading import draw as draw_meshes
 from experiments.show.render.views import View
 from experiments.show.style import CENTRE, FIT, INITIAL, TRUTH
-from nemo_jax import rotations
 
 Array = np.ndarray
 
@@ -168,9 +167,10 @@ def _truth(run: Run, instance: int, frame: int, fitted_camera: Projection) -> _B
     betas = np.zeros((1, body.num_betas), np.float32)
     given = np.asarray(truth.betas)[instance, : body.num_betas]
     betas[0, : len(given)] = given
-    matrices = rotations.axis_angle_to_matrix(jnp.asarray(truth.pose)[instance, frame][None])
+    # Not by JAX, which would compile each operation by itself.
+    matrices = Rotation.from_rotvec(np.asarray(truth.pose)[instance, frame]).as_matrix().astype(np.float32)
     translation = np.asarray(truth.translation)[instance, frame][None]
-    mesh = posed.vertices(body, np.asarray(matrices), betas, translation)[0]
+    mesh = posed.vertices(body, matrices[None], betas, translation)[0]
     joints = np.asarray(truth.joints)[instance]
     root = joints[frame, _MID_HIP]
     if dataset.cameras is not None:

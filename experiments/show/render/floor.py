@@ -40,8 +40,7 @@ def draw(picture: Array, seen_by: Projection, centre: Array) -> Array:
     out = picture.copy()
     start, end, alpha = lines(centre)
     start, end, kept = in_picture(start, end, seen_by)
-    for colour, aside in ((_DARK, 1.0), (_LIGHT, 0.0)):
-        marks.draw_lines(out, start + aside, end + aside, _ALPHA * alpha[kept], colour)
+    marks.draw_lines(out, start, end, _ALPHA * alpha[kept], _LIGHT, _DARK)
     return out
 
 

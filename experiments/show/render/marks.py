@@ -25,26 +25,25 @@ def rgb(colour: str) -> tuple[int, int, int]:
 
 def draw_joints(picture: Array, pixels: Array, visible: Array, radius: float) -> None:
     """Draws dots with a light rim into the picture, in place: the `visible` (25,) joints at pixels (25, 2), BODY_25."""
-    for joint in np.flatnonzero(visible & np.isfinite(pixels).all(-1)):
-        _draw_dot(picture, pixels[joint], radius + 1, np.ones(3))
-        _draw_dot(picture, pixels[joint], radius, _JOINT_COLOURS[joint])
+    shown = np.flatnonzero(visible & np.isfinite(pixels).all(-1))
+    centres, size = pixels[shown], picture.shape[1::-1]
+    low = np.maximum(np.floor(centres - radius - 1), 0).astype(int)
+    high = np.minimum(np.ceil(centres + radius + 1), size).astype(int)
+    for joint, centre, (left, top), (right, bottom) in zip(shown, centres, low.tolist(), high.tolist(), strict=True):
+        if right <= left or bottom <= top:
+            continue
+        x, y = np.arange(left, right) + (0.5 - centre[0]), np.arange(top, bottom) + (0.5 - centre[1])
+        inside = (radius + 0.5) - np.sqrt(x**2 + (y**2)[:, None])[..., None]
+        rim, dot = np.minimum(np.maximum(inside + 1, 0), 1), np.minimum(np.maximum(inside, 0), 1)
+        part = picture[top:bottom, left:right]
+        rimmed = part + rim * (255.0 - part)
+        part[:] = rimmed + dot * (255 * _JOINT_COLOURS[joint] - rimmed) + 0.5
 
 
-def _draw_dot(picture: Array, centre: Array, radius: float, colour: Array) -> None:
-    low = np.maximum(np.floor(centre - radius), 0).astype(int)
-    high = np.minimum(np.ceil(centre + radius), picture.shape[1::-1]).astype(int)
-    if (high <= low).any():
-        return
-    (left, top), (right, bottom) = low, high
-    x, y = np.arange(left, right) + 0.5 - centre[0], np.arange(top, bottom) + 0.5 - centre[1]
-    cover = np.clip(radius + 0.5 - np.hypot(x, y[:, None]), 0, 1)[..., None]
-    part = picture[top:bottom, left:right]
-    part[:] = (1 - cover) * part + cover * 255 * colour + 0.5
-
-
-def draw_lines(picture: Array, start: Array, end: Array, alpha: Array, colour: str) -> None:
+def draw_lines(picture: Array, start: Array, end: Array, alpha: Array, colour: str, shadow: str | None = None) -> None:
     """Draws smooth lines, a pixel wide, into the picture, in place: from pixels start (S, 2) to end (S, 2), each with its
-    alpha (S,). What is outside of the picture is left out, however far the ends are."""
+    alpha (S,). What is outside of the picture is left out, however far the ends are. shadow: colour of the same lines a
+    pixel farther down and to the right, which lie below; None = there are none."""
     height, width = picture.shape[:2]
     # Along the axis of its larger extent a line has one place at every pixel's centre.
     steep = np.abs(end - start).argmax(-1) == 1
@@ -59,16 +58,31 @@ def draw_lines(picture: Array, start: Array, end: Array, alpha: Array, colour: s
     slope = (b - a)[:, 1] / np.maximum((b - a)[:, 0], 1e-9)
     aside = a[which, 1] + slope[which] * (along + 0.5 - a[which, 0]) - 0.5
     whole = np.floor(np.clip(aside, -2, max(height, width))).astype(np.int64)
-    cover = np.zeros(height * width)
-    found = []
+    upright, found, shares = steep[which], [], []
     for step, share in ((0, 1 - (aside - whole)), (1, aside - whole)):
-        x, y = np.where(steep[which], (whole + step, along), (along, whole + step))
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        beside = whole + step
+        x, y = np.where(upright, beside, along), np.where(upright, along, beside)
+        inside = np.flatnonzero((x >= 0) & (x < width) & (y >= 0) & (y < height))
         found.append((y * width + x)[inside])
-        np.maximum.at(cover, found[-1], (share * alpha[which])[inside])
+        shares.append((share * alpha[which])[inside])
     index = np.concatenate(found)
-    mixed, flat = cover[index, None], picture.reshape(-1, 3)
-    flat[index] = (1 - mixed) * flat[index] + mixed * np.array(rgb(colour)) + 0.5
+    if not index.size:
+        return
+    # Where lines meet the strongest counts; only pixels from the first to the last are looked at.
+    lowest, flat = index.min(), picture.reshape(-1, 3)
+    cover = np.zeros(index.max() - lowest + 1, np.float32)
+    np.maximum.at(cover, index - lowest, np.concatenate(shares).astype(np.float32))
+    index = np.flatnonzero(cover)
+    share, index = cover[index, None], index + lowest
+    if shadow is not None:
+        inside = np.flatnonzero((index % width < width - 1) & (index < width * (height - 1)))
+        _mix(flat, index[inside] + width + 1, share[inside], shadow)
+    _mix(flat, index, share, colour)
+
+
+def _mix(flat: Array, index: Array, share: Array, colour: str) -> None:
+    """Mixes a colour into pixels `index` (P,) of a picture's (H * W, 3), with shares (P, 1), in place."""
+    flat[index] = (1 - share) * flat[index] + share * np.array(rgb(colour), np.float32) + np.float32(0.5)
 
 
 @functools.cache

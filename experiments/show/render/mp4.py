@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from experiments.base import film_source
 from experiments.base.files import replacing
@@ -46,16 +46,19 @@ def writing(path: Path, size: tuple[int, int], fps: float, crf: int = 20) -> Ite
         stream = container.add_stream("libx264", rate=exact_rate(fps))
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(crf), "preset": "veryfast"}
+        # One thread: films are written side by side, and threads of one film cost more than they gain.
+        stream.options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
         context = stream.codec_context
         # Said outright: players guess differently for small and large pictures.
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = ColorRange.MPEG
+        # One for all pictures, which keeps the tables that it makes for the first.
+        reformatter = VideoReformatter()
 
         def add(picture: np.ndarray) -> None:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            converted = frame.reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, interpolation=Interpolation.AREA
+            converted = reformatter.reformat(
+                frame, format="yuv420p", dst_colorspace=Colorspace.ITU709, interpolation=Interpolation.AREA, threads=1
             )
             container.mux(stream.encode(converted))
 

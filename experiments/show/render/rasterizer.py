@@ -68,7 +68,7 @@ def rasterize(points: Array, faces: Array, camera: Projection, both_sides: bool 
       camera: intrinsics and size, in samples.
       both_sides: whether faces seen from behind are drawn too.
     """
-    faces = np.asarray(faces)
+    faces = np.asarray(faces, np.intp)
     num_faces = len(faces)
     # The order of corners is reversed: y points down in the picture, and edge functions are to be positive inside.
     corners = faces[:, [0, 2, 1]].T
@@ -122,6 +122,12 @@ def _project(points: Array, corners: Array, camera: Projection) -> tuple[_Triang
     nearness = 1 / np.where(beyond, points[:, 2], camera.near)
     pixels = camera.focal * points[:, :2].T * nearness + np.asarray(camera.principal)[:, None]
     snapped = np.rint(pixels * _SNAP)
+    if beyond.all():
+        x, y = snapped.take(corners, axis=1)
+        area = _edge(x[0], y[0], x[1], y[1], x[2], y[2])
+        seen = np.flatnonzero(area > 0)
+        own = nearness.take(corners.take(seen, axis=1))
+        return _Triangles(x.take(seen, axis=1), y.take(seen, axis=1), own, area[seen], seen, seen), None
     count = beyond[corners].sum(0, dtype=np.int8)
     face = np.flatnonzero(count == 3)
     x, y = snapped[:, corners[:, face]]

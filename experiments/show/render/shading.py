@@ -100,16 +100,16 @@ def _in_camera(mesh: Mesh, camera: Projection) -> Array:
 def _bounding_box(meshes: Sequence[Array], camera: Projection) -> tuple[Array, Array] | None:
     """First and one past the last pixel (x, y) that the meshes can reach; None = they reach no pixel."""
     size = np.array(camera.size)
-    points = np.concatenate([np.zeros((0, 3)), *meshes])
-    depth = points[:, 2:]
+    points = np.concatenate([np.zeros((3, 0)), *(mesh.T for mesh in meshes)], 1)
+    depth = points[2]
     if not (depth >= camera.near).any():
         return None
     if (depth < camera.near).any():
         # A mesh that crosses the near plane may reach any pixel.
         return np.zeros(2, int), size
-    pixels = camera.focal * points[:, :2] / depth + camera.principal
-    low = np.clip(np.floor(pixels.min(0)) - 1, 0, size).astype(int)
-    high = np.clip(np.ceil(pixels.max(0)) + 1, 0, size).astype(int)
+    pixels = camera.focal * points[:2] / depth + np.asarray(camera.principal)[:, None]
+    low = np.clip(np.floor(pixels.min(1)) - 1, 0, size).astype(int)
+    high = np.clip(np.ceil(pixels.max(1)) + 1, 0, size).astype(int)
     return (low, high) if (high > low).all() else None
 
 
@@ -128,8 +128,10 @@ def _composite(layers: Sequence[tuple[Samples, Array, float]], num_samples: int)
                 # Of two layers at the same depth the first one counts as nearer.
                 nearer = depth[other, at] <= own_depth if other < layer else depth[other, at] < own_depth
                 share *= np.where(nearer, np.float32(1 - other_alpha), np.float32(1))
-        drawn[at, :3] += share[:, None] * shades
-        drawn[at, 3] *= 1 - alpha
+        own = drawn[at]
+        own[:, :3] += share[:, None] * shades
+        own[:, 3] *= 1 - alpha
+        drawn[at] = own
     return drawn
 
 

@@ -136,8 +136,10 @@ def _contact(saved: Run) -> dict[str, Any] | None:
         return None
     count = np.shape(saved.params.contact["values"])[-1]
     body, joints = saved.body, list(_CONTACT_JOINTS[:count])
-    rest = jnp.broadcast_to(jnp.eye(3), (jn.NUM_JOINTS, 3, 3))
-    points = smpl.keypoints(body, rest, jnp.zeros(body.num_betas), jnp.zeros(3))[np.array(contact.POINTS[:count])]
+    rest = np.broadcast_to(np.eye(3, dtype=np.float32), (jn.NUM_JOINTS, 3, 3))
+    # As one program: one by one its operations would take longer to compile than all of the page.
+    points = jax.jit(smpl.keypoints)(body, rest, np.zeros(body.num_betas, np.float32), np.zeros(3, np.float32))
+    points = points[np.array(contact.POINTS[:count])]
     return {
         "values": pack(saved.params.contact["values"]),
         "own": pack(saved.params.contact["own"]),

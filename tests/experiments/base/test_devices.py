@@ -22,7 +22,8 @@ def test_programs_compile_with_options_that_xla_knows_and_compute_the_same(once,
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="the options are those of CPUs")
 def test_what_xla_flags_say_holds(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true")
+    said = ("backend_optimization_level=3", "cpu_use_fusion_emitters=true", "cpu_experimental_ynn_fusion_type=")
+    monkeypatch.setenv("XLA_FLAGS", " ".join(f"--xla_{flag}" for flag in said))
     assert set(devices.compiler_options()) == set()
     assert set(devices.compiler_options(once=True)) == {"xla_llvm_disable_expensive_passes"}
 

@@ -52,3 +52,31 @@ class TestFloor:
         picture[:] = 0
         marks.draw_lines(picture, np.array([[2.5, 9.0]]), np.array([[2.5, 1.0]]), np.array([0.5]), "#FFFFFF")
         assert (picture[1:, 2] == 128).all() and picture.sum() == 3 * 3 * 128
+
+    def test_a_shadow_lies_below_a_line_and_ends_at_the_picture(self):
+        ends = np.array([[0.0, 1.5], [5.5, 4.0]]), np.array([[4.5, 1.5], [5.5, 0.0]])
+        whole, apart = (np.full((4, 6, 3), 100, np.uint8) for _ in range(2))
+        marks.draw_lines(whole, *ends, np.array([0.5, 1.0]), "#FFFFFF", "#000000")
+        marks.draw_lines(apart, ends[0] + 1, ends[1] + 1, np.array([0.5, 1.0]), "#000000")
+        marks.draw_lines(apart, *ends, np.array([0.5, 1.0]), "#FFFFFF")
+        np.testing.assert_array_equal(whole, apart)
+        assert whole[..., 0].tolist() == [
+            [100, 100, 100, 100, 100, 255],
+            [178, 178, 178, 178, 100, 255],
+            [100, 50, 50, 50, 50, 255],
+            [100, 100, 100, 100, 100, 255],
+        ]
+
+    def test_only_what_has_a_floor_and_asks_for_it_shows_it(self, films):
+        params = dataclasses.replace(films.params, ground=np.zeros(5, np.float32))
+        grounded = dataclasses.replace(films, params=params)
+        plain = overlay.still(films, 0, 2, show=Show())
+        np.testing.assert_array_equal(overlay.still(grounded, 0, 2, show=Show()), plain)
+        np.testing.assert_array_equal(overlay.still(films, 0, 2, show=Show(ground=True)), plain)
+        shown = overlay.still(grounded, 0, 2, show=Show(ground=True))
+        changed = (shown != plain).any(-1)
+        # Around the feet, below the head.
+        feet = films.fitted.prediction.keypoints_2d[0, 2, [19, 21, 22, 24], 1]
+        rows = np.flatnonzero(changed.any(1))
+        assert changed.sum() > 20 and rows.min() > films.fitted.prediction.keypoints_2d[0, 2, 0, 1]
+        assert rows.min() < feet.mean() < rows.max() + 3
