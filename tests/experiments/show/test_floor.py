@@ -66,17 +66,3 @@ class TestFloor:
             [100, 50, 50, 50, 50, 255],
             [100, 100, 100, 100, 100, 255],
         ]
-
-    def test_only_what_has_a_floor_and_asks_for_it_shows_it(self, films):
-        params = dataclasses.replace(films.params, ground=np.zeros(5, np.float32))
-        grounded = dataclasses.replace(films, params=params)
-        plain = overlay.still(films, 0, 2, show=Show())
-        np.testing.assert_array_equal(overlay.still(grounded, 0, 2, show=Show()), plain)
-        np.testing.assert_array_equal(overlay.still(films, 0, 2, show=Show(ground=True)), plain)
-        shown = overlay.still(grounded, 0, 2, show=Show(ground=True))
-        changed = (shown != plain).any(-1)
-        # Around the feet, below the head.
-        feet = films.fitted.prediction.keypoints_2d[0, 2, [19, 21, 22, 24], 1]
-        rows = np.flatnonzero(changed.any(1))
-        assert changed.sum() > 20 and rows.min() > films.fitted.prediction.keypoints_2d[0, 2, 0, 1]
-        assert rows.min() < feet.mean() < rows.max() + 3
