@@ -72,8 +72,8 @@ class Assets:
     is known of cameras of takes against each other, or None. rows: the
     body in the layout of the fused vertex term, computed by `with_rows` before a loop; None if the plain term is used.
     soles (P,): heights of the points of contact above the ground when they stand, metres, and lowest (): the height
-    of that ground; None without contacts. given_depth (N, T, 14): see `depth.along_axis`, of the given first poses; None if
-    it is computed where it is needed.
+    of that ground; None without contacts. given_depth (N, T, 14): see `depth.along_axis`, of given first poses, computed
+    before a loop too; None elsewhere.
     """
 
     body: smpl.SMPL

@@ -95,7 +95,7 @@ def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: Fit
     """The problem and the state before the first stage."""
     config = with_steps(config, clips.num_instances)
     init_key, step_key = jax.random.split(key)
-    assets = depth.with_given(model.prepare(clips, body, priors, config), clips, config)
+    assets = model.prepare(clips, body, priors, config)
     params = model.init(init_key, clips.num_instances, jnp.asarray(clips.image_size), body.num_betas, config)
     params = as_tall(params, body, clips)
     if params.ground is not None:
@@ -120,7 +120,9 @@ def run_steps(
 ) -> tuple[Carry, Losses]:
     """Runs the steps numbered `steps` (L,) of a stage; `batches`, leaves (L, B), replaces the random ones."""
 
-    problem = dataclasses.replace(problem, assets=model.with_rows(problem.assets, problem.config))
+    # In the program of the steps, so that a fit that goes on has the same bits as one that was never stopped.
+    assets = depth.with_given(problem.assets, problem.clips, problem.config)
+    problem = dataclasses.replace(problem, assets=model.with_rows(assets, problem.config))
     if batches is None and stage.draws and problem.config.batch_size != -1:
         # All batches are drawn before the scan: random numbers take many small kernels, which would slow down steps.
         batches = jax.vmap(lambda step: _batch(problem, step, stage.draws))(steps)

@@ -279,7 +279,7 @@ def test_a_fit_is_scored_against_every_truth(tiny_dataset, perfect):
     fit: Any = types.SimpleNamespace(
         dataset=dataset, as_read=dataset, fitted=perfect, numbers={},
         each={name: {} for name in tiny_dataset.names}, mirrored=[], seconds={"fit": 1.0},
-        config=FitConfig(), history={"joint": {"total": np.ones(3)}},
+        config=FitConfig(), history={"joint": {"total": np.ones(3)}}, expected_mm=np.full((len(counts), counts.max()), 40.0),
     )  # fmt: skip
     known = np.asarray(perfect.prediction.keypoints)[0, : counts[0], :15]
     turned = known @ Rotation.from_rotvec([0.2, 1, 0.3]).as_matrix().T + 2.0
