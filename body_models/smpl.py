@@ -23,6 +23,7 @@ from body_models import joints as jn
 from body_models.kernels import tiles
 from body_models.kernels.tiles import Tiles
 from body_models.pytree import pytree
+from body_models.rows import pick
 
 Array = jax.Array
 NUM_FEATURES = 9 * (jn.NUM_JOINTS - 1)
@@ -117,24 +118,15 @@ def forward_kinematics(rotations: Array, rest: Array) -> tuple[Array, Array]:
 def _by_levels(rotations: Array, rest: Array) -> tuple[Array, Array]:
     """`forward_kinematics`, one tree level at a time."""
     order, ends = np.concatenate(jn.LEVELS), np.cumsum([len(level) for level in jn.LEVELS])[:-1].tolist()
-    turns, bones = (jnp.split(_rows(each, order), ends) for each in (rotations, _bones(rest)))
+    turns, bones = (jnp.split(pick(each, order), ends) for each in (rotations, _bones(rest)))
     worlds, positions = turns[:1], bones[:1]
     for (above, level), turn, bone in zip(itertools.pairwise(jn.LEVELS), turns[1:], bones[1:], strict=True):
         parents = np.searchsorted(above, jn.PARENTS[level])
-        parent = _rows(worlds[-1], parents)
-        positions.append(_rows(positions[-1], parents) + _rotate(parent, bone))
+        parent = pick(worlds[-1], parents)
+        positions.append(pick(positions[-1], parents) + _rotate(parent, bone))
         worlds.append(_compose(parent, turn))
     back = np.argsort(order)
-    return _rows(jnp.concatenate(worlds), back), _rows(jnp.concatenate(positions), back)
-
-
-def _rows(array: Array, rows: np.ndarray) -> Array:
-    """`array[rows]` of constant rows, put together of slices: the gradient of picking rows is a scatter, on CPUs a loop."""
-    runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-    if len(runs) == 1 and len(rows) == len(array):
-        return array
-    parts = [array[int(run[0]) : int(run[-1]) + 1] for run in runs]
-    return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
+    return pick(jnp.concatenate(worlds), back), pick(jnp.concatenate(positions), back)
 
 
 @jax.custom_jvp

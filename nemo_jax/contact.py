@@ -37,7 +37,8 @@ PLANTED_SHARE = np.array([0.46] * 4 + [0.007] * 2)
 HAND_RISE = 0.08  # metres, of the wrist of a hand that stands
 # How much broader speed and height are than those of a foot.
 _SPEED, _HEIGHT = np.array([1.0] * 4 + [2.5] * 2), np.array([1.0] * 4 + [2.0] * 2)
-_FIRST = np.array([0.0] * 4 + [np.log(0.007 / 0.993)] * 2)  # logits
+# Logits: of hands those of the prior.
+_FIRST = np.log(PLANTED_SHARE / (1 - PLANTED_SHARE)) * [0, 0, 0, 0, 1, 1]
 AIR_ENERGY = 10.0
 """K: log of how much broader speeds and heights are in the air, 3 log(1.5 / 0.07) + log(0.15 / 0.013) - 2."""
 _TAIL = 10.0  # energy from which a planted point is pulled less and less

@@ -4,9 +4,11 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from body_models import smpl
 from body_models.pytree import pytree
+from body_models.rows import pick
 from nemo_jax import batches, contact, depth, ground, lens, losses, mirror, model, moving, path, reprojection
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
@@ -242,8 +244,7 @@ def ground_terms(
     # The last frame of a clip has none after it.
     follows = (batch.instance[after] == instance) & (batch.frame[after] == frame + 1)
     share = follows / jnp.maximum(follows.sum(), 1)
-    # One by one, as the gradient of picking them together is a scatter, on CPUs a loop.
-    points = jnp.stack([prediction.keypoints[:, point] for point in contact.points(config.contact_hands)], 1)
+    points = pick(prediction.keypoints, np.array(contact.points(config.contact_hands)), axis=1)
     fps = clips.fps[instance]
     velocity = (points[after] - points[now]) * fps[:, None, None]
     height = ground.heights(params.ground, params.mirrored[instance], points[now])

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models.pytree import pytree
+from body_models.rows import pick
 from nemo_jax import clips as clips_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
@@ -105,7 +106,6 @@ def loss(prior: MotionPrior, poses: LimbPrior, joints: Array, roots: Array, wind
 
 def _picked(values: Array, rows: Array | np.ndarray) -> Array:
     """`values[rows]`, (W, 3, ...) of (B, ...)."""
-    if isinstance(rows, np.ndarray) and (np.diff(rows, axis=0) == 1).all():
-        # Slices, as the gradient of picking rows is a scatter, on CPUs a loop.
-        return jnp.stack([values[moment[0] : moment[-1] + 1] for moment in rows.T.tolist()], 1)
+    if isinstance(rows, np.ndarray):
+        return jnp.stack([pick(values, moment) for moment in rows.T], 1)
     return values[rows]
