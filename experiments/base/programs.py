@@ -3,7 +3,7 @@
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +19,30 @@ def beside(function: Callable[..., Any], *args: Any) -> Future[Any]:
     return _threads().submit(function, *args)
 
 
+def in_turn(function: Callable[..., Any], *args: Any) -> Future[Any]:
+    """Runs a function in a thread of its own, which takes one after another in the order of calls; for what traces."""
+    return _tracer().submit(function, *args)
+
+
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(_MOST_THREADS, devices.num_cores()), "compile")
+
+
+@functools.cache
+def _tracer() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "trace")
+
+
+def pass_on(done: Future[Any], promised: Future[Any]) -> None:
+    """Gives a future the result or the error of another one, which is done, unless it is cancelled."""
+    if not promised.set_running_or_notify_cancel():
+        return
+    error = CancelledError() if done.cancelled() else done.exception()
+    if error is None:
+        promised.set_result(done.result())
+    else:
+        promised.set_exception(error)
 
 
 class Made(NamedTuple):

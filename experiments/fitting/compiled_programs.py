@@ -12,7 +12,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, NamedTuple
 
 import jax
@@ -167,7 +167,8 @@ def chunk_length(steps: int, parts: int = _CHUNKS_PER_STAGE) -> int:
 
 
 class CompiledFit:
-    """The programs of a stacked job from a position on, which compile in other threads in the order of their use.
+    """The programs of a stacked job from a position on. One thread traces them in the order of their use, others compile
+    what is traced, and the fit runs as far as it has programs.
 
     seconds: the time until the first of them was there; each chunk says how long it waited for its own.
 
@@ -185,41 +186,64 @@ class CompiledFit:
         begun = time.perf_counter()
         self.job = job
         self._used = tuple(jax.local_devices()[:1] if used is None else used)
-        functions = parallel.functions(self._used)
         self._listed = listed = stages_of(job)
-        self._programs: dict[Any, Future[Any]] = {}
-
-        def follow(key: Any, function: Any, *args: Any) -> Any:
-            if key == "start" or key[0] >= position.stage:
-                return self._compile(key, function, *args)
-            return programs.shapes_of(_name(key, listed), function, *args, used=self._used)
-
-        walked = []
-        for number, (problem, state, carry) in enumerate(_walk(job, functions, follow)):
-            walked.append((problem, state, carry))
-            if number == len(listed) or number < position.stage:
-                continue
-            stage = listed[number]
-            for length in _lengths(stage, listed):
-                same = _same_program(listed, number, length)
-                if same == number or same < position.stage:
-                    self._compile((number, length), functions.steps(stage), problem, carry, _index(length), once=False)
-                else:
-                    self._programs[number, length] = self._programs[same, length]
-        self.shapes = _shapes(walked)
+        self._programs: dict[Any, Future[Any]] = {"start": Future()}
+        self._compiling: list[Future[Any]] = []
+        for number in range(position.stage, len(listed)):
+            self._programs |= {(number, "begin"): Future(), (number, "end"): Future()}
+            for length in _lengths(listed[number], listed):
+                same = _same_program(listed, number, length, position.stage)
+                self._programs[number, length] = Future() if same == number else self._programs[same, length]
+        self._traced = programs.in_turn(self._trace, position)
         self._programs["start"].result()
         self.seconds = time.perf_counter() - begun
 
-    def _compile(self, key: Any, function: Any, *args: Any, once: bool = True) -> Any:
-        """Compiles a program or finds it on disk; returns its abstract results."""
-        made = programs.make(_name(key, self._listed), function, *args, once=once, used=self._used)
-        # Compiling releases Python's global lock, so that it goes on while this thread traces and then fits.
-        self._programs[key] = programs.beside(made.compiled)
-        return made.shapes
+    def _trace(self, position: Position) -> Shapes:
+        """Traces all programs, each to be compiled in another thread at once; returns the abstract values."""
+        functions, listed, waiting = parallel.functions(self._used), self._listed, set(self._programs.values())
+
+        def begin(key: Any, function: Any, *args: Any, once: bool = True) -> Any:
+            promised = self._programs[key]
+            if promised.cancelled():
+                raise CancelledError
+            made = programs.make(_name(key, listed), function, *args, once=once, used=self._used)
+            # Compiling releases Python's global lock, so that it goes on while this thread traces and another one fits.
+            compiling = programs.beside(made.compiled)
+            self._compiling.append(compiling)
+            waiting.remove(promised)
+            compiling.add_done_callback(functools.partial(programs.pass_on, promised=promised))
+            return made.shapes
+
+        def follow(key: Any, function: Any, *args: Any) -> Any:
+            if key in self._programs:
+                return begin(key, function, *args)
+            return programs.shapes_of(_name(key, listed), function, *args, used=self._used)
+
+        def walk() -> Iterator[tuple]:
+            for number, (problem, state, carry) in enumerate(_walk(self.job, functions, follow)):
+                yield problem, state, carry
+                for length in _lengths(listed[number], listed) if position.stage <= number < len(listed) else ():
+                    if _same_program(listed, number, length, position.stage) == number:
+                        steps = functions.steps(listed[number])
+                        begin((number, length), steps, problem, carry, _index(length), once=False)
+
+        try:
+            return _shapes(walk())
+        except BaseException as error:
+            # Whoever waits for a program that is not traced hears of it.
+            for promised in waiting:
+                if promised.set_running_or_notify_cancel():
+                    promised.set_exception(error)
+            raise
+
+    @property
+    def shapes(self) -> Shapes:
+        """Abstract values of the stacked job; waits until all is traced."""
+        return self._traced.result()
 
     def cancel(self) -> None:
         """Compiles nothing more, so that the process can end."""
-        for program in self._programs.values():
+        for program in (*self._programs.values(), *self._compiling):
             program.cancel()
 
     def of(self, job: Job) -> "CompiledFit":
@@ -337,11 +361,11 @@ def _lengths(stage: Stage, listed: Sequence[Stage]) -> tuple[int, ...]:
     return (length, remainder) if remainder else (length,)
 
 
-def _same_program(listed: Sequence[Stage], number: int, length: int) -> int:
-    """The first stage whose chunks of this length are the same program as those of stage `number`."""
+def _same_program(listed: Sequence[Stage], number: int, length: int, first: int) -> int:
+    """The first stage, from `first` on, whose chunks of this length are the same program as those of stage `number`."""
     stage = listed[number]
     alike = (n for n, other in enumerate(listed) if other.step is stage.step and length in _lengths(other, listed))
-    return next(alike)
+    return next(n for n in alike if n >= first)
 
 
 def _index(length: int) -> jax.ShapeDtypeStruct:

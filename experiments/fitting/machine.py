@@ -15,6 +15,7 @@ from experiments.fitting.compiled_programs import Chunk, CompiledFit, Position, 
 from experiments.fitting.inputs import Inputs
 from experiments.fitting.progress import FitProgress
 from nemo_jax import stacking
+from nemo_jax.clips import Clips
 
 # Saving checkpoints takes at most this share of the time.
 _SAVING_SHARE = 0.05
@@ -41,9 +42,13 @@ class Lane:
         at = dataclasses.replace(self.at, position=chunk.position, carry=None, history=history)
         self.at = _later(at, {"before": seconds, "compile": waited, "fit": seconds - waited})
 
-    def take(self, carry: Tree, number: int) -> None:
-        """Stores this fit's part of the stacked carry, which is on the host."""
-        own = stacking.take_apart(carry, number, self.inputs.shapes.carry_at(self.at.position))
+    def take(self, carry: Tree, number: int, clips: Clips) -> None:
+        """Stores this fit's part of the stacked carry, which is on the host; `clips` are the stacked ones."""
+        if _shapes(clips, 1) == _shapes(self.inputs.job.clips):
+            # Without padding it is whole, and known before all stages are traced.
+            own = jax.tree.map(lambda leaf: leaf[number].copy(), carry)
+        else:
+            own = stacking.take_apart(carry, number, self.inputs.shapes.carry_at(self.at.position))
         self.at = dataclasses.replace(self.at, carry=own)
 
 
@@ -92,7 +97,7 @@ def run(
             if ended or now - saved >= max(checkpoint_seconds, cost / _SAVING_SHARE):
                 on_host = jax.tree.map(np.asarray, chunk.carry)
                 for number, lane in lanes.items():
-                    lane.take(on_host, number)
+                    lane.take(on_host, number, programs.job.clips)
                     if not ended:
                         lane.checkpoints.save(lane.at)
                 saved = time.perf_counter()
@@ -113,6 +118,11 @@ def with_losses(at: Snapshot, chunk: Chunk, number: int) -> dict[str, dict[str, 
         terms.setdefault(term, np.full(chunk.stage.steps, np.nan, np.float32))
         terms[term][chunk.first : chunk.first + chunk.length] = values
     return {**at.history, chunk.stage.name: terms}
+
+
+def _shapes(tree: Tree, axis: int = 0) -> list[tuple[int, ...]]:
+    """The shapes of all leaves, from this axis on."""
+    return [np.shape(leaf)[axis:] for leaf in jax.tree.leaves(tree)]
 
 
 def _later(at: Snapshot, spent: Mapping[str, float]) -> Snapshot:

@@ -164,7 +164,7 @@ class Session:
         try:
             # The fits run while the rest of their programs compile, and then those that score them.
             scoring = _Scoring(group, self.settings.fits_per_batch)
-            ahead = programs.beside(finishing.compile_ahead, scoring.example, scoring.frames)
+            ahead = programs.in_turn(finishing.compile_ahead, scoring.example, scoring.frames)
             if many:
                 self.say(f"compiled for {size} fits at once in {duration(compiled.seconds)}")
             # For a single fit all time since the start of the command is counted.

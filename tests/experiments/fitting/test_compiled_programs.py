@@ -1,7 +1,9 @@
 """Fits that share a program are the fits that they are alone, whatever happens to the others."""
 
 import dataclasses
-from concurrent.futures import Future
+import threading
+from concurrent.futures import CancelledError, Future
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from experiments.fitting import compiled_programs
+from experiments.fitting.checkpoints import Snapshot
 from experiments.fitting.compiled_programs import (
     CompiledFit,
     Position,
@@ -17,6 +20,7 @@ from experiments.fitting.compiled_programs import (
     shapes_of_one,
     stages_of,
 )
+from experiments.fitting.machine import Lane
 from experiments.loaders import synthetic
 from nemo_jax import batches, stacking
 
@@ -83,6 +87,59 @@ def test_an_error_of_the_compiler_is_not_lost(tiny_job, monkeypatch):
     monkeypatch.setattr("experiments.base.programs.beside", fails)
     with pytest.raises(RuntimeError, match="while compiling"):
         CompiledFit(stacking.stack([tiny_job], 1, stacking.padding_of([tiny_job])), Position())
+
+
+def test_a_fit_begins_before_all_is_traced_and_hears_of_what_cannot_be(tiny_job, monkeypatch):
+    make, go_on = compiled_programs.programs.make, threading.Event()
+
+    def late(name, *args, **options):
+        if name.startswith("fit steps of _step_joint"):
+            go_on.wait()
+            raise RuntimeError("out of memory while tracing")
+        return make(name, *args, **options)
+
+    monkeypatch.setattr(compiled_programs.programs, "make", late)
+    found = CompiledFit(stacking.stack([tiny_job], 1, stacking.padding_of([tiny_job])), Position())
+    problem, state = found.start()
+    chunks = found.run(problem, Position(), state)
+    assert next(chunks).stage.name == "warmup"
+    go_on.set()
+    with pytest.raises(RuntimeError, match="while tracing"):
+        list(chunks)
+    with pytest.raises(RuntimeError, match="while tracing"):
+        found.shapes  # noqa: B018
+
+
+def test_what_is_cancelled_is_not_traced(tiny_job, monkeypatch):
+    make, go_on, names = compiled_programs.programs.make, threading.Event(), []
+
+    def late(name, *args, **options):
+        names.append(name)
+        if name != "fit start":
+            go_on.wait()
+        return make(name, *args, **options)
+
+    monkeypatch.setattr(compiled_programs.programs, "make", late)
+    found = CompiledFit(stacking.stack([tiny_job], 1, stacking.padding_of([tiny_job])), Position())
+    found.cancel()
+    go_on.set()
+    with pytest.raises(CancelledError):
+        found.shapes  # noqa: B018
+    assert len(names) <= 2
+
+
+def test_a_fit_without_padding_is_whole_in_its_program(tiny_job, jobs):
+    """What is saved of it needs no shapes, which are known only when all is traced."""
+    inputs = SimpleNamespace(job=tiny_job, shapes=shapes_of_one(tiny_job))
+    shapes = inputs.shapes.carry_at(END)
+    for padding in (stacking.Padding(None, None), PADDING):
+        clips = stacking.stack([tiny_job], 1, padding).clips
+        wide = jax.tree.map(lambda leaf: np.ones((1, *leaf.shape), leaf.dtype), shapes)
+        lane = Lane(inputs, None, Snapshot(END, None, tiny_job.key, {}, {}), {})
+        lane.take(wide, 0, clips)
+        taken = jax.tree.leaves(lane.at.carry)
+        assert [leaf.shape for leaf in taken] == [leaf.shape for leaf in jax.tree.leaves(shapes)]
+        assert not any(np.shares_memory(one, other) for one, other in zip(taken, jax.tree.leaves(wide), strict=True))
 
 
 def test_batches_do_not_see_the_padding(jobs):
