@@ -3,13 +3,14 @@
 import importlib
 import sys
 
-from experiments.base import stopping
+from experiments.base import garbage, stopping
 
 BAD_INSTALLATION = 2
 
 
 def main() -> None:
     """Does what the command line says and ends the process with its exit code."""
+    garbage.collect_seldom()
     # Before the imports, which take most of a second: from here on Ctrl-C is a sentence.
     stopping.end_on_signals()
     check_packages()
