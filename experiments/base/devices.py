@@ -67,16 +67,26 @@ def compiler_options(once: bool = False) -> dict[str, str | bool]:
     if jax.default_backend() == "gpu":
         options = {"xla_gpu_enable_triton_gemm": False, "xla_gpu_command_buffer_scheduling_mode": "CONCURRENT"}
     elif jax.default_backend() == "cpu":
-        options["xla_backend_optimization_level"] = "0" if once else "1"
-        if once:
-            options["xla_llvm_disable_expensive_passes"] = True
-        # Later versions of XLA have the newer emitters alone.
-        if jax.__version_info__ < (0, 11):
-            options["xla_cpu_use_fusion_emitters"] = False
-            if not once:
-                # Matrix products alone go to its library of kernels, which takes far longer than a loop to sum few numbers.
-                options["xla_cpu_experimental_ynn_fusion_type"] = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
-    # What the user says of them holds.
+        return options_of_cpu(once)
+    return _unless_said(options)
+
+
+def options_of_cpu(once: bool = False) -> dict[str, str | bool]:
+    """`compiler_options` where JAX computes on the CPU."""
+    options: dict[str, str | bool] = {"xla_backend_optimization_level": "0" if once else "1"}
+    if once:
+        options["xla_llvm_disable_expensive_passes"] = True
+    # Later versions of XLA have the newer emitters alone.
+    if jax.__version_info__ < (0, 11):
+        options["xla_cpu_use_fusion_emitters"] = False
+        if not once:
+            # Matrix products alone go to its library of kernels, which takes far longer than a loop to sum few numbers.
+            options["xla_cpu_experimental_ynn_fusion_type"] = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+    return _unless_said(options)
+
+
+def _unless_said(options: dict[str, str | bool]) -> dict[str, str | bool]:
+    """The options without those of which the user says something, which holds."""
     said = os.environ.get("XLA_FLAGS", "")
     return {name: value for name, value in options.items() if f"--{name}" not in said}
 
