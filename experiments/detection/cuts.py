@@ -7,7 +7,8 @@ shot is taken out first:
 - light: pictures are compared by correlation, which neither brightness nor contrast changes;
 - pans and shaking: the correlation is the best of all shifts by up to a quarter of the picture;
 - flashes, and somebody who darts past the lens: soon after the change a picture is as before;
-- fast pans and zooms: the differences before or after are large, too.
+- fast pans and zooms: the differences before or after are large, too;
+- pictures that are shown two or three times, as films brought to another frame rate have them: they count once.
 
 A picture that mixes the last of one shot with the first of the next, as changes of the frame rate leave them, belongs to
 the former. Dissolves are no cuts, nor are small jumps in time before the same view.
@@ -15,9 +16,10 @@ the former. Dissolves are no cuts, nor are small jumps in time before the same v
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from scipy import fft
@@ -41,6 +43,20 @@ _EXPLAINED = 0.6  # share of a change that is left, below which a shift explains
 _REACH = 8  # frames on either side that are looked at
 _BACK = 3.0  # a picture that differs so many times less from one before the change is as before
 _MIXED = 4.0  # a picture that differs so many times less from a mixture is one
+# Pictures shown again differ by less than 0.0001 once compressed; the least of a walker before the sea by 0.0013.
+_REPEATED = 3e-4
+_REPEATS = 2  # in a row; what stands longer is a still scene
+
+
+@dataclasses.dataclass(eq=False)
+class _Shown(Generic[Item]):
+    """A small picture, how it differs from the one before, and how often it is shown. held: what comes with it and the
+    picture as it was, each time."""
+
+    small: Array
+    change: float
+    held: list[tuple[Item, Array]]
+    times: int = 1
 
 
 def small(picture: Array) -> Array:
@@ -57,29 +73,35 @@ def marked(pictures: Iterable[tuple[Item, Array]]) -> Iterator[tuple[Item, Array
 
     The first picture begins one. It runs some frames ahead of what it passes on.
     """
-    window: deque[tuple[Item, Array, Array]] = deque()
-    differences: deque[float] = deque()
-    place = 0  # in the window, of the picture that is next to be passed on
+    window: deque[_Shown[Item]] = deque()
+    place, repeats = 0, 0  # in the window, of the picture that is next to be passed on; in a row, of the last one
 
-    def passed_on() -> tuple[Item, Array, bool]:
-        item, picture, _ = window[place]
-        smalls = [entry[2] for entry in window]
-        return item, picture, not np.isfinite(differences[place]) or _cut(smalls, list(differences), place)
+    def passed_on() -> Iterator[tuple[Item, Array, bool]]:
+        begins = not np.isfinite(window[place].change) or _cut(list(window), place)
+        for item, picture in window[place].held:
+            yield item, picture, begins
+            begins = False
+        # Only its small picture is looked at from here on.
+        window[place].held = []
 
     for item, picture in pictures:
         now = small(picture)
         # Before the first picture is nothing at all.
-        differences.append(difference(window[-1][2], now) if window else np.inf)
-        window.append((item, picture, now))
+        change = difference(window[-1].small, now) if window else np.inf
+        repeats = repeats + 1 if change < _REPEATED else 0
+        if 0 < repeats <= _REPEATS:
+            window[-1].held.append((item, picture))
+            window[-1].times += 1
+            continue
+        window.append(_Shown(now, change, [(item, picture)]))
         if len(window) - place > _REACH:
-            yield passed_on()
+            yield from passed_on()
             place += 1
         if place > _REACH + 2:
             window.popleft()
-            differences.popleft()
             place -= 1
     while place < len(window):
-        yield passed_on()
+        yield from passed_on()
         place += 1
 
 
@@ -94,18 +116,24 @@ def difference(before: Array, after: Array) -> float:
     return min(plain, best) if best < _EXPLAINED * shifted[_SHIFT, _SHIFT] else plain
 
 
-def _cut(smalls: Sequence[Array], differences: Sequence[float], now: int) -> bool:
+def _cut(shown: Sequence[_Shown[Item]], now: int) -> bool:
     """Whether a shot begins at a picture.
 
     Args:
-      smalls: the pictures around it. differences: of each from the one before, of the first one without meaning.
-      now: its index, at least 1.
+      shown: the pictures around it. now: its index, at least 1.
     """
-    if now + 1 == len(smalls) or _mixed(smalls[now - 1 : now + 2], differences[now : now + 2]):
+    smalls, differences = [each.small for each in shown], [each.change for each in shown]
+    ends = now + 1 == len(shown)
+    if (ends and shown[now].times == 1) or (not ends and _mixed(smalls[now - 1 : now + 2], differences[now : now + 2])):
         return False
     for last in (now - 1, now - 2):
         # A single picture is no shot: often a black one, from which the film fades in.
-        if last < 1 or (last == now - 2 and not _mixed(smalls[last : now + 1], differences[last + 1 : now + 1])):
+        alone = last < 1 and shown[0].times == 1
+        if (
+            last < 0
+            or alone
+            or (last == now - 2 and not _mixed(smalls[last : now + 1], differences[last + 1 : now + 1]))
+        ):
             continue
         change = differences[now] if last == now - 1 else difference(smalls[last], smalls[now])
         before = list(differences[max(1, last - _REACH + 1) : last + 1])

@@ -59,6 +59,20 @@ def test_a_cut_between_moving_cameras():
     assert starts([*view(1, 20 + 6 * np.arange(20)), *view(2, 900 - 9 * np.arange(20))]) == [0, 20]
 
 
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_pictures_that_are_shown_again_count_once(times):
+    """As where 12 frames a second became 24 or 36: nothing stands alone that stands between two repeats."""
+    follow = np.array([*[20] * 10, *[70] * 6, *[20] * 10])  # slowly, then faster than pictures tell
+    pan, other = ([p for p in view(seed, 20 + np.cumsum(follow)) for _ in range(times)] for seed in (1, 2))
+    assert starts(pan) == [0]
+    assert starts([*pan, *other]) == [0, len(pan)]
+    assert starts([*pan, *other[:2]]) == [0, len(pan)]
+
+
+def test_a_cut_between_scenes_that_stand():
+    assert starts([*[scene(1)] * 12, *[scene(2)] * 5, *[scene(3)] * 2]) == [0, 12, 17]
+
+
 def test_a_cut_to_almost_the_same_view():
     """As between two throws, by the camera of the stadium; but no change as large while somebody runs past it."""
     nearly = scene(1)
