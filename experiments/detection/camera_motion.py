@@ -122,8 +122,11 @@ def find(pictures: Iterable[Array], boxes: Callable[[int], Array], focal: float 
     if len(keys) > 1:
         keys, lens, spread = turning_camera.refine(keys, links, guess, focal is not None)
         wide = max(np.arccos(np.clip(key.turn[2, 2], -1, 1)) for key in keys)
-        # A lens that is not told is still the one under which what was seen fits best.
         tells = spread < _SURE and bool(wide > _WIDE)
+        if focal is None and not tells:
+            usual = turning_camera.between(guess, lens, spread)
+            start = [turning_camera.by_lens(key, lens, usual) for key in keys]
+            (keys, *_), lens = turning_camera.refine(start, links, usual, known=True), usual
     cameras = [
         None if match is None or camera is None else turning_camera.fit(match, keys[match.first], camera, lens)
         for match, camera in zip(path.matches, path.cameras, strict=True)

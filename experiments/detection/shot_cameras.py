@@ -22,7 +22,7 @@ Array = np.ndarray
 AUTO, OFF = "auto", "off"  # of `--camera_motion`
 CHOICES = (AUTO, OFF)
 _FOLDER = "cameras"  # beside the people found
-VERSION = 1  # higher with every change of what is found: older files are then found again
+VERSION = 2  # higher with every change of what is found: older files are then found again
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -145,6 +145,21 @@ def refine(cameras: list[Camera], matches: list[Match], focal: float, known: boo
     return found, lens, float(noise * np.sqrt(max(variance, 0.0)))
 
 
+def between(guess: float, told: float, spread: float) -> float:
+    """The focal length between a guess and what pictures tell, by how sure each is; `spread` of the logarithm of the latter.
+
+    What pictures hardly tell runs away: a camera that walks along a wall sees it as the longest of lenses would.
+    """
+    trust = _LENS_SPREAD**2 / (_LENS_SPREAD**2 + spread**2)
+    return float(guess * (told / guess) ** trust)
+
+
+def by_lens(camera: Camera, focal: float, other: float) -> Camera:
+    """The camera that moves the picture as much under another focal length, exactly where it turns little."""
+    turn = Rotation.from_matrix(camera.turn).as_rotvec() * [focal / other, focal / other, 1.0]
+    return Camera(Rotation.from_rotvec(turn).as_matrix(), camera.zoom)
+
+
 def _rays(points: Array, first: Camera, second: Camera, focal: float) -> Array:
     """Directions (P, 3) in the axes of the second camera of what the first sees at points (P, 2)."""
     rays = np.concatenate([points / (focal * np.exp(first.zoom)), np.ones((len(points), 1))], -1)

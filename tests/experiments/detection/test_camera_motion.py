@@ -142,6 +142,19 @@ def test_a_camera_that_walks_is_told():
         camera_motion.find(pictures, nobody, panned.FOCAL)
 
 
+def test_a_lens_that_pictures_hardly_tell_is_drawn_to_the_guess():
+    """A walk along a wall shows no perspective, as the longest of lenses would, with which it would hardly be a turn."""
+    assert turning_camera.between(300.0, 3000.0, 0.5) == pytest.approx(300 * 10**0.5)
+    assert turning_camera.between(300.0, 3000.0, 0.0) == pytest.approx(3000)
+    pictures = [panned.picture(np.eye(3), place=(0.03 * t, 0, 0)) for t in range(24)]
+    found = camera_motion.find(pictures, nobody, None)
+    # The pictures alone say 4.8 diagonals, give or take a fifth.
+    assert not found.tells_focal and 3.0 < found.focal / np.hypot(*panned.SIZE) < 4.4
+    seen = turning_camera.transfer(np.zeros((1, 2)), Camera(found.turn[-1], np.log(found.zoom[-1])), STILL, found.focal)
+    np.testing.assert_allclose(seen, [[panned.FOCAL * 0.03 * 23 / 10, 0]], atol=0.3)
+    np.testing.assert_allclose(found.zoom, 1, atol=0.002)
+
+
 def test_boxes_have_a_margin_around_the_people_seen():
     landmarks = np.zeros((2, 33, 4))
     landmarks[0, :, :2] = np.linspace([100, 200], [160, 280], 33)
