@@ -317,8 +317,8 @@ def _with_camera(instance: Instance, camera: ShotCamera) -> Instance:
 def _camera_notes(name: str, camera: ShotCamera) -> tuple[str, ...]:
     if camera.failure:
         return (
-            f"The camera of {name} moves, but is not followed: {camera.failure}. It is taken as standing still, so that the "
-            "motion has its path in it.",
+            f"The camera of {name} moves, but is not followed: {camera.failure}. It is taken as standing still, so that "
+            "what the camera does is in the path of the motion.",
         )
     if camera.tells_focal:
         return (f"The pan of {name} tells its focal length: {camera.focal:.0f} pixels.",)
