@@ -13,7 +13,7 @@ from experiments.base.errors import UserError
 from experiments.fitting import processes as distributed
 from experiments.fitting.settings import Settings
 from tests.experiments.conftest import ROOT
-from tests.experiments.fitting.test_many import SCRIPT, rows_of
+from tests.experiments.fitting.test_many import SCRIPT, rows_of, run_here
 
 _SLURM = {
     "SLURM_JOB_ID": "1",
@@ -157,12 +157,15 @@ def test_one_that_nobody_meets():
 def test_two_die_and_all_are_started_again(serve_flags, tmp_path):
     """Of four processes two are killed while they fit, one of them the coordinator; then two do the rest."""
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    folder = tmp_path / "seeds"
     # Two stages are enough to be killed in the second one.
     two_stages = [*serve_flags, "--fit.joint_steps=0"]
+    # Four that start at once would each compile the same.
+    run_here([*two_stages, f"--output_dir={tmp_path / 'before'}"])
 
     def run(processes, dying=()):
         address = free_address()
-        flags = [*two_stages, "--num_seeds=4", f"--output_dir={tmp_path}", f"--coordinator_address={address}"]
+        flags = [*two_stages, "--num_seeds=4", f"--output_dir={folder}", f"--coordinator_address={address}"]
         started = [
             subprocess.Popen(
                 # The ninth chunk is one of the second stage.
@@ -182,12 +185,12 @@ def test_two_die_and_all_are_started_again(serve_flags, tmp_path):
         return [out for out, _ in ends]
 
     def metrics():
-        return {path.parent.name: path.stat().st_mtime_ns for path in tmp_path.glob("*/metrics.json")}
+        return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("*/metrics.json")}
 
     run(4, dying=(0, 2))
     before = metrics()
     assert set(before) == {"seed_1", "seed_3"}
-    assert [row["status"] for row in rows_of(tmp_path / "many.csv")] == ["unfinished", "done"] * 2
+    assert [row["status"] for row in rows_of(folder / "many.csv")] == ["unfinished", "done"] * 2
 
     outputs = run(2)
     after = metrics()
@@ -197,4 +200,4 @@ def test_two_die_and_all_are_started_again(serve_flags, tmp_path):
     for seed, out in zip((0, 2), outputs, strict=True):
         assert f"Fitting serve, seed {seed}\n" in out
         assert "camera " in out and "warmup " not in out
-    assert [row["status"] for row in rows_of(tmp_path / "many.csv")] == ["done"] * 4
+    assert [row["status"] for row in rows_of(folder / "many.csv")] == ["done"] * 4
