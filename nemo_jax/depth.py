@@ -108,9 +108,7 @@ def _apart(
     mask = clips.init_mask[at] * clips.frame_mask[at]
     known = assets.given_depth
     given = along_axis(clips.init_pose[at], mask, assets.body) if known is None else known[at]
-    camera_from_world = cam.split(cameras)[0][instance]
-    if (view := moving.of_frames(clips, *at)) is not None:
-        camera_from_world = jnp.einsum("bij,bjk->bik", view.turn, camera_from_world, precision="highest")
+    camera_from_world = moving.camera_rotations(cameras, clips, instance, frame)
     found = jax.vmap(directions)(prediction.joints, jnp.swapaxes(camera_from_world, -1, -2))
     weight = mask * jnp.maximum(unseen(cameras, clips), least)[instance]
     return weight, found[..., 2] - given

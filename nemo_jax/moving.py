@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from body_models.pytree import pytree
+from nemo_jax import camera as cam
 from nemo_jax import rotations
 from nemo_jax.clips import Clips
 
@@ -53,6 +54,13 @@ def of_frames(clips: Clips, instance: Array, frame: Array) -> Views:
     return View(
         turn=jnp.where(exists[..., None, None], turn, jnp.eye(3)), zoom=jnp.where(exists, zoom, 1.0), focal=focal
     )
+
+
+def camera_rotations(cameras: Array, clips: Clips, instance: Array, frame: Array) -> Array:
+    """Rotations (B, 3, 3) from world to camera axes of frames; cameras (N, 9). instance, frame: (B,) int."""
+    found = cam.split(cameras)[0][instance]
+    view = of_frames(clips, instance, frame)
+    return found if view is None else jnp.einsum("bij,bjk->bik", view.turn, found, precision="highest")
 
 
 def every(clips: Clips) -> Views:

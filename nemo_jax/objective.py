@@ -9,7 +9,7 @@ import numpy as np
 from body_models import smpl
 from body_models.pytree import pytree
 from body_models.rows import pick
-from nemo_jax import batches, contact, depth, ground, lens, losses, mirror, model, moving, path, reprojection
+from nemo_jax import batches, contact, depth, ground, lens, losses, mirror, model, moving, path, reprojection, roots
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
 from nemo_jax import windows as windows_lib
@@ -135,6 +135,7 @@ def term_weights(config: FitConfig) -> dict[str, Array | float]:
         "span": config.weight_span,
         "level": config.weight_level,
         "depth": config.weight_depth,
+        "root": config.weight_init * config.init_root,
         "path": config.weight_path,
         "contact": config.weight_contact,
         "below": config.weight_below,
@@ -176,7 +177,7 @@ def joint_loss(
         "span": jnp.mean(span_change(params) ** 2, where=rows),
         "level": jnp.mean(cam.unlevel(params.cameras), where=real),
         **lens_terms(params, assets, config, clips),
-        **depth_terms(prediction, params, assets, config, clips, batch, trust),
+        **first_pose_terms(prediction, params, assets, config, clips, batch, trust),
         **ground_terms(params, prediction, assets, config, clips, batch, broader),
         **prior_terms(prediction, pose, skeletons, assets, stride),
         **windows_lib.terms(
@@ -200,7 +201,7 @@ def lens_terms(params: Params, assets: Assets, config: FitConfig, clips: Clips) 
     return {"lens": jnp.mean(lens.loss(params.log_focal, assets), where=clips_lib.which_real(clips))}
 
 
-def depth_terms(
+def first_pose_terms(
     prediction: Prediction,
     params: Params,
     assets: Assets,
@@ -209,16 +210,21 @@ def depth_terms(
     batch: Batch,
     trust: Array | float = 0.0,
 ) -> dict[str, Array]:
-    """Value () of the distance to given first poses along the viewing axis, a mean over a part of the batch.
+    """Values () of how far bodies are from given first poses in camera axes, along the viewing axis and in the turn of the
+    whole body, means over a part of the batch.
 
-    Fits that compare poses as the published one does have no such term.
+    Fits that compare poses as the published one does have no such terms.
     """
     if config.init_space == "axis_angle":
         return {}
     part = slice(None, None, batches.part_of(batch))
     seen = jax.tree.map(lambda leaf: leaf[part], prediction)
     where = batch.instance[part], batch.frame[part]
-    return {"depth": jnp.mean(depth.depth_loss(seen, params.cameras, assets, clips, *where, trust))}
+    turned = roots.root_residuals(seen, params.cameras, clips, *where)
+    return {
+        "depth": jnp.mean(depth.depth_loss(seen, params.cameras, assets, clips, *where, trust)),
+        "root": jnp.mean(jnp.sum(turned**2, (-2, -1))) / 69,
+    }
 
 
 def ground_terms(

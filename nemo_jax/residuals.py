@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from nemo_jax import camera, depth, lens, losses, model, objective
+from nemo_jax import camera, depth, lens, losses, model, objective, roots
 from nemo_jax.batches import Batch
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
@@ -44,8 +44,9 @@ def residuals(
       The same as those of `objective.joint_loss`; batch: B frames.
 
     Returns:
-      keypoints (B, K, 2), init_pose (B, 23, 3, 3) or (B, 69), level (B, 2), depth (B, 14), code (N, C), betas (N, S),
-      span (N, 2) and, with these priors, lens (N,), limbs (B, 42), limits_excess and limits_centred (B, 23, 3).
+      keypoints (B, K, 2), init_pose (B, 23, 3, 3) or (B, 69), level (B, 2), depth (B, 14), root (B, 3, 3), code (N, C),
+      betas (N, S), span (N, 2) and, with these priors, lens (N,), limbs (B, 42), limits_excess and limits_centred
+      (B, 23, 3).
 
     Raises:
       ValueError: see `check`.
@@ -90,6 +91,8 @@ def of_frames(
         where = (batch.instance, batch.frame)
         apart = depth.depth_residuals(prediction, trusted, assets, clips, *where)
         found["depth"] = _root(config, "depth", size) * apart
+        turned = roots.root_residuals(prediction, trusted, clips, *where)
+        found["root"] = _root(config, "root", 69 * size) * turned
     if assets.priors.limbs is not None:
         each = jax.vmap(limb_residuals, (None, 0, 0))
         likely = each(assets.priors.limbs, prediction.joints, prediction.rotations[:, 0])

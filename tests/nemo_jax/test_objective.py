@@ -88,6 +88,9 @@ def test_the_total_is_its_terms_written_out(case):
     target = helpers.rotation(np.asarray(case.clips.init_pose)[at])
     apart = chordal(rotations - target, CONFIG.init_hips)[:, 1:].sum(1)
     np.testing.assert_allclose(terms["init_pose"], np.mean(apart) / 69, rtol=1e-4)
+    seen = np.float64(cam.split(case.params.cameras)[0])[at[0]] @ rotations[:, 0]
+    turned = (seen - helpers.rotation(np.asarray(case.clips.init_pose, np.float64)[at][:, 0])) ** 2
+    np.testing.assert_allclose(terms["root"], np.mean(turned.sum((-2, -1))) / 69, rtol=1e-4)
     rotations = rotations[:, 1:]
     np.testing.assert_allclose(terms["code"], np.mean(np.float64(case.params.codes) ** 2), rtol=1e-5)
     np.testing.assert_allclose(terms["betas"], np.mean(np.float64(case.params.betas) ** 2), rtol=1e-5)
@@ -107,6 +110,7 @@ def test_the_total_is_its_terms_written_out(case):
         key: getattr(CONFIG, f"weight_{key}")
         for key in ("code", "betas", "limits", "limbs", "lens", "span", "level", "depth")
     }
+    weights["root"] = CONFIG.weight_init * CONFIG.init_root
     assert set(terms) == set(weights)
     np.testing.assert_allclose(total, sum(weights[k] * float(v) for k, v in terms.items()), rtol=1e-5)
 
