@@ -184,6 +184,13 @@ class Method:
         least=0.0,
         most=1e6,
     )
+    init_root: float = option(
+        1.0,
+        "how many times the 3D term of rotation matrices counts the turn of the whole body, against that of given initial "
+        "poses as the clip's camera sees it",
+        least=0.0,
+        most=1e6,
+    )
     weight_depth: float = option(
         10.0,
         "weight of the distance to given initial poses along the viewing axis, where no other clip looks across it",
@@ -251,8 +258,8 @@ class Method:
         3.0, "weight of the prior over roll and pitch of cameras", least=0.0, most=MOST_WEIGHT
     )
     path_knots: int = option(
-        0,
-        "knots of each clip's own path beside that of the field",
+        8,
+        "knots of each clip's own path beside that of the field, found when lost clips have been",
         least=LEAST_KNOTS,
         most=4096,
         special={0: "all go the field's way"},
@@ -286,7 +293,7 @@ class FitConfig(Schedule, Method):  # a dataclass has the fields of its last bas
 
 def with_steps(config: FitConfig, num_instances: int) -> FitConfig:
     """The configuration with `joint_steps` replaced by an explicit number of steps."""
-    steps = max(1000, 50 * num_instances) if config.joint_steps == -1 else config.joint_steps
+    steps = max(1300, 50 * num_instances) if config.joint_steps == -1 else config.joint_steps
     return dataclasses.replace(config, joint_steps=steps)
 
 

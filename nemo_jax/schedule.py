@@ -43,16 +43,6 @@ class Schedule:
         least=0.0,
         most=1.0,
     )
-    restart_steps: int = option(
-        300,
-        "steps of a second start after the rescue, with a fresh field under the cameras found; the better of the two goes "
-        "on; 0 = none",
-        least=0,
-        most=MOST_STEPS,
-    )
-    restart_margin: float = option(
-        0.0, "share of the loss by which the second start must be better", least=0.0, most=1.0
-    )
     exchange_price: int = option(
         4,
         "price of a change between keypoints as given and with left and right exchanged, in frames of the usual difference "
@@ -65,7 +55,7 @@ class Schedule:
         "steps that fit everything",
         least=0,
         most=MOST_STEPS,
-        special={-1: "50 for each clip and at least 1000"},
+        special={-1: "50 for each clip and at least 1300"},
     )
     optimiser: Literal["adam", "adamw"] = option("adam", "adamw keeps the field's weight decay out of Adam's moments")
     plateau: bool = option(False, "reduce every learning rate of the joint stage when its loss stops falling")

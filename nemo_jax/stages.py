@@ -1,5 +1,5 @@
 """The stages of a fit: lifting (if initial poses are missing), warm-up, camera stage, and the joint stage in two parts.
-Between these lost clips are rescued, a second start is tried, and exchanged left and right are found.
+Between these lost clips are rescued, and exchanged left and right are found.
 
 Each stage has a carry, a step function and a number of steps, so that `lax.scan` can run it: as a whole in
 `nemo_jax.fit.fit`, or in chunks by a caller that shows progress and writes checkpoints. The random key of a step is
@@ -62,9 +62,8 @@ class Problem:
 @pytree
 class FitState:
     """The state between stages: params, Adam states of all groups, the plateau schedule, 3D targets, aligned yaws (N,)
-    of the cameras, rescued (N,): 1 where the rescue changed an instance, kept: the parameters before a second start, so
-    that the better of the two goes on, restarted (): 1 if that was the second, and exchanged (N, T, 2): 1 in frames where
-    left and right of `exchange.GROUPS` are read the other way round."""
+    of the cameras, rescued (N,): 1 where the rescue changed an instance, and exchanged (N, T, 2): 1 in frames where left
+    and right of `exchange.GROUPS` are read the other way round."""
 
     params: Params
     opt_state: optax.OptState
@@ -72,8 +71,6 @@ class FitState:
     targets: Targets
     yaws: Array
     rescued: Array
-    kept: Params
-    restarted: Array
     exchanged: Array
 
 
@@ -108,8 +105,6 @@ def start(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: Fit
         targets=camera_search.targets_from(clips),
         yaws=jnp.zeros(clips.num_instances),
         rescued=jnp.zeros(clips.num_instances),
-        kept=params,
-        restarted=jnp.zeros(()),
         exchanged=exchange.none(clips),
     )
     return Problem(key=step_key, clips=clips, assets=assets, config=config), state
@@ -147,19 +142,23 @@ def stages(config: FitConfig) -> tuple[Stage, ...]:
         )
     # Lost clips are rescued before names are exchanged: one that is read wrongly throughout has no wrong names.
     early = _keep if config.rescue_steps else _read_anew
-    # What may change the fit in a leap comes when the cameras are good and the rest of the joint stage can smooth it.
-    interrupted = config.rescue_steps > 0 or config.restart_steps > 0 or config.exchange_price > 0
-    before = config.joint_steps * config.rescue_after // 100 if interrupted else 0
+    before = steps_before(config)
     listed = [
         Stage("lift", config.lift_steps if config.lift else 0, _begin_lift, _step_lift, _end_lift),
         Stage("warmup", config.warmup_steps, _begin_warmup, _step_warmup, _keep, draws=1),
         Stage("camera", config.camera_steps, *_camera_stage(config), draws=2 if config.camera_joint else 0),
         Stage("early", before, _keep, _step_joint, early, draws=3),
         Stage("rescue", config.rescue_steps, _begin_rescue, _step_rescue, _end_rescue),
-        Stage("anew", min(config.restart_steps, config.joint_steps), _begin_anew, _step_joint, _end_anew, draws=3),
         Stage("joint", config.joint_steps - before, _keep, _step_joint, _end_joint, draws=3, first=before),
     ]
     return tuple(stage for stage in listed if stage.steps > 0)
+
+
+def steps_before(config: FitConfig) -> int:
+    """Steps of the joint stage before what may change the fit in a leap, rescue and exchange: it comes when the cameras are
+    good and the rest of the stage can smooth it."""
+    interrupted = config.rescue_steps > 0 or config.exchange_price > 0
+    return config.joint_steps * config.rescue_after // 100 if interrupted else 0
 
 
 def numbers(stage: Stage) -> Array:
@@ -313,6 +312,8 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
         state.params, problem.assets, config, clips, targets, batch, noise, broader, trust
     )
     rates = optim.joint_rates(config, _decay(config, step))
+    # Which clips are lost is told by the motion that all share, their way through the world too.
+    rates["path"] = rates["path"] * (step >= steps_before(config))
     if config.plateau:
         rates = optim.reduced(rates, state.plateau)
         state = dataclasses.replace(state, plateau=optim.watch(state.plateau, total, config.plateau_factor))
@@ -351,49 +352,3 @@ def _end_rescue(problem: Problem, carry: Carry) -> FitState:
     arguments = (state.params, problem.assets, problem.config, problem.clips, state.targets)
     params, rescued = rescue.finish(readings, *arguments)
     return _read_anew(problem, dataclasses.replace(state, params=params, rescued=rescued))
-
-
-# --- a second start ---
-
-
-def _begin_anew(problem: Problem, state: FitState) -> FitState:
-    """A fresh field and no variation, under the cameras, lenses, shapes and phases found so far.
-
-    Poses that were lifted from single videos can lead the field into a wrong minimum; once the cameras are known, all
-    videos together show the depth that each alone leaves open.
-    """
-    old, config = state.params, problem.config
-    key = jax.random.fold_in(problem.key, 5)
-    fresh = model.init(
-        key, problem.clips.num_instances, jnp.asarray(problem.clips.image_size), old.betas.shape[-1], config
-    )
-    if config.find_travel:
-        fresh = travel.going(fresh, config, travel.of_field(old, config))
-    params = takes.tied(dataclasses.replace(old, field=fresh.field, codes=fresh.codes), problem.assets)
-    return dataclasses.replace(state, params=params, opt_state=optim.initial(params, config), kept=old)
-
-
-def _end_anew(problem: Problem, state: FitState) -> FitState:
-    config = problem.config
-    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), state.kept, state.params)
-    before, after = jax.lax.map(lambda params: _total(problem, state, params), both)
-    better = after < (1 - config.restart_margin) * before
-    params = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, state.kept)
-    # Adam's averages belong to the second start; from the first one it goes on with fresh ones.
-    fresh = optim.initial(params, config)
-    opt_state = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.opt_state, fresh)
-    restarted = better.astype(state.restarted.dtype)
-    state = dataclasses.replace(state, params=params, opt_state=opt_state, kept=params, restarted=restarted)
-    return _read_anew(problem, state)
-
-
-def _total(problem: Problem, state: FitState, params: Params, batches: int = 4) -> Array:
-    """Total loss () of the joint stage over some batches, which are the same for all parameters."""
-    clips, targets = exchange.as_read(problem.clips, state.targets, state.exchanged, problem.config)
-
-    def one(_: None, number: Array) -> tuple[None, Array]:
-        batch = _batch(problem, number, 6)
-        arguments = (problem.assets, problem.config, clips, targets, batch)
-        return None, objective.joint_loss(params, *arguments)[0]
-
-    return jax.lax.scan(one, None, jnp.arange(batches))[1].mean()

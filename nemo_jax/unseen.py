@@ -37,9 +37,8 @@ def fit_unseen(
       Parameters of the N clips, with the learned field, bit for bit; and the keypoint loss (N,) of each over its frames.
     """
     clips = jax.tree.map(jnp.asarray, clips)
-    # A learning rate of 0 leaves the field as it is, and no second start replaces it. Initial poses say nothing of the
-    # field and are not used.
-    config = dataclasses.replace(config, lift=False, warmup_steps=0, restart_steps=0, lr_field=0.0, weight_init=0.0)
+    # A learning rate of 0 leaves the field as it is. Initial poses say nothing of the field and are not used.
+    config = dataclasses.replace(config, lift=False, warmup_steps=0, lr_field=0.0, weight_init=0.0)
     config = dataclasses.replace(config, lr_contact=0.0, lr_ground=0.0, exchange_price=0, find_travel=False)
     # No present reading is to be trusted: by its code a wrong one can explain the keypoints too.
     config = dataclasses.replace(config, rescue_share=0.0)

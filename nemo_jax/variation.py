@@ -18,8 +18,11 @@ Array = jax.Array
 
 
 def without(params: Params) -> Params:
-    """The parameters with the shared motion for every clip: codes and paths are 0."""
-    still = None if params.path is None else jnp.zeros_like(params.path)
+    """The parameters with the shared motion for every clip: codes are 0, and of its own path a clip has the mean alone,
+    which says where its camera stands."""
+    if params.path is None:
+        return dataclasses.replace(params, codes=jnp.zeros_like(params.codes))
+    still = jnp.broadcast_to(params.path.mean(1, keepdims=True), params.path.shape)
     return dataclasses.replace(params, codes=jnp.zeros_like(params.codes), path=still)
 
 

@@ -7,7 +7,7 @@ import pytest
 README = Path(__file__).parents[1] / "README.md"
 TINY = (
     "nemo_jax.FitConfig(hidden=16, warmup_steps=2, camera_steps=2, joint_steps=2, batch_size=16, lift_steps=2, "
-    "rescue_steps=0, restart_steps=0, exchange_price=0, contact_centres=0, find_travel=False)"
+    "rescue_steps=0, exchange_price=0, contact_centres=0, find_travel=False)"
 )
 
 

@@ -42,9 +42,8 @@ class Finished:
     numbers, each: the results of `scores.evaluate`. seconds: time spent so far, by name. checkpoint: the final
     checkpoint, if it is still to be written. rescued: names of the clips that the fit read anew (`nemo_jax.rescue`).
     exchanged (N, T, 2): 1 where it read left and right the other way round (`nemo_jax.exchange`), None = nowhere.
-    restarted: whether the second start went on. starts, kept_start, spread (N, T): the losses of all starts, which of them
-    this is, and how far they are apart (`starts.spread_mm`), if there are several. The other attributes are those of
-    `inputs.Inputs`.
+    starts, kept_start, spread (N, T): the losses of all starts, which of them this is, and how far they are apart
+    (`starts.spread_mm`), if there are several. The other attributes are those of `inputs.Inputs`.
     """
 
     settings: Settings
@@ -60,7 +59,6 @@ class Finished:
     device: str
     rescued: tuple[str, ...] = ()
     exchanged: np.ndarray | None = None
-    restarted: bool = False
     checkpoint: Packed | None = None
     starts: tuple[float | None, ...] = ()
     kept_start: int = 0
@@ -136,7 +134,6 @@ def score(
             device=device,
             rescued=rescued,
             exchanged=other,
-            restarted=bool(end.carry.restarted > 0),
         )
         for asked, own, motion, (numbers, each), end, rescued, other, least in zip(
             settings, inputs, fitted, scored, ends, names, read, thresholds, strict=True
@@ -256,7 +253,6 @@ def _write(
             "num_mirrored": len(fit.mirrored),
             "rescued": list(fit.rescued),
             exchanged.KEY: {} if fit.exchanged is None else exchanged.as_metrics(dataset, fit.exchanged),
-            "restarted": fit.restarted,
             **({"starts": list(fit.starts), "kept_start": fit.kept_start} if fit.starts else {}),
             "synthetic": dataset.synthetic,
             # If the fit was interrupted, this is the sum over all its runs.

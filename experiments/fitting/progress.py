@@ -15,7 +15,7 @@ from experiments.fitting.compiled_programs import Chunk, Position
 from nemo_jax.stages import Stage
 
 # Cost of a step relative to a step of the joint stage, to estimate the remaining time of stages that have not run yet.
-_COST = {"lift": 1.0, "warmup": 0.6, "camera": 0.3, "early": 1.0, "rescue": 2.0, "anew": 1.0, "joint": 1.0}
+_COST = {"lift": 1.0, "warmup": 0.6, "camera": 0.3, "early": 1.0, "rescue": 2.0, "joint": 1.0}
 _BAR = 20
 
 

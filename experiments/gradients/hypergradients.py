@@ -169,7 +169,7 @@ def prepare(dataset: Dataset, body: smpl.SMPL, config: FitConfig, seed: int, ste
         test=jnp.asarray(second & usable, jnp.float32),
     )
     # The unrolled part is the whole joint stage: leaps within it have no gradient.
-    config = dataclasses.replace(config, joint_steps=steps, rescue_steps=0, restart_steps=0)
+    config = dataclasses.replace(config, joint_steps=steps, rescue_steps=0)
     priors = open_priors()
     clips = jax.tree.map(jnp.asarray, seen)
     problem, state = jax.jit(before_joint)(jax.random.key(seed), clips, body, priors, config)

@@ -42,6 +42,7 @@ _YOUNGER: dict[str, Any] = {
     "weight_level": 0.0,
     "weight_depth": 0.0,
     "init_hips": 0.0,
+    "init_root": 0.0,
     "depth_begin": 0.0,
     "rescue_share": 0.0,
     "weight_limbs": 0.0,
@@ -53,7 +54,6 @@ _YOUNGER: dict[str, Any] = {
     "contact_centres": 0,
     "contact_hands": False,
     "path_knots": 0,
-    "restart_steps": 0,
     "exchange_price": 0,
 }
 

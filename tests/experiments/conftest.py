@@ -35,12 +35,12 @@ TINY = {
     "camera_yaws": 2,
     "camera_frames": 4,
     "rescue_steps": 0,
-    "restart_steps": 0,
     "exchange_price": 0,
     # Depths of single frames, in closed form, differ by rounding from program to program; `test_parallel` has them.
     "find_travel": False,
     # Contacts have tests of their own; what is shared by all clips besides the field is not sliced by tests of single clips.
     "contact_centres": 0,
+    "path_knots": 0,
     "motion_windows": 0,
 }
 # For tests that any stage serves: each stage that is left out is neither traced nor compiled, in no process.

@@ -23,7 +23,7 @@ from nemo_jax.stacking import Job
 
 _CONFIG = FitConfig(
     lift=False, hidden=8, num_centres=4, phase_nodes=4, batch_size=8, warmup_steps=6, camera_steps=0, joint_steps=0,
-    rescue_steps=0, restart_steps=0, exchange_price=0, contact_centres=0,
+    rescue_steps=0, exchange_price=0, contact_centres=0,
 )  # fmt: skip
 
 

@@ -184,9 +184,9 @@ def tiny_config(**changes):
         "lift_turned": 1,
         "lens_starts": 1,
         "rescue_steps": 0,
-        "restart_steps": 0,
         "exchange_price": 0,
         "contact_centres": 0,
+        "path_knots": 0,
         "motion_windows": 0,
     }
     return FitConfig(**{**small, **changes})

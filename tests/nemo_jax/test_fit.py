@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 CONFIG = helpers.tiny_config(
     warmup_steps=40, camera_steps=30, joint_steps=50, lr_warmup=3e-3, lr_field=3e-3, lr_phase=1e-3,
-    rescue_steps=10, rescue_frames=3, restart_steps=10,
+    rescue_steps=10, rescue_frames=3, path_knots=4,
 )  # fmt: skip
 CHUNK = 5
 KEY = jax.random.key(0)
@@ -91,7 +91,7 @@ def test_pieces_repeat_bit_for_bit(cut, clips):
 
 def test_the_result(whole):
     steps = {name: len(jax.tree.leaves(terms)[0]) for name, terms in whole.history.items()}
-    assert steps == {"warmup": 40, "camera": 30, "early": 20, "rescue": 10, "anew": 10, "joint": 30}
+    assert steps == {"warmup": 40, "camera": 30, "early": 20, "rescue": 10, "joint": 30}
     assert whole.rescued.shape == (2,) and set(np.asarray(whole.rescued)) <= {0, 1}
     assert helpers.all_finite(whole)
     assert whole.params.cameras.shape == (2, 9)
@@ -103,8 +103,6 @@ def test_every_stage_lowers_its_loss(whole):
     each = {"warmup": whole.history["warmup"]["total"], "camera": whole.history["camera"]["keypoints"], "joint": joint}
     for name, values in each.items():
         assert np.mean(values[-8:]) < 0.8 * np.mean(values[:3]), name
-    anew = np.asarray(whole.history["anew"]["total"])
-    assert anew[-3:].mean() < anew[:3].mean()
 
 
 def test_the_key_decides(clips, whole):
@@ -134,46 +132,11 @@ def test_each_stage_moves_what_it_should(cut):
     assert moved("warmup", "camera") == {".cameras", ".field['translation']['kernel']"}
     # The bias of the translation head has no gradient: translations are against phase 0. The lenses are known.
     still = {".log_focal", ".mirrored", ".field['translation']['bias']"}
-    assert everything - moved("camera", "early") == still
-    assert everything - moved("anew", "joint") == still
+    # Clips find ways of their own when it is known which are lost.
+    assert everything - moved("camera", "early") == still | {".path"}
+    assert everything - moved("rescue", "joint") == still
     # The rescue holds what all clips share, and shapes and lenses.
     assert not any(name.startswith((".field", ".betas", ".log_focal")) for name in moved("early", "rescue"))
-    # The second start has a field of its own, or leaves no trace.
-    restarted = bool(cut[0]["anew"].restarted)
-    assert moved("rescue", "anew") == (everything - {".log_focal", ".mirrored"} if restarted else set())
-
-
-@pytest.mark.parametrize("better", ["the first", "the second"])
-def test_the_better_of_two_starts_goes_on(cut, clips, better):
-    problem, _ = start(KEY, clips, helpers.body(), PRIORS, CONFIG)
-    good = cut[0]["early"]
-    # The same with codes and cameras that fit nothing.
-    bad = dataclasses.replace(good.params, cameras=good.params.cameras + 1.0)
-    first, second = (good.params, bad) if better == "the first" else (bad, good.params)
-    found = PIECES["anew"].end(problem, dataclasses.replace(good, params=second, kept=first))
-    jax.tree.map(np.testing.assert_array_equal, found.params, good.params)
-    assert found.restarted == (better == "the second")
-    # Adam's averages are those of the parameters that go on, or none.
-    adam = good.opt_state if better == "the second" else start(KEY, clips, helpers.body(), PRIORS, CONFIG)[1].opt_state
-    jax.tree.map(np.testing.assert_array_equal, found.opt_state, adam)
-    # A better one that is not better by the margin does not go on.
-    strict = dataclasses.replace(problem, config=dataclasses.replace(CONFIG, restart_margin=1.0))
-    assert not PIECES["anew"].end(strict, dataclasses.replace(good, params=second, kept=first)).restarted
-
-
-def test_a_second_start_keeps_all_but_the_field_and_the_codes(cut, clips):
-    problem, _ = start(KEY, clips, helpers.body(), PRIORS, CONFIG)
-    before = cut[0]["rescue"]
-    begun = PIECES["anew"].begin(problem, before)
-    for name in ("phase", "cameras", "betas", "log_focal", "span", "mirrored"):
-        same = lambda a, b: np.testing.assert_array_equal(a, b)
-        jax.tree.map(same, getattr(begun.params, name), getattr(before.params, name))
-    jax.tree.map(np.testing.assert_array_equal, begun.kept, before.params)
-    kernel = lambda params: params.field["hidden_0"]["kernel"]
-    fresh = start(KEY, clips, helpers.body(), PRIORS, CONFIG)[1].params
-    assert np.abs(kernel(begun.params) - kernel(before.params)).max() > 0
-    assert np.abs(kernel(begun.params) - kernel(fresh)).max() > 0
-    assert np.abs(begun.params.codes).max() < 1e-3
 
 
 def test_given_batches_replace_random_ones(clips):
@@ -198,7 +161,7 @@ def test_a_clip_of_one_frame():
 
 def test_one_instance():
     clips = helpers.scene(lengths=(4,), yaws=(0.3,)).clips
-    found = fit(KEY, clips, helpers.body(), PRIORS, dataclasses.replace(CONFIG, rescue_steps=0, restart_steps=0))
+    found = fit(KEY, clips, helpers.body(), PRIORS, dataclasses.replace(CONFIG, rescue_steps=0))
     assert helpers.all_finite(found)
     assert found.params.codes.shape == (1, 2)
     assert found.history["joint"]["total"][-5:].mean() < 0.8 * found.history["joint"]["total"][0]
@@ -206,16 +169,15 @@ def test_one_instance():
 
 def test_stages_of_a_configuration():
     names = lambda config: [stage.name for stage in stages.stages(config)]
-    plain = dataclasses.replace(CONFIG, rescue_steps=0, restart_steps=0)
+    plain = dataclasses.replace(CONFIG, rescue_steps=0)
     assert names(plain) == ["warmup", "camera", "joint"]
-    assert names(CONFIG) == ["warmup", "camera", "early", "rescue", "anew", "joint"]
-    assert names(dataclasses.replace(CONFIG, rescue_steps=0)) == ["warmup", "camera", "early", "anew", "joint"]
-    assert names(dataclasses.replace(CONFIG, restart_steps=0)) == ["warmup", "camera", "early", "rescue", "joint"]
+    assert names(CONFIG) == ["warmup", "camera", "early", "rescue", "joint"]
+    assert names(dataclasses.replace(plain, exchange_price=4)) == ["warmup", "camera", "early", "joint"]
     assert names(dataclasses.replace(plain, lift=True)) == ["lift", "warmup", "camera", "joint"]
     assert names(dataclasses.replace(plain, warmup_steps=0)) == ["camera", "joint"]
 
 
-@pytest.mark.parametrize(("changes", "before"), [({}, 20), ({"rescue_steps": 0, "restart_steps": 0}, 0)])
+@pytest.mark.parametrize(("changes", "before"), [({}, 20), ({"rescue_steps": 0}, 0)])
 def test_the_two_parts_of_the_joint_stage_are_one(changes, before):
     config = dataclasses.replace(CONFIG, **changes)
     parts = [stage for stage in stages.stages(config) if stage.name in ("early", "joint")]
@@ -223,11 +185,6 @@ def test_the_two_parts_of_the_joint_stage_are_one(changes, before):
     np.testing.assert_array_equal(numbers, np.arange(50))
     assert parts[-1].first == before
     assert len({(stage.step, stage.draws) for stage in parts}) == 1
-
-
-def test_a_second_start_is_no_longer_than_the_joint_stage():
-    (stage,) = (s for s in stages.stages(dataclasses.replace(CONFIG, restart_steps=900)) if s.name == "anew")
-    np.testing.assert_array_equal(stages.numbers(stage), np.arange(50))
 
 
 def test_lifting_is_asked_for_where_a_pose_is_missing(clips):

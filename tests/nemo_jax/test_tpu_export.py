@@ -21,7 +21,7 @@ def module(request):
         "init_space": "axis_angle", "camera_search": False, "camera_frames": 1, "kernel": "quadratic", "near": 0.0,
         "principal_swapped": True, "warmup_root": False, "schedule": "constant", "person_size": 0.0, "code_noisy": True,
     }  # fmt: skip
-    default = {"lift": True, "rescue_steps": 2, "rescue_frames": 3, "restart_steps": 2, "lens_starts": 3}
+    default = {"lift": True, "rescue_steps": 2, "rescue_frames": 3, "lens_starts": 3}
     config = helpers.tiny_config(**(default if request.param == "default" else published))
     clips = dataclasses.replace(helpers.scene(lengths=(4, 5)).clips, lens=jnp.zeros(2))
     arguments = (jax.random.key_data(jax.random.key(0)), clips, helpers.body(), open_priors())

@@ -17,7 +17,7 @@ from tests.nemo_jax import helpers
 
 CONFIG = FitConfig(
     lift=False, hidden=8, num_centres=4, phase_nodes=4, batch_size=64, warmup_steps=5, camera_steps=40, joint_steps=80,
-    camera_yaws=4, camera_frames=6, weight_limits=0.0, lr_camera=0.01, rescue_steps=0, restart_steps=0,
+    camera_yaws=4, camera_frames=6, weight_limits=0.0, lr_camera=0.01, rescue_steps=0,
     exchange_price=0, contact_centres=0, find_travel=False,
 )  # fmt: skip
 FRAMES = 12

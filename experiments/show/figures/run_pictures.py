@@ -20,7 +20,6 @@ _STAGES = {
     "camera": "cameras",
     "early": "joint stage, first part",
     "rescue": "rescue",
-    "anew": "second start",
     "joint": "joint stage",
 }
 

@@ -319,7 +319,7 @@ def test_a_recorded_action_is_fitted(tmp_path, monkeypatch):
     settings = simulate.SimulateSettings("punch_left", str(MOCAP), output_dir=str(tmp_path / "clips"))
     simulate.run(settings)
     steps = {"warmup_steps": 100, "camera_steps": 50, "joint_steps": 300, "hidden": 128, "batch_size": 128}
-    steps |= {"rescue_steps": 0, "restart_steps": 0}
+    steps |= {"rescue_steps": 0}
     metrics = fit(
         Settings(
             action="punch_left",

@@ -35,7 +35,7 @@ def test_published_numbers(name):
     assert (config.weight_vposer, config.weight_vposer_z, config.weight_gmm) == (10.0, 1.0, 1.0)
     assert (config.focal_fixed, config.hidden, config.num_centres, config.phase_nodes) == (5000.0, 1000, 100, 200)
     # Nothing that came after the paper.
-    assert (config.lens_starts, config.lr_focal, config.lr_span, config.rescue_steps, config.restart_steps) == (0,) * 5
+    assert (config.lens_starts, config.lr_focal, config.lr_span, config.rescue_steps) == (0,) * 4
     assert config.exchange_price == 0
     assert [stage.name for stage in stages.stages(dataclasses.replace(config, lift=False))] == [
         "warmup",

@@ -20,9 +20,9 @@ from nemo_jax.fit import fit
 @pytest.fixture(scope="module")
 def tiny_job(tiny_job):
     """With all stages that a fit can have but lifting."""
-    config = dataclasses.replace(tiny_job.config, rescue_steps=3, rescue_frames=3, restart_steps=2)
+    config = dataclasses.replace(tiny_job.config, rescue_steps=3, rescue_frames=3)
     job = dataclasses.replace(tiny_job, config=config)
-    assert [stage.name for stage in stages_of(job)] == ["warmup", "camera", "early", "rescue", "anew", "joint"]
+    assert [stage.name for stage in stages_of(job)] == ["warmup", "camera", "early", "rescue", "joint"]
     return job
 
 
@@ -94,7 +94,7 @@ def test_a_run_gives_up_its_carry_and_nothing_else(tiny_job, compiled):
 @pytest.mark.slow
 def test_chunks_end_where_the_whole_fit_does(tiny_job):
     # Of three stages; `tests/nemo_jax/test_fit.py` has all of them.
-    short = dataclasses.replace(tiny_job.config, rescue_steps=0, restart_steps=0)
+    short = dataclasses.replace(tiny_job.config, rescue_steps=0)
     job = dataclasses.replace(tiny_job, config=short)
     whole = jax.jit(fit)(*job.arguments)
     program = CompiledFit(stacking.stack([job], 1, stacking.padding_of([job])), Position())

@@ -13,9 +13,7 @@ from nemo_jax import stages
 from nemo_jax.config import FitConfig
 
 STAGES = stages.stages(
-    FitConfig(
-        lift=False, warmup_steps=4, camera_steps=2, joint_steps=6, rescue_steps=0, restart_steps=0, exchange_price=0
-    )
+    FitConfig(lift=False, warmup_steps=4, camera_steps=2, joint_steps=6, rescue_steps=0, exchange_price=0)
 )
 
 

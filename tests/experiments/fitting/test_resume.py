@@ -63,16 +63,16 @@ def test_killed_and_run_again(run_py, serve_flags, tmp_path):
         fitting.run(settings, presentation.write_all, Console(file=said), checkpoint_seconds=0.0)
         return said.getvalue()
 
-    # With a second start, whose program is that of the joint stage: 4 steps before it, 4 of its own and 6 after it. All
-    # stages are cut in test_checkpoints.
-    serve_flags = [flag for flag in serve_flags if "restart_steps" not in flag and "joint_steps" not in flag]
-    serve_flags += [*JOINT_ALONE, "--fit.joint_steps=10", "--fit.restart_steps=4"]
+    # The joint stage in two parts of one program, 4 steps and 6, between which names are read. All stages are cut in
+    # test_checkpoints.
+    serve_flags = [flag for flag in serve_flags if "exchange_price" not in flag and "joint_steps" not in flag]
+    serve_flags += [*JOINT_ALONE, "--fit.joint_steps=10", "--fit.exchange_price=4"]
     whole = [*serve_flags, f"--output_dir={tmp_path / 'whole'}"]
     run_here(whole)
 
     broken = [*serve_flags, f"--output_dir={tmp_path / 'broken'}"]
-    # In the first stage before anything is surely on disk, at the end of a stage, and within the second start.
-    for last in (0, 4, 2):
+    # In the first part before anything is surely on disk, at its end, and within the second.
+    for last in (0, 3, 2):
         process = run_py(last, *broken, script=("-c", SCRIPT))
         assert process.returncode == -signal.SIGKILL, process.stderr
         assert not (tmp_path / "broken" / "metrics.json").exists()

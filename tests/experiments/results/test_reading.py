@@ -155,10 +155,11 @@ def test_a_run_from_before_spans_lenses_and_rescues(saved_run, run, tmp_path):
         "weight_depth",
         "exchange_price",
         "init_hips",
+        "init_root",
         "depth_begin",
         "rescue_share",
     )
-    more = ("rescue_steps", "rescue_after", "rescue_frames", "rescue_margin", "restart_steps", "restart_margin")
+    more = ("rescue_steps", "rescue_after", "rescue_frames", "rescue_margin")
     for name in (*younger, *more):
         del config["fit"][name]
     (folder / "config.json").write_text(json.dumps(config))
@@ -166,7 +167,7 @@ def test_a_run_from_before_spans_lenses_and_rescues(saved_run, run, tmp_path):
     np.testing.assert_array_equal(old.params.span, [[0, 1]] * len(run.dataset.names))
     np.testing.assert_array_equal(old.fitted.poses, run.fitted.poses)
     # What did not exist had no part in the fit.
-    assert [getattr(old.config, name) for name in (*younger, "rescue_steps", "restart_steps")] == [0] * 16
+    assert [getattr(old.config, name) for name in (*younger, "rescue_steps")] == [0] * 16
     assert not old.exchanged.any()
     np.savez(folder / "params.npz", **arrays, span=np.zeros((1, 2)))
     with pytest.raises(UserError, match="as span, expected"):
