@@ -138,7 +138,7 @@ def test_groups_are_what_one_program_can_run():
 
 
 def test_groups_go_by_the_steps_of_the_instances_there_are():
-    several = [helpers.scene(lengths=(2,) * n, yaws=(0.0,) * n).clips for n in (21, 24)]
+    several = [helpers.scene(lengths=(2,) * n, yaws=(0.0,) * n).clips for n in (27, 30)]
     assert stacking.groups(several, [CONFIG, CONFIG]) == [[0, 1]]
     assert stacking.groups(several, [dataclasses.replace(CONFIG, joint_steps=-1)] * 2) == [[0], [1]]
 
