@@ -181,7 +181,7 @@ def _batch(problem: Problem, step: Array, stage: int) -> Batch:
     if problem.config.batch_size == -1:
         return batches_lib.full_batch(problem.clips)
     key = jax.random.fold_in(jax.random.fold_in(problem.key, stage), step)
-    joint = stage in (3, 6)
+    joint = stage == 3
     pairs, windows = (batches_lib.num_pairs(problem.config), windows_lib.count(problem.config)) if joint else (0, 0)
     return batches_lib.sample_batch(key, problem.clips, problem.config.batch_size, pairs, windows)
 

@@ -12,6 +12,7 @@ import pytest
 
 from body_models import joints as jn
 from body_models import loaders, smpl
+from experiments.base import garbage
 from experiments.loaders import synthetic
 
 # Tests spend their time in the compiler: told to hurry, it takes a half to a quarter. Set before anything starts JAX, so
@@ -35,8 +36,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
-# Looking for cycles of garbage among the millions of objects of traced programs takes a tenth of all time.
-gc.set_threshold(50_000, 20, 1000)
+garbage.collect_seldom()
 
 
 def pytest_collection_modifyitems(items):
