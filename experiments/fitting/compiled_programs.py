@@ -195,7 +195,11 @@ class CompiledFit:
                 same = _same_program(listed, number, length, position.stage)
                 self._programs[number, length] = Future() if same == number else self._programs[same, length]
         self._traced = programs.in_turn(self._trace, position)
-        self._programs["start"].result()
+        try:
+            self._programs["start"].result()
+        except BaseException:
+            self.cancel()
+            raise
         self.seconds = time.perf_counter() - begun
 
     def _trace(self, position: Position) -> Shapes:

@@ -55,7 +55,7 @@ def main():
     batch = batches.full_batch(clips)
     report = {}
 
-    def check(name, config, priors, places, warmup=False):
+    def check(name, config, priors, places, warmup=False, but=()):
         assets = jax.jit(model.prepare)(clips, body, priors, config)
 
         def loss(params):
@@ -65,15 +65,19 @@ def main():
 
         params = {where: helpers.as_float64(points.at(where, config, clips)) for where in places}
         run = slopes_of(loss, params[places[0]])
-        report.update({f"{name} at {where}": run(params[where]) for where in places})
+        for where in places:
+            report[f"{name} at {where}"] = {leaf: both for leaf, both in run(params[where]).items() if leaf not in but}
 
     # The directions in which depths of first poses count are taken as given; `test_depth` has the rest.
-    default = helpers.tiny_config(weight_depth=0.0)
+    roots = helpers.tiny_config(weight_depth=0.0)
+    default = dataclasses.replace(roots, init_root=0.0)
     published = helpers.tiny_config(
         kernel="quadratic", log_scale=0.0, init_space="axis_angle", keypoint_loss="rmse_robust", person_size=0.0,
         principal_swapped=True, visible_box=False, near=0.0, weight_depth=0.0,
     )  # fmt: skip
     check("default", default, limits, ("start", "zero", "somewhere"))
+    # Cameras get no gradient of how roots are turned; `test_roots` has that.
+    check("roots", roots, Priors(), ("somewhere",), but=(".cameras",))
     # The logarithm, which the limits look at, jumps at pi.
     check("default without limits", default, Priors(), ("pi",))
     check("published", published, Priors(), ("somewhere",))

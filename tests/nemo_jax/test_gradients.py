@@ -34,6 +34,7 @@ def report():
         "default at start",
         "default at zero",
         "default at somewhere",
+        "roots at somewhere",
         "default without limits at pi",
         "published at somewhere",
         "warm-up at pi",

@@ -76,6 +76,13 @@ def test_chunks_overwrite_their_stacked_carry(together):
     assert all(program.memory_analysis().alias_size_in_bytes > 0 for program in chunks)
 
 
+@pytest.fixture
+def nothing_traced():
+    """Fits that a test leaves behind are still traced in the one thread for that: what a test replaces, they would meet."""
+    compiled_programs.programs.in_turn(int).result()
+
+
+@pytest.mark.usefixtures("nothing_traced")
 def test_an_error_of_the_compiler_is_not_lost(tiny_job, monkeypatch):
     """It is raised where the program is needed, though another thread met it."""
 
@@ -89,12 +96,13 @@ def test_an_error_of_the_compiler_is_not_lost(tiny_job, monkeypatch):
         CompiledFit(stacking.stack([tiny_job], 1, stacking.padding_of([tiny_job])), Position())
 
 
+@pytest.mark.usefixtures("nothing_traced")
 def test_a_fit_begins_before_all_is_traced_and_hears_of_what_cannot_be(tiny_job, monkeypatch):
     make, go_on = compiled_programs.programs.make, threading.Event()
 
     def late(name, *args, **options):
         if name.startswith("fit steps of _step_joint"):
-            go_on.wait()
+            assert go_on.wait(60)
             raise RuntimeError("out of memory while tracing")
         return make(name, *args, **options)
 
@@ -110,13 +118,14 @@ def test_a_fit_begins_before_all_is_traced_and_hears_of_what_cannot_be(tiny_job,
         found.shapes  # noqa: B018
 
 
+@pytest.mark.usefixtures("nothing_traced")
 def test_what_is_cancelled_is_not_traced(tiny_job, monkeypatch):
     make, go_on, names = compiled_programs.programs.make, threading.Event(), []
 
     def late(name, *args, **options):
         names.append(name)
         if name != "fit start":
-            go_on.wait()
+            assert go_on.wait(60)
         return make(name, *args, **options)
 
     monkeypatch.setattr(compiled_programs.programs, "make", late)
