@@ -9,7 +9,21 @@ import numpy as np
 from body_models import smpl
 from body_models.pytree import pytree
 from body_models.rows import pick
-from nemo_jax import batches, contact, depth, ground, lens, losses, mirror, model, moving, path, reprojection, roots
+from nemo_jax import (
+    batches,
+    contact,
+    depth,
+    ground,
+    lens,
+    losses,
+    mirror,
+    model,
+    moving,
+    path,
+    reprojection,
+    roots,
+    tempo,
+)
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
 from nemo_jax import windows as windows_lib
@@ -316,7 +330,7 @@ def camera_loss(
 def warmup_loss(
     params: Params, config: FitConfig, clips: Clips, targets: Targets, batch: Batch
 ) -> tuple[Array, dict[str, Array]]:
-    """Loss () of the warm-up: the field's poses against the initial ones; no body, no camera."""
+    """Loss () of the warm-up: the field's poses against the initial ones, and even phases; no body, no camera."""
     phases = clips_lib.raw_phase(clips)[batch.instance, batch.frame]
 
     def rotation_of(instance: Array, raw: Array) -> Array:
@@ -327,4 +341,6 @@ def warmup_loss(
 
     rotation = jax.vmap(rotation_of)(batch.instance, phases)
     value = init_term(rotation, targets, config, batch, root=config.warmup_root)
-    return value, {"init_pose": value}
+    real = clips_lib.which_real(clips)
+    uneven = jnp.mean(tempo.of_all(params, config) ** 2, where=None if real is None else real[:, None])
+    return value + config.warmup_tempo * uneven, {"init_pose": value, "tempo": uneven}

@@ -65,6 +65,13 @@ class Schedule:
     warmup_root: bool = option(
         True, "fit the root's orientation in the warm-up too, once the cameras are aligned by it"
     )
+    warmup_tempo: float = option(
+        0.2,
+        "weight in the warm-up of how unevenly phases pass, the squared logarithm of their rates; first poses alone tell "
+        "tempi badly",
+        least=0.0,
+        most=1e6,
+    )
     schedule: Literal["constant", "cosine"] = option("cosine", "how every learning rate changes within the joint stage")
     lr_warmup: float = option(
         1e-3,

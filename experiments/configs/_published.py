@@ -57,6 +57,7 @@ PUBLISHED = FitConfig(
     optimiser="adam",
     plateau=False,
     warmup_root=False,
+    warmup_tempo=0.0,
     schedule="constant",
     lr_warmup=1e-4,
     lr_camera_stage=0.1,

@@ -39,6 +39,7 @@ _YOUNGER: dict[str, Any] = {
     "lens_starts": 0,
     "weight_lens": 0.0,
     "weight_span": 0.0,
+    "warmup_tempo": 0.0,
     "weight_level": 0.0,
     "weight_depth": 0.0,
     "init_hips": 0.0,

@@ -33,6 +33,7 @@ ABLATION: tuple[tuple[str, dict[str, Any]], ...] = (
     ("names as given", {"exchange_price": 0}),
     ("constant rates", {"schedule": "constant"}),
     ("warm-up without roots", {"warmup_root": False}),
+    ("any tempo in the warm-up", {"warmup_tempo": 0.0}),
     ("cameras not searched", {"camera_search": False, "lens_starts": 0, "weight_lens": 0.0}),
     ("nobody mirrored", {"find_handedness": False}),
     ("quadratic kernel, 100 centres", {"kernel": "quadratic", "num_centres": 100, "log_scale": 0.0}),
