@@ -2,8 +2,8 @@
 
 Command:
   python run.py --action=baseball_pitch
-Expected accuracy: the synthetic pitch from 109 to 37 mm MPJPE (8 clips, 2 CPU cores, 2026-11-22).
-Expected time: 56 s there, 18 of them compiling and 19 fitting.
+Expected accuracy: the synthetic pitch from 109 to 34 mm MPJPE (8 clips, 2 CPU cores, 2026-11-28).
+Expected time: 102 s on two slow cores, 14 of them compiling and 50 fitting.
 """
 
 from nemo_jax.config import FitConfig
