@@ -41,6 +41,7 @@ TINY = {
     # Contacts have tests of their own; what is shared by all clips besides the field is not sliced by tests of single clips.
     "contact_centres": 0,
     "path_knots": 0,
+    "warmup_tempo": 0.0,
     "motion_windows": 0,
 }
 # For tests that any stage serves: each stage that is left out is neither traced nor compiled, in no process.
