@@ -29,17 +29,25 @@ def shape_of(shape: Any) -> tuple[int, ...]:
             raise ValueError(f"an array has {len(shape)} axes, at most {MAX_DIMENSIONS} are read")
     else:
         shape = (shape,)
-    lengths = []
-    for length in shape:
-        if isinstance(length, bool) or not hasattr(length, "__index__"):
-            raise ValueError(f"an array has the length {shown(length)}, whole numbers were expected")
-        lengths.append(operator.index(length))
-        if not 0 <= lengths[-1] <= _MAX_ITEMS:
-            raise ValueError(f"an array has the length {shown(lengths[-1])}")
+    lengths = [length_of(length) for length in shape]
     count = math.prod(lengths)
     if count > _MAX_ITEMS or (not count and max(lengths) > _MAX_EMPTY):
         raise ValueError(f"an array has the shape {tuple(lengths)}, which is larger than anything that is read")
     return tuple(lengths)
+
+
+def length_of(length: Any) -> int:
+    """The length of one axis, or a step along it, as a number.
+
+    Raises:
+      ValueError: it is none, or larger than anything that is read.
+    """
+    if isinstance(length, bool) or not hasattr(length, "__index__"):
+        raise ValueError(f"an array has the length {shown(length)}, whole numbers were expected")
+    found = operator.index(length)
+    if not 0 <= found <= _MAX_ITEMS:
+        raise ValueError(f"an array has the length {shown(found)}")
+    return found
 
 
 def dtype_named(code: Any) -> np.dtype:

@@ -19,13 +19,15 @@ from typing import Any
 import numpy as np
 
 from body_models import expanded, pickle_calls, safe_pickle, safe_zip
-from body_models.array_parts import shape_of
+from body_models.array_parts import length_of, shape_of
 from body_models.budget import no_collection
 from body_models.safe_pickle import Call, Resolver
 from body_models.wording import listed, reason, shown
 
 # Of the pickle, which describes tensors and does not hold them.
 _MAX_PICKLE_BYTES = 64 << 20
+# For each tensor, beside those of the instructions that describe it.
+_TENSOR_STEPS = 40
 # What files from before torch 1.6 start with, and the storages of tensors in ordinary pickles: 0x1950A86A20F9469CFC6C.
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
 
@@ -86,10 +88,13 @@ def _recorded(file: Path, archive: safe_zip.Archive) -> Any:
 
     def storage(pid: Any) -> _Storage:
         name, key, count, dtype = _storage_id(pid, 5)
-        if dtype is not None:
-            dtype = dtype.newbyteorder(">" if order == b"big" else "<")
         # Kept, so that what many tensors share is read once.
-        return storages.setdefault((key, name, count), _InArchive(archive, f"{folder}data/{key}", dtype, count))
+        known = storages.get((key, name, count))
+        if known is None:
+            if dtype is not None:
+                dtype = dtype.newbyteorder(">" if order == b"big" else "<")
+            known = storages[key, name, count] = _InArchive(archive, f"{folder}data/{key}", dtype, count)
+        return known
 
     contents = bytes(archive.read(pickles[0]))
     return pickle_calls.record(contents, str(file), _Names(), storage, budget=archive.budget)
@@ -194,10 +199,12 @@ def _tensor(call: Call, resolve: Resolver) -> np.ndarray:
         storage = resolve(storage)
     if not isinstance(storage, _Storage):
         raise ValueError(f"a tensor's storage is {shown(storage)}")
+    # Making an array takes as long as so many instructions.
+    resolve.budget.take_steps(_TENSOR_STEPS)
     shape = shape_of(size)
     if not isinstance(stride, tuple | list) or len(stride) != len(shape):
         raise ValueError(f"a tensor of shape {shape} has {shown(stride)} for its strides")
-    offset, *steps = (length for number in (offset, *stride) for length in shape_of(number))
+    offset, *steps = map(length_of, (offset, *stride))
     count = math.prod(shape)
     numbers = storage.read()
     end = offset + sum((n - 1) * step for n, step in zip(shape, steps, strict=True)) + 1 if count else 0
@@ -206,7 +213,8 @@ def _tensor(call: Call, resolve: Resolver) -> np.ndarray:
     if not count:
         return np.zeros(shape, numbers.dtype)
     resolve.reserve(count * numbers.itemsize)
-    view = np.lib.stride_tricks.as_strided(numbers[offset:], shape, tuple(step * numbers.itemsize for step in steps))
+    item = numbers.itemsize
+    view = np.ndarray(shape, numbers.dtype, numbers, offset * item, tuple(step * item for step in steps))
     return np.array(view, numbers.dtype.newbyteorder("="))
 
 
