@@ -205,6 +205,22 @@ class Method:
     )
     depth_until: float = option(0.3, "share of the steps by which it has", above=0.0, most=1.0)
     weight_code: float = option(10.0, "weight of the mean squared code", least=0.0, most=MOST_WEIGHT)
+    weight_apart: float = option(
+        5000.0, "weight of how far poses are from those of the shared motion", least=0.0, most=MOST_WEIGHT
+    )
+    apart_scale: float = option(
+        0.1,
+        "angle in radians from which a joint's difference from the shared motion costs less and less more",
+        least=1e-3,
+        most=1e3,
+    )
+    apart_frames: int = option(
+        128,
+        "frames of a batch that this looks at",
+        least=0,
+        most=100_000,
+        special={0: "codes may do anything (published)"},
+    )
     weight_limits: float = option(300.0, "weight of the joint limits", least=0.0, most=MOST_WEIGHT)
     weight_lens: float = option(30.0, "weight of the prior over unknown focal lengths", least=0.0, most=MOST_WEIGHT)
     weight_span: float = option(

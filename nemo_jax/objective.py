@@ -23,6 +23,7 @@ from nemo_jax import (
     reprojection,
     roots,
     tempo,
+    variation,
 )
 from nemo_jax import camera as cam
 from nemo_jax import clips as clips_lib
@@ -144,6 +145,7 @@ def term_weights(config: FitConfig) -> dict[str, Array | float]:
         "keypoints": 1.0,
         "init_pose": config.weight_init,
         "code": config.weight_code,
+        "apart": config.weight_apart,
         "betas": config.weight_betas,
         "lens": config.weight_lens,
         "span": config.weight_span,
@@ -192,6 +194,7 @@ def joint_loss(
         "level": jnp.mean(cam.unlevel(params.cameras), where=real),
         **lens_terms(params, assets, config, clips),
         **first_pose_terms(prediction, params, assets, config, clips, batch, trust),
+        **apart_terms(params, prediction, config, batch),
         **ground_terms(params, prediction, assets, config, clips, batch, broader),
         **prior_terms(prediction, pose, skeletons, assets, stride),
         **windows_lib.terms(
@@ -239,6 +242,16 @@ def first_pose_terms(
         "depth": jnp.mean(depth.depth_loss(seen, params.cameras, assets, clips, *where, trust)),
         "root": jnp.mean(jnp.sum(turned**2, (-2, -1))) / 69,
     }
+
+
+def apart_terms(params: Params, prediction: Prediction, config: FitConfig, batch: Batch) -> dict[str, Array]:
+    """Value () of how far poses are from those without codes, a mean over a part of the batch."""
+    if not config.apart_frames:
+        return {}
+    part = slice(None, None, max(1, batch.instance.shape[0] // config.apart_frames))
+    shared = variation.shared_rotations(params, config, batch.instance[part], prediction.phase[part])
+    each = variation.apart_loss(prediction.rotations[part], shared, config.apart_scale)
+    return {"apart": jnp.mean(each)}
 
 
 def ground_terms(

@@ -37,6 +37,7 @@ PUBLISHED = FitConfig(
     init_hips=0.0,
     init_root=0.0,
     weight_code=0.0,
+    apart_frames=0,
     weight_depth=0.0,
     weight_limits=0.0,
     lens_starts=0,

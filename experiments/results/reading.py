@@ -46,6 +46,7 @@ _YOUNGER: dict[str, Any] = {
     "init_root": 0.0,
     "depth_begin": 0.0,
     "rescue_share": 0.0,
+    "apart_frames": 0,
     "weight_limbs": 0.0,
     "weight_motion": 0.0,
     "motion_windows": 0,

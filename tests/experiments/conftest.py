@@ -43,6 +43,7 @@ TINY = {
     "path_knots": 0,
     "warmup_tempo": 0.0,
     "motion_windows": 0,
+    "apart_frames": 0,
 }
 # For tests that any stage serves: each stage that is left out is neither traced nor compiled, in no process.
 WARMUP_ALONE = ("--fit.camera_steps=0", "--fit.joint_steps=0")

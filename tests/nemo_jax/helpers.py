@@ -188,6 +188,7 @@ def tiny_config(**changes):
         "contact_centres": 0,
         "path_knots": 0,
         "motion_windows": 0,
+        "apart_frames": 0,
     }
     return FitConfig(**{**small, **changes})
 

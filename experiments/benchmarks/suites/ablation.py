@@ -13,6 +13,7 @@ ABLATION: tuple[tuple[str, dict[str, Any]], ...] = (
     ("initial poses only to start from", {"weight_init": 0.0}),
     ("hips of first poses as other joints", {"init_hips": 0.0}),
     ("free codes", {"weight_code": 0.0}),
+    ("poses as far apart as they like", {"apart_frames": 0}),
     ("mean shapes", {"lr_betas": 0.0}),
     ("roots of first poses not used", {"init_root": 0.0}),
     ("whole spans", {"lr_span": 0.0}),

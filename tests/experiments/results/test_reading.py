@@ -147,6 +147,7 @@ def test_a_run_from_before_spans_lenses_and_rescues(saved_run, run, tmp_path):
         "weight_lens",
         "weight_span",
         "warmup_tempo",
+        "apart_frames",
         "weight_limbs",
         "weight_motion",
         "motion_windows",
