@@ -2,7 +2,7 @@
 
 Command:
   python run.py --action=baseball_pitch
-Expected accuracy: the synthetic pitch from 109 to 34 mm MPJPE (8 clips, 2 CPU cores, 2026-11-28).
+Expected accuracy: the synthetic pitch from 109 to 33 mm MPJPE (8 clips, 2 CPU cores, 2026-11-28).
 Expected time: 102 s on two slow cores, 14 of them compiling and 50 fitting.
 """
 
