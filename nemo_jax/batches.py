@@ -72,6 +72,7 @@ def every_frame(clips: Clips) -> Batch:
     return Batch(instance=jnp.repeat(jnp.arange(n), t), frame=jnp.tile(jnp.arange(t), n))
 
 
-def part_of(batch: Batch) -> int:
-    """Every how many frames of a batch are enough for terms that do not depend on the images, so that they cost little."""
-    return max(1, batch.instance.shape[0] // PART)
+def part_of(batch: Batch, frames: int = PART) -> int:
+    """Every how many frames of a batch are enough for terms that do not depend on the images, so that they cost little:
+    about so many `frames` are left."""
+    return max(1, batch.instance.shape[0] // frames)

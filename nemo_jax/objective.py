@@ -248,7 +248,7 @@ def apart_terms(params: Params, prediction: Prediction, config: FitConfig, batch
     """Value () of how far poses are from those without codes, a mean over a part of the batch."""
     if not config.apart_frames:
         return {}
-    part = slice(None, None, max(1, batch.instance.shape[0] // config.apart_frames))
+    part = slice(None, None, batches.part_of(batch, config.apart_frames))
     shared = variation.shared_rotations(params, config, batch.instance[part], prediction.phase[part])
     each = variation.apart_loss(prediction.rotations[part], shared, config.apart_scale)
     return {"apart": jnp.mean(each)}

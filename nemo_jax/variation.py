@@ -3,7 +3,7 @@
 People do one action differently, but a clip's own keypoints tell so only across its viewing axis. A detector's errors there,
 alike through a whole film, are explained best by limbs that turn along that axis, where a few pixels are many degrees; each
 film then has a pose of its own that no other film shares. So poses cost something for being apart from those that the field
-has without a code: small differences as much as they are wide, large ones, which keypoints do show, hardly more.
+has without a code: small differences their square, large ones, which keypoints do show, hardly more than middling ones.
 
 The variation of a clip is its code and its path. Readings of a clip (`rescue`, `exchange`) are compared by the shared
 motion, without variations, because by its own a clip can follow its keypoints in a wrong reading too. But the shared motion

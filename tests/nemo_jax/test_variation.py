@@ -1,6 +1,7 @@
 """What a clip's own variation is, what it costs, and when another reading explains as much."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -42,9 +43,9 @@ def turned(angles):
     angles = np.asarray(angles, np.float64)
     axes = rng.normal(size=(*angles.shape, 3))
     axes /= np.linalg.norm(axes, axis=-1, keepdims=True)
-    shared = Rotation.random(angles.size, random_state=4)
-    moved = shared * Rotation.from_rotvec((axes * angles[..., None]).reshape(-1, 3))
-    return tuple(r.as_matrix().reshape(*angles.shape, 3, 3).astype(np.float32) for r in (moved, shared))
+    shared = Rotation.random(angles.size, random_state=4).as_matrix().reshape(*angles.shape, 3, 3)
+    moved = shared @ helpers.rotation(axes * angles[..., None])
+    return moved.astype(np.float32), shared.astype(np.float32)
 
 
 def test_poses_cost_what_the_formula_says_and_roots_nothing():
@@ -73,7 +74,7 @@ def test_slopes_are_those_of_the_formula_where_poses_are_the_same_and_opposite(a
 
 @pytest.fixture(scope="module")
 def priced():
-    """A loss and its slopes at instances, one of whom uses the other hand."""
+    """A loss with its slopes, and where it is taken: of two instances, one of whom uses the other hand."""
     clips = helpers.scene(lengths=(4, 4), yaws=(0.0, 1.0)).clips
     assets = jax.jit(model.prepare)(clips, helpers.body(), Priors(), PRICED)
     batch = batches.full_batch(clips)
@@ -85,20 +86,20 @@ def priced():
         return jax.value_and_grad(loss, has_aux=True)(params)
 
     params = points.at("somewhere", PRICED, clips)
-    return run, dataclasses.replace(params, codes=20 * params.codes, mirrored=jnp.asarray([0.0, 1.0]))
+    params = dataclasses.replace(params, codes=20 * params.codes)
+    return SimpleNamespace(run=run, params=params, clips=clips, assets=assets, batch=batch)
 
 
 def test_whoever_does_what_all_do_pays_nothing_with_either_hand(priced):
-    run, params = priced
-    (_, terms), slope = run(dataclasses.replace(params, codes=jnp.zeros_like(params.codes)), PRICED)
+    np.testing.assert_array_equal(priced.params.mirrored, [0, 1])
+    (_, terms), slope = priced.run(variation.without(priced.params), PRICED)
     assert terms["apart"] == 0
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
+    assert helpers.all_finite(slope)
 
 
 def test_codes_pay_and_feel_it(priced):
-    run, params = priced
-    (total, terms), slope = run(params, PRICED)
-    (free, _), other = run(params, dataclasses.replace(PRICED, weight_apart=0.0))
+    (total, terms), slope = priced.run(priced.params, PRICED)
+    (free, _), other = priced.run(priced.params, dataclasses.replace(PRICED, weight_apart=0.0))
     assert terms["apart"] > 1e-3
     assert float(total - free) == pytest.approx(7000 * float(terms["apart"]), rel=1e-3)
     assert np.abs(slope.codes - other.codes).max() > 1e-3
@@ -106,26 +107,20 @@ def test_codes_pay_and_feel_it(priced):
 
 
 def test_the_price_is_that_of_predicted_poses(priced):
-    run, params = priced
-    clips = helpers.scene(lengths=(4, 4), yaws=(0.0, 1.0)).clips
-    batch = batches.full_batch(clips)
     at = jax.jit(jax.vmap(model.predict, (None, None, None, 0, 0)))
-    assets = jax.jit(model.prepare)(clips, helpers.body(), Priors(), PRICED)
-    raw = np.asarray(batch.frame, np.float32) / 3
-    own = at(params, assets, PRICED, batch.instance, raw).rotations
-    still = dataclasses.replace(params, codes=jnp.zeros_like(params.codes))
-    shared = at(still, assets, PRICED, batch.instance, raw).rotations
+    raw = np.asarray(priced.batch.frame, np.float32) / 3
+    own, shared = (
+        at(params, priced.assets, PRICED, priced.batch.instance, raw).rotations
+        for params in (priced.params, variation.without(priced.params))
+    )
     squared = ((np.float64(own) - np.float64(shared))[:, 1:] ** 2).sum((-2, -1)) / 2
     expected = (0.04 * np.log1p(squared / 0.04)).sum(-1).mean() / 69
-    assert run(params, PRICED)[0][1]["apart"] == pytest.approx(expected, rel=1e-4)
+    assert priced.run(priced.params, PRICED)[0][1]["apart"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_part_of_the_batch_is_looked_at_and_none_without_it(priced):
-    _, params = priced
-    clips = helpers.scene(lengths=(4, 4), yaws=(0.0, 1.0)).clips
-    batch = batches.full_batch(clips)
-    assets = jax.jit(model.prepare)(clips, helpers.body(), Priors(), PRICED)
-    prediction = objective.predict_batch(params, assets, PRICED, clips, batch)
+    params, batch = priced.params, priced.batch
+    prediction = objective.predict_batch(params, priced.assets, PRICED, priced.clips, batch)
     fewer = dataclasses.replace(PRICED, apart_frames=2)
     half = batches.Batch(instance=batch.instance[::4], frame=batch.frame[::4])
     seen = jax.tree.map(lambda leaf: leaf[::4], prediction)
