@@ -3,7 +3,7 @@
 Command:
   python run.py --action=baseball_pitch
 Expected accuracy: the synthetic pitch from 109 to 33 mm MPJPE (8 clips, 2 CPU cores, 2026-11-28).
-Expected time: 102 s on two slow cores, 14 of them compiling and 50 fitting.
+Expected time: 118 s on two slow cores, 26 of them compiling and 49 fitting (the same run).
 """
 
 from nemo_jax.config import FitConfig
