@@ -354,6 +354,6 @@ def warmup_loss(
 
     rotation = jax.vmap(rotation_of)(batch.instance, phases)
     value = init_term(rotation, targets, config, batch, root=config.warmup_root)
-    each = jnp.mean(tempo.of_all(params, config) ** 2, -1)
+    each = jnp.mean(tempo.unevenness(params, config) ** 2, -1)
     uneven = jnp.mean(each, where=clips_lib.which_real(clips))
     return value + config.warmup_tempo * uneven, {"init_pose": value, "tempo": uneven}

@@ -40,7 +40,7 @@ def test_it_is_that_of_the_formula(params):
     nodes = CONFIG.phase_nodes
     shifts = rng.uniform(0, 1, (2, nodes)).astype(np.float32)
     scales = rng.uniform(5, 60, (2, nodes)).astype(np.float32)
-    found = jax.jit(tempo.of_all)(with_phase(params, shifts, scales), CONFIG)
+    found = jax.jit(tempo.unevenness)(with_phase(params, shifts, scales), CONFIG)
     assert found.shape == (2, 32)
     np.testing.assert_allclose(found, [by_formula(*each) for each in zip(shifts, scales, strict=True)], atol=2e-4)
     assert np.abs(found).max() > 0.3
@@ -52,14 +52,14 @@ def test_who_goes_evenly_pays_little_and_who_waits_much(params):
     # All of the action passes in the middle of the clip.
     late = np.full(nodes, 0.5), np.full(nodes, 200.0)
     shifts, scales = (np.stack(each).astype(np.float32) for each in zip(even, late, strict=True))
-    fair, waits = np.mean(np.square(tempo.of_all(with_phase(params, shifts, scales), CONFIG)), -1)
+    fair, waits = np.mean(np.square(tempo.unevenness(with_phase(params, shifts, scales), CONFIG)), -1)
     assert fair < 0.1 and 3 < waits < 6
 
 
 def test_its_slope_is_finite_where_the_phase_stands(params):
     nodes = CONFIG.phase_nodes
     still = with_phase(params, np.full((2, nodes), 0.5, np.float32), np.zeros((2, nodes), np.float32))
-    slope = jax.grad(lambda p: jnp.mean(tempo.of_all(p, CONFIG) ** 2))(still)
+    slope = jax.grad(lambda p: jnp.mean(tempo.unevenness(p, CONFIG) ** 2))(still)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
 
 
@@ -76,7 +76,7 @@ def test_the_warm_up_has_it_and_only_phases_feel_it(scene, params):
     rng = np.random.default_rng(1)
     nodes = CONFIG.phase_nodes
     moved = with_phase(params, rng.uniform(0, 1, (2, nodes)).astype(np.float32), np.full((2, nodes), 30.0, np.float32))
-    value = float(np.mean(np.square(tempo.of_all(moved, CONFIG))))
+    value = float(np.mean(np.square(tempo.unevenness(moved, CONFIG))))
     assert value > 0.01
     (priced, terms), slope = run(moved, CONFIG)
     (free, _), other = run(moved, dataclasses.replace(CONFIG, warmup_tempo=0.0))
@@ -92,7 +92,7 @@ def test_clips_that_are_padding_do_not_count(scene, params):
     nodes = CONFIG.phase_nodes
     shifts = np.stack([np.linspace(0, 1, nodes), np.full(nodes, 0.5)]).astype(np.float32)
     moved = with_phase(params, shifts, np.full((2, nodes), 30.0, np.float32))
-    first, second = np.mean(np.square(tempo.of_all(moved, CONFIG)), -1)
+    first, second = np.mean(np.square(tempo.unevenness(moved, CONFIG)), -1)
     assert second > 2 * first
     for each, expected in ((clips, (first + second) / 2), (empty, first)):
         _, terms = objective.warmup_loss(moved, CONFIG, each, targets, batches.full_batch(clips))
