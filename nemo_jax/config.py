@@ -206,10 +206,10 @@ class Method:
     depth_until: float = option(0.3, "share of the steps by which it has", above=0.0, most=1.0)
     weight_code: float = option(10.0, "weight of the mean squared code", least=0.0, most=MOST_WEIGHT)
     weight_apart: float = option(
-        5000.0, "weight of how far poses are from those of the shared motion", least=0.0, most=MOST_WEIGHT
+        100_000.0, "weight of how far poses are from those of the shared motion", least=0.0, most=MOST_WEIGHT
     )
     apart_scale: float = option(
-        0.1,
+        0.015,
         "angle in radians from which a joint's difference from the shared motion costs less and less more",
         least=1e-3,
         most=1e3,
