@@ -10,6 +10,7 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 
+from body_models.pytree import Tree
 from nemo_jax import model
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Params
@@ -28,10 +29,10 @@ def unevenness(params: Params, config: FitConfig) -> Array:
     """
     times = jnp.linspace(0.0, 1.0, _PARTS + 1)
 
-    def of(own: Params) -> Array:
-        return cast(Array, model.phase_module(config).apply({"params": own.phase}, times))
+    def of(phase: Tree) -> Array:
+        return cast(Array, model.phase_module(config).apply({"params": phase}, times))
 
-    phases = jax.vmap(of)(model.without_shared(params))
+    phases = jax.vmap(of)(params.phase)
     # A root has no slope at 0, and rounding may put a later phase first.
     rates = jnp.maximum(_PARTS * jnp.diff(phases), 0.0) + _LEAST
     return 2 * (jnp.sqrt(rates) - 1)
