@@ -206,13 +206,17 @@ class Method:
     depth_until: float = option(0.3, "share of the steps by which it has", above=0.0, most=1.0)
     weight_code: float = option(10.0, "weight of the mean squared code", least=0.0, most=MOST_WEIGHT)
     weight_apart: float = option(
-        100_000.0, "weight of how far poses are from those of the shared motion", least=0.0, most=MOST_WEIGHT
+        110_000.0, "weight of how far poses are from those of the shared motion", least=0.0, most=MOST_WEIGHT
     )
     apart_scale: float = option(
         0.015,
         "angle in radians from which a joint's difference from the shared motion costs less and less more",
         least=1e-3,
         most=1e3,
+    )
+    apart_grown: float = option(0.3, "share of the steps by which that weight has grown from 0", above=0.0, most=1.0)
+    apart_unposed: float = option(
+        0.2, "share of that weight for a clip without given initial poses", least=0.0, most=100.0
     )
     apart_frames: int = option(
         128,

@@ -175,9 +175,10 @@ def joint_loss(
     code_noise: Array | float = 0.0,
     broader: Array | float = 1.0,
     trust: Array | float = 0.0,
+    priced: Array | float = 1.0,
 ) -> tuple[Array, dict[str, Array]]:
     """Total () of the joint stage and its terms, unweighted; `broader` is that of `contact.loss`, `trust` the `least` of
-    `depth.depth_loss`."""
+    `depth.depth_loss`, `priced` the share of the weight of poses apart."""
     prediction, skeletons = _evaluate_batch(params, assets, config, clips, batch, code_noise)
     # All terms share one logarithm, so that its derivative is evaluated only once. XLA removes it if no term uses it.
     pose = jax.vmap(model.body_pose)(prediction.rotations)
@@ -194,7 +195,7 @@ def joint_loss(
         "level": jnp.mean(cam.unlevel(params.cameras), where=real),
         **lens_terms(params, assets, config, clips),
         **first_pose_terms(prediction, params, assets, config, clips, batch, trust),
-        **apart_terms(params, prediction, config, batch),
+        **apart_terms(params, prediction, config, clips, batch),
         **ground_terms(params, prediction, assets, config, clips, batch, broader),
         **prior_terms(prediction, pose, skeletons, assets, stride),
         **windows_lib.terms(
@@ -202,6 +203,7 @@ def joint_loss(
         ),
     }
     weights = term_weights(config)
+    weights["apart"] *= priced
     total = sum(weights[name] * value for name, value in terms.items())
     return cast(Array, total), terms
 
@@ -244,14 +246,19 @@ def first_pose_terms(
     }
 
 
-def apart_terms(params: Params, prediction: Prediction, config: FitConfig, batch: Batch) -> dict[str, Array]:
-    """Value () of how far poses are from those without codes, a mean over a part of the batch."""
+def apart_terms(
+    params: Params, prediction: Prediction, config: FitConfig, clips: Clips, batch: Batch
+) -> dict[str, Array]:
+    """Value () of how far poses are from those without codes, a mean over a part of the batch in which clips without given
+    initial poses count less."""
     if not config.apart_frames:
         return {}
     part = slice(None, None, batches.part_of(batch, config.apart_frames))
-    shared = variation.shared_rotations(params, config, batch.instance[part], prediction.phase[part])
+    instance = batch.instance[part]
+    shared = variation.shared_rotations(params, config, instance, prediction.phase[part])
     each = variation.apart_loss(prediction.rotations[part], shared, config.apart_scale)
-    return {"apart": jnp.mean(each)}
+    posed = jnp.any(clips.init_mask > 0, -1)
+    return {"apart": jnp.mean(jnp.where(posed[instance], 1.0, config.apart_unposed) * each)}
 
 
 def ground_terms(

@@ -47,6 +47,8 @@ _YOUNGER: dict[str, Any] = {
     "depth_begin": 0.0,
     "rescue_share": 0.0,
     "apart_frames": 0,
+    "apart_grown": 1e-6,
+    "apart_unposed": 1.0,
     "weight_limbs": 0.0,
     "weight_motion": 0.0,
     "motion_windows": 0,

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from nemo_jax import batches, model, objective, path, variation
+from nemo_jax import batches, model, objective, path, stages, variation
 from nemo_jax.priors import Priors
 from tests.nemo_jax import helpers, points
 
 CONFIG = helpers.tiny_config(path_knots=4)
-PRICED = helpers.tiny_config(weight_apart=7000.0, apart_scale=0.2, apart_frames=16)
+PRICED = helpers.tiny_config(
+    weight_apart=7000.0, apart_scale=0.2, apart_frames=16, apart_grown=0.5, apart_unposed=0.4, joint_steps=20
+)
 
 
 def test_without_it_codes_are_0_paths_stay_where_they_are_and_nothing_else_changes():
@@ -74,8 +76,10 @@ def test_slopes_are_those_of_the_formula_where_poses_are_the_same_and_opposite(a
 
 @pytest.fixture(scope="module")
 def priced():
-    """A loss with its slopes, and where it is taken: of two instances, one of whom uses the other hand."""
+    """A loss with its slopes, and where it is taken: of two instances, one of whom uses the other hand and has no first
+    poses."""
     clips = helpers.scene(lengths=(4, 4), yaws=(0.0, 1.0)).clips
+    clips = dataclasses.replace(clips, init_mask=np.asarray(clips.init_mask) * np.array([[1.0], [0.0]], np.float32))
     assets = jax.jit(model.prepare)(clips, helpers.body(), Priors(), PRICED)
     batch = batches.full_batch(clips)
 
@@ -114,7 +118,8 @@ def test_the_price_is_that_of_predicted_poses(priced):
         for params in (priced.params, variation.without(priced.params))
     )
     squared = ((np.float64(own) - np.float64(shared))[:, 1:] ** 2).sum((-2, -1)) / 2
-    expected = (0.04 * np.log1p(squared / 0.04)).sum(-1).mean() / 69
+    each = (0.04 * np.log1p(squared / 0.04)).sum(-1) / 69
+    expected = np.mean(np.where(np.asarray(priced.batch.instance) == 0, 1.0, 0.4) * each)
     assert priced.run(priced.params, PRICED)[0][1]["apart"] == pytest.approx(expected, rel=1e-4)
 
 
@@ -124,6 +129,24 @@ def test_a_part_of_the_batch_is_looked_at_and_none_without_it(priced):
     fewer = dataclasses.replace(PRICED, apart_frames=2)
     half = batches.Batch(instance=batch.instance[::4], frame=batch.frame[::4])
     seen = jax.tree.map(lambda leaf: leaf[::4], prediction)
-    whole = objective.apart_terms(params, seen, PRICED, half)["apart"]
-    np.testing.assert_allclose(objective.apart_terms(params, prediction, fewer, batch)["apart"], whole, rtol=1e-6)
-    assert not objective.apart_terms(params, prediction, dataclasses.replace(PRICED, apart_frames=0), batch)
+    whole = objective.apart_terms(params, seen, PRICED, priced.clips, half)["apart"]
+    found = objective.apart_terms(params, prediction, fewer, priced.clips, batch)
+    np.testing.assert_allclose(found["apart"], whole, rtol=1e-6)
+    free = dataclasses.replace(PRICED, apart_frames=0)
+    assert not objective.apart_terms(params, prediction, free, priced.clips, batch)
+
+
+def test_the_price_grows_until_its_share_of_the_steps(priced):
+    problem, state = helpers.start(jax.random.key(0), priced.clips, helpers.body(), Priors(), PRICED)
+    state = dataclasses.replace(state, params=priced.params)
+
+    @jax.jit
+    def losses(problem, step):
+        (stage,) = (stage for stage in stages.stages(PRICED) if stage.name == "joint")
+        return stage.step(problem, state, step, priced.batch)[1]
+
+    unpriced = dataclasses.replace(problem, config=dataclasses.replace(PRICED, weight_apart=0.0))
+    for step, share in ((0, 0.0), (4, 0.4), (10, 1.0), (19, 1.0)):
+        found, free = losses(problem, step), losses(unpriced, step)
+        assert found["apart"] > 1e-3
+        assert float(found["total"] - free["total"]) == pytest.approx(7000 * share * float(found["apart"]), rel=1e-3)

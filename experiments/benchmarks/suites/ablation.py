@@ -14,6 +14,8 @@ ABLATION: tuple[tuple[str, dict[str, Any]], ...] = (
     ("hips of first poses as other joints", {"init_hips": 0.0}),
     ("free codes", {"weight_code": 0.0}),
     ("poses as far apart as they like", {"apart_frames": 0}),
+    ("poses apart cost it from the first step on", {"apart_grown": 1e-6}),
+    ("as much without first poses", {"apart_unposed": 1.0}),
     ("mean shapes", {"lr_betas": 0.0}),
     ("roots of first poses not used", {"init_root": 0.0}),
     ("whole spans", {"lr_span": 0.0}),
