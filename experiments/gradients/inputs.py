@@ -60,7 +60,7 @@ class Posterior:
         return scipy.linalg.cho_solve((self.lower, True), b)
 
 
-def every_frame(clips: Clips) -> Batch:
+def existing_frames(clips: Clips) -> Batch:
     """Every existing frame of concrete clips, once."""
     instance, frame = np.nonzero(np.asarray(clips.frame_mask) > 0)
     return Batch(instance=jnp.asarray(instance, jnp.int32), frame=jnp.asarray(frame, jnp.int32))
@@ -212,7 +212,7 @@ def from_run(run: reading.Run) -> tuple[Dataset, Given]:
         config=run.config,
         clips=clips,
         targets=targets,
-        batch=every_frame(clips),
+        batch=existing_frames(clips),
     )
     try:
         residuals.check(made.assets, made.config)

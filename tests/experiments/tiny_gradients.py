@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.gradients.inputs import every_frame
+from experiments.gradients.inputs import existing_frames
 from nemo_jax import camera_search, model, rotations, stages
 from nemo_jax.laplace import Given
 from nemo_jax.priors import Priors, published_limits
@@ -60,7 +60,7 @@ def make(dataset, body, config, pixels=3.0, priors=None):
         config=config,
         clips=clips,
         targets=camera_search.targets_from(clips),
-        batch=every_frame(clips),
+        batch=existing_frames(clips),
     )
 
 
