@@ -128,3 +128,43 @@ def test_files_of_suites(tmp_path):
     frames, _ = drawn(400)
     calibration.draw(tmp_path / "figure.png", frames, frames.errors, calibration.per_clip(frames.errors, frames.clips))
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def test_a_level_is_right_on_average_and_nothing_else_changes(tmp_path):
+    rng = np.random.default_rng(2)
+    shipped = Calibration(np.arange(len(FEATURES), dtype=float), 0.5, 0.4)
+    expected = rng.uniform(20, 80, 900)
+    true = 0.7 * expected * np.exp(0.1 * rng.normal(size=900) - 0.005)
+    # One action has many clips, and counts no more than another.
+    pairs = np.stack([expected, true], 1)
+    clips = {"bow": pairs[:800], "kick": pairs[800:], "run": pairs[800:] * [1.0, 1.5]}
+    found, text = calibration.levelled(clips, shipped)
+    ratio = np.mean([each[:, 1].mean() for each in clips.values()]) / np.mean(
+        [each[:, 0].mean() for each in clips.values()]
+    )
+    np.testing.assert_allclose(found.weights, shipped.weights + np.log(ratio) * (np.arange(len(FEATURES)) == 0))
+    assert found.spread == 0.5
+    assert f"1000 fitted clips of 3 actions, whose errors are {ratio:.3f} of what was expected" in text
+    alike = {"bow": pairs, "kick": pairs, "run": pairs}
+    assert calibration.levelled(alike, shipped)[0].clip_spread == pytest.approx(0.1, rel=0.1)
+
+
+def test_a_level_takes_the_clips_of_tables_and_writes_the_calibration(tmp_path, monkeypatch, capsys):
+    with pytest.raises(UserError, match=r"has no table\.json with expected and true errors"):
+        calibration.read_clips([str(tmp_path)])
+    each = {"kick.0": {"expected_mm": 40.0, "mpjpe_mm/fit": 30.0}, "kick.1": {"pck_0.05/fit": 1.0}}
+    fits = [{"cell": {"action": action}, "each": each} for action in ("kick", "run", "kick")]
+    (tmp_path / "table.json").write_text(json.dumps({"fits": fits}))
+    clips = calibration.read_clips([str(tmp_path)])
+    assert {action: pairs.tolist() for action, pairs in clips.items()} == {"kick": [[40, 30]] * 2, "run": [[40, 30]]}
+    before = expected_error.WEIGHTS.read_text()
+    calibration.level([str(tmp_path)], tmp_path / "new", write=False)
+    assert "3 fitted clips of 2 actions, whose errors are 0.750 of" in capsys.readouterr().out
+    written = json.loads((tmp_path / "new" / expected_error.WEIGHTS.name).read_text())
+    change = written["weights"]["constant"] - json.loads(before)["weights"]["constant"]
+    assert change == pytest.approx(np.log(0.75), abs=1e-4) and written["actions"] == json.loads(before)["actions"]
+    assert expected_error.WEIGHTS.read_text() == before
+    monkeypatch.setattr(expected_error, "WEIGHTS", tmp_path / "shipped.json")
+    (tmp_path / "shipped.json").write_text(before)
+    calibration.level([str(tmp_path)], tmp_path / "new", write=True)
+    assert json.loads((tmp_path / "shipped.json").read_text())["weights"] == written["weights"]
