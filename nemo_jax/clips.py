@@ -163,6 +163,11 @@ def num_frames(clips: Clips) -> Array:
     return clips.frame_mask.sum(-1)
 
 
+def posed(clips: Clips) -> Array:
+    """Which instances (N,) have an initial pose in some frame."""
+    return (clips.init_mask * clips.frame_mask).sum(-1) > 0
+
+
 def which_real(clips: Clips) -> Array | None:
     """Mask (N,), bool, of the instances that exist, for the `where` argument of `jnp.mean`; None = all exist."""
     return None if clips.real is None else clips.real > 0

@@ -12,6 +12,7 @@ from jax.core import Tracer
 
 from body_models import smpl
 from body_models.pytree import pytree
+from nemo_jax import clips as clips_lib
 from nemo_jax import stages
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig, with_steps
@@ -79,7 +80,7 @@ def fit(key: Array, clips: Clips, body: smpl.SMPL, priors: Priors, config: FitCo
 
 def needs_lift(clips: Clips) -> bool:
     """Whether some instance has no initial pose at all. Needs the values of the clips."""
-    missing = (clips.init_mask * clips.frame_mask).sum(-1) == 0
+    missing = ~clips_lib.posed(clips)
     return bool((missing if clips.real is None else missing & (clips.real > 0)).any())
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from body_models import joints as jn
 from nemo_jax import camera_search, mirror
+from nemo_jax import clips as clips_lib
 from nemo_jax.clips import Clips
 from nemo_jax.objective import Targets
 
@@ -59,7 +60,7 @@ def mirrored_instances(
     poses = targets.rotations[rows, frames]
     no_shift = jnp.zeros(3)
     reflected = jax.vmap(jax.vmap(lambda r: mirror.mirror_motion(r, no_shift, jnp.ones(()))[0]))(poses)
-    known = ((clips.init_mask * clips.frame_mask).sum(-1) > 0).astype(poses.dtype)
+    known = clips_lib.posed(clips).astype(poses.dtype)
     pairs = known[:, None] * known * (1 - jnp.eye(clips.num_instances))
     same, other = _distances(poses, poses, slack), _distances(poses, reflected, slack)
     turned = _turns_apart(poses, reflected) - _turns_apart(poses, poses)

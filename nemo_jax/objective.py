@@ -175,10 +175,9 @@ def joint_loss(
     code_noise: Array | float = 0.0,
     broader: Array | float = 1.0,
     trust: Array | float = 0.0,
-    priced: Array | float = 1.0,
 ) -> tuple[Array, dict[str, Array]]:
     """Total () of the joint stage and its terms, unweighted; `broader` is that of `contact.loss`, `trust` the `least` of
-    `depth.depth_loss`, `priced` the share of the weight of poses apart."""
+    `depth.depth_loss`."""
     prediction, skeletons = _evaluate_batch(params, assets, config, clips, batch, code_noise)
     # All terms share one logarithm, so that its derivative is evaluated only once. XLA removes it if no term uses it.
     pose = jax.vmap(model.body_pose)(prediction.rotations)
@@ -203,7 +202,6 @@ def joint_loss(
         ),
     }
     weights = term_weights(config)
-    weights["apart"] *= priced
     total = sum(weights[name] * value for name, value in terms.items())
     return cast(Array, total), terms
 
@@ -257,8 +255,8 @@ def apart_terms(
     instance = batch.instance[part]
     shared = variation.shared_rotations(params, config, instance, prediction.phase[part])
     each = variation.apart_loss(prediction.rotations[part], shared, config.apart_scale)
-    posed = jnp.any(clips.init_mask > 0, -1)
-    return {"apart": jnp.mean(jnp.where(posed[instance], 1.0, config.apart_unposed) * each)}
+    price = jnp.where(clips_lib.posed(clips)[instance], 1.0, config.apart_unposed)
+    return {"apart": jnp.mean(price * each)}
 
 
 def ground_terms(

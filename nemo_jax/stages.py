@@ -308,9 +308,10 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
     clips, targets = exchange.as_read(problem.clips, state.targets, state.exchanged, problem.config)
     broader = contact.broader(config.contact_begin, config.contact_narrow * config.joint_steps, step)
     trust = config.depth_begin * jnp.maximum(1 - step / (config.depth_until * config.joint_steps), 0.0)
-    priced = jnp.minimum(step / (config.apart_grown * config.joint_steps), 1.0)
+    grown = jnp.minimum(step / (config.apart_grown * config.joint_steps), 1.0)
+    priced = dataclasses.replace(config, weight_apart=config.weight_apart * grown)
     (total, terms), gradient = jax.value_and_grad(objective.joint_loss, has_aux=True)(
-        state.params, problem.assets, config, clips, targets, batch, noise, broader, trust, priced
+        state.params, problem.assets, priced, clips, targets, batch, noise, broader, trust
     )
     rates = optim.joint_rates(config, _decay(config, step))
     # Which clips are lost is told by the motion that all share, their way through the world too.

@@ -143,13 +143,18 @@ def levelled(clips: dict[str, Array], shipped: Calibration) -> tuple[Calibration
     ]
     ratio = np.concatenate(off)
     spread = float(np.std(ratio))
-    within = [float(np.mean(np.abs(ratio) < times * spread)) for times in (1, 2)]
     text = (
         f"{len(ratio)} fitted clips of {len(clips)} actions, whose errors are {factor(means):.3f} of what was expected. "
-        f"Each action at the level of the others, {within[0]:.0%} lie within a factor of {np.exp(spread):.2f}, and "
-        f"{within[1]:.0%} within {np.exp(2 * spread):.2f}."
+        f"Each action was put at the level of the others. {spread_of(ratio, spread)}"
     )
     return dataclasses.replace(shipped, weights=weights, clip_spread=spread), text
+
+
+def spread_of(ratio: Array, spread: float) -> str:
+    """What a spread says of the logarithms (C,) of true over expected errors of clips."""
+    one, two = (np.mean(np.abs(ratio) < times * spread) for times in (1, 2))
+    far = np.exp([spread, 2 * spread])
+    return f"Of the clips {one:.0%} lie within a factor of {far[0]:.2f}, and {two:.0%} within {far[1]:.2f}."
 
 
 def bins(expected: Array, errors: Array) -> list[tuple[float, float, int]]:
@@ -181,29 +186,31 @@ def markdown(frames: Frames, calibration: Calibration, expected: Array, of_clips
     true_clips = per_clip(frames.errors, frames.clips)
     lines = ["| expected, mm | true, mm | frames |", "| ---: | ---: | ---: |"]
     lines += [f"| {mean:.1f} | {true:.1f} | {count} |" for mean, true, count in bins(expected, frames.errors)]
-    within = lambda factor: np.mean(np.abs(np.log(true_clips / of_clips)) < factor * calibration.clip_spread)
     ranks = lambda values: np.argsort(np.argsort(values))
+    related = lambda a, b: np.corrcoef(ranks(a), ranks(b))[0, 1]
     lines += [
         "",
         f"{len(frames.errors)} frames of {len(of_clips)} fitted clips and {len(np.unique(frames.actions))} actions, each "
-        f"action expected by the weights of the others. Of the clips {within(1):.0%} lie within a factor of "
-        f"{np.exp(calibration.clip_spread):.2f}, and {within(2):.0%} within {np.exp(2 * calibration.clip_spread):.2f}. Rank "
-        f"correlation of expected and true error: {np.corrcoef(ranks(of_clips), ranks(true_clips))[0, 1]:.2f} of clips, "
-        f"{np.corrcoef(ranks(expected), ranks(frames.errors))[0, 1]:.2f} of frames.",
+        f"action expected by the weights of the others. {spread_of(np.log(true_clips / of_clips), calibration.clip_spread)} "
+        f"Rank correlation of expected and true error: {related(of_clips, true_clips):.2f} of clips, "
+        f"{related(expected, frames.errors):.2f} of frames.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def main(_: list[str]) -> None:
     values = flags.FLAGS
-    folder = Path(values.output_dir)
+    calibrate = level if values.level else fit
     try:
-        if values.level:
-            level(values.suites, folder, values.write)
-            return
-        frames = read(values.suites)
+        text = calibrate(values.suites, Path(values.output_dir), values.write)
     except UserError as error:
         raise app.UsageError(str(error)) from error
+    print(text)
+
+
+def fit(suites: list[str], folder: Path, write: bool) -> str:
+    """Fits all weights to finished suites, with table and figure; returns the table. Raises UserError: see `read`."""
+    frames = read(suites)
     calibration, expected, of_clips = calibrated(frames)
     folder.mkdir(parents=True, exist_ok=True)
     text = markdown(frames, calibration, expected, of_clips)
@@ -211,16 +218,16 @@ def main(_: list[str]) -> None:
         temporary.write_text(text)
     draw(folder / "reliability.png", frames, expected, of_clips)
     about = {"frames": len(frames.errors), "actions": sorted(map(str, np.unique(frames.actions)))}
-    save(calibration, about, folder, values.write)
-    print(text)
+    save(calibration, about, folder, write)
+    return text
 
 
-def level(suites: list[str], folder: Path, write: bool) -> None:
+def level(suites: list[str], folder: Path, write: bool) -> str:
     """Levels the shipped calibration by finished suites and says what it is then. Raises UserError: see `read_clips`."""
     calibration, text = levelled(read_clips(suites), expected_error.shipped())
     shipped = json.loads(expected_error.WEIGHTS.read_text())
     save(calibration, {name: shipped[name] for name in ("frames", "actions")}, folder, write)
-    print(text)
+    return text
 
 
 def save(calibration: Calibration, about: dict[str, Any], folder: Path, write: bool) -> None:

@@ -2,8 +2,8 @@
 
 Command:
   python run.py --action=baseball_pitch
-Expected accuracy: the synthetic pitch from 109 to 34 mm MPJPE (8 clips, 2 CPU cores, 2026-11-28).
-Expected time: 103 s on two slow cores with programs compiled before, 53 of them fitting (the same run).
+Expected accuracy: the synthetic pitch from 109 to 35 mm MPJPE (8 clips, 2 CPU cores, 2026-11-28).
+Expected time: 126 s on two slow cores, 29 of them compiling and 53 fitting (the same run).
 """
 
 from nemo_jax.config import FitConfig

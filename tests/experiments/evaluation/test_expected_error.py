@@ -130,7 +130,7 @@ def test_files_of_suites(tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
-def test_a_level_is_right_on_average_and_nothing_else_changes(tmp_path):
+def test_a_level_is_right_on_average_and_nothing_else_changes():
     rng = np.random.default_rng(2)
     shipped = Calibration(np.arange(len(FEATURES), dtype=float), 0.5, 0.4)
     expected = rng.uniform(20, 80, 900)
@@ -149,7 +149,7 @@ def test_a_level_is_right_on_average_and_nothing_else_changes(tmp_path):
     assert calibration.levelled(alike, shipped)[0].clip_spread == pytest.approx(0.1, rel=0.1)
 
 
-def test_a_level_takes_the_clips_of_tables_and_writes_the_calibration(tmp_path, monkeypatch, capsys):
+def test_a_level_takes_the_clips_of_tables_and_writes_the_calibration(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"has no table\.json with expected and true errors"):
         calibration.read_clips([str(tmp_path)])
     each = {"kick.0": {"expected_mm": 40.0, "mpjpe_mm/fit": 30.0}, "kick.1": {"pck_0.05/fit": 1.0}}
@@ -158,8 +158,8 @@ def test_a_level_takes_the_clips_of_tables_and_writes_the_calibration(tmp_path, 
     clips = calibration.read_clips([str(tmp_path)])
     assert {action: pairs.tolist() for action, pairs in clips.items()} == {"kick": [[40, 30]] * 2, "run": [[40, 30]]}
     before = expected_error.WEIGHTS.read_text()
-    calibration.level([str(tmp_path)], tmp_path / "new", write=False)
-    assert "3 fitted clips of 2 actions, whose errors are 0.750 of" in capsys.readouterr().out
+    text = calibration.level([str(tmp_path)], tmp_path / "new", write=False)
+    assert "3 fitted clips of 2 actions, whose errors are 0.750 of" in text
     written = json.loads((tmp_path / "new" / expected_error.WEIGHTS.name).read_text())
     change = written["weights"]["constant"] - json.loads(before)["weights"]["constant"]
     assert change == pytest.approx(np.log(0.75), abs=1e-4) and written["actions"] == json.loads(before)["actions"]
