@@ -43,6 +43,15 @@ class Schedule:
         least=0.0,
         most=1.0,
     )
+    sync_frames: int = option(
+        32,
+        "frames of each instance by whose poses its phases are set anew at the rescue, where it comes closer to the others "
+        "by that; 0 = never",
+        least=0,
+        most=100_000,
+    )
+    sync_gain: float = option(0.25, "share of that distance by which it must come closer", least=0.0, most=1.0)
+    sync_tempo: float = option(0.05, "price of an uneven tempo in these phases", least=0.0, most=1000.0)
     exchange_price: int = option(
         4,
         "price of a change between keypoints as given and with left and right exchanged, in frames of the usual difference "

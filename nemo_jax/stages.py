@@ -30,6 +30,7 @@ from nemo_jax import (
     objective,
     optim,
     rescue,
+    resync,
     rig,
     stature,
     takes,
@@ -353,4 +354,6 @@ def _end_rescue(problem: Problem, carry: Carry) -> FitState:
     state, readings = carry
     arguments = (state.params, problem.assets, problem.config, problem.clips, state.targets)
     params, rescued = rescue.finish(readings, *arguments)
+    if problem.config.sync_frames:
+        params = resync.synchronised(params, problem.assets, problem.config, problem.clips)
     return _read_anew(problem, dataclasses.replace(state, params=params, rescued=rescued))

@@ -41,7 +41,7 @@ def fit_unseen(
     config = dataclasses.replace(config, lift=False, warmup_steps=0, lr_field=0.0, weight_init=0.0)
     config = dataclasses.replace(config, lr_contact=0.0, lr_ground=0.0, exchange_price=0, find_travel=False)
     # No present reading is to be trusted: by its code a wrong one can explain the keypoints too.
-    config = dataclasses.replace(config, rescue_share=0.0)
+    config = dataclasses.replace(config, rescue_share=0.0, sync_frames=0)
     problem, state = stages.start(key, clips, body, priors, config)
     config, instances = problem.config, clips.num_instances
     mean = lambda leaf: jnp.broadcast_to(leaf.mean(0), (instances, *leaf.shape[1:]))

@@ -46,6 +46,7 @@ _YOUNGER: dict[str, Any] = {
     "init_root": 0.0,
     "depth_begin": 0.0,
     "rescue_share": 0.0,
+    "sync_frames": 0,
     "apart_frames": 0,
     "apart_grown": 1e-6,
     "apart_unposed": 1.0,

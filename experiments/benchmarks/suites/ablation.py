@@ -33,6 +33,7 @@ ABLATION: tuple[tuple[str, dict[str, Any]], ...] = (
     ("no turned starts", {"lift_turned": 0}),
     ("no rescue", {"rescue_steps": 0}),
     ("read anew by the shared motion alone", {"rescue_share": 0.0}),
+    ("phases not set anew", {"sync_frames": 0}),
     ("names as given", {"exchange_price": 0}),
     ("constant rates", {"schedule": "constant"}),
     ("warm-up without roots", {"warmup_root": False}),

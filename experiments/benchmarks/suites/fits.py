@@ -15,7 +15,7 @@ from experiments.benchmarks.suites.rows import Cell, Row, Rows, identity_of
 from experiments.benchmarks.suites.settings import SuiteSettings
 from experiments.benchmarks.suites.variants import Variant
 from experiments.data.dataset import Dataset
-from experiments.evaluation import expected_error, lens_error
+from experiments.evaluation import expected_error, lens_error, synchrony
 from experiments.fitting import checkpoints, finishing, inputs, machine
 from experiments.fitting.checkpoints import Checkpoints
 from experiments.fitting.compiled_programs import Position, compile_together
@@ -177,12 +177,14 @@ def _of_frames(fit: Finished) -> dict[str, Any]:
 
 
 def scores_of(fit: Finished) -> tuple[Numbers, dict[str, Numbers]]:
-    """The scores of `metrics.json`, the last loss, and the error of the lens of clips whose lens is known."""
+    """The scores of `metrics.json`, the last loss, how far clips are apart at the same phase, and the error of the lens of
+    clips whose lens is known."""
     each = {name: {**fit.each.get(name, {}), **_lens(fit, n)} for n, name in enumerate(fit.dataset.names)}
     for name, value in expected_error.as_metrics(fit.dataset.names, fit.expected_mm).items():
         each[name]["expected_mm"] = value
     loss = float(np.mean(fit.history["joint"]["total"][-_LAST_STEPS:]))
     more = {"loss": loss, "num_mirrored": float(len(fit.mirrored)), "seconds/fit": fit.seconds["fit"]}
+    more |= synchrony.of(fit.dataset, fit.fitted)
     return {**fit.numbers, **more}, each
 
 

@@ -46,6 +46,8 @@ COLUMNS = (
     Column("pck_0.05/fit", "PCK %", 1, 100.0),
     Column("heldout_pck_0.05/fit", "hidden PCK %", 1, 100.0),
     Column("unseen_pck_0.05/fit", "unseen clip PCK %", 1, 100.0),
+    Column("synchrony_mm", "same phase"),
+    Column("synchrony_least_mm", "best warp"),
     Column("focal_error", "lens error %", 1, 100.0),
     Column("clock_error_frames", "clock error, frames", 2),
     Column("worst", "worst clip"),

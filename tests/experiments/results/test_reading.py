@@ -160,6 +160,7 @@ def test_a_run_from_before_spans_lenses_and_rescues(saved_run, run, tmp_path):
         "init_root",
         "depth_begin",
         "rescue_share",
+        "sync_frames",
     )
     more = ("rescue_steps", "rescue_after", "rescue_frames", "rescue_margin")
     for name in (*younger, *more):
