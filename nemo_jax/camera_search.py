@@ -45,7 +45,7 @@ def common_frames(clips: Clips, count: int) -> tuple[Array, Array | None]:
 
 def targets_from(clips: Clips) -> Targets:
     """The clips' own initial poses as targets; the root stays unused until cameras are aligned."""
-    mask = jnp.asarray(clips.init_mask) * clips.frame_mask
+    mask = jnp.asarray(clips_lib.posed_frames(clips))
     # Entries without an estimate may hold any value, including NaN.
     pose = jnp.where(mask[..., None, None] > 0, clips.init_pose, 0.0)
     matrices = rotations.axis_angle_to_matrix(pose)

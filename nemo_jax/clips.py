@@ -163,9 +163,14 @@ def num_frames(clips: Clips) -> Array:
     return clips.frame_mask.sum(-1)
 
 
+def posed_frames(clips: Clips) -> Array:
+    """1 where a frame (N, T) exists and has an initial pose."""
+    return clips.init_mask * clips.frame_mask
+
+
 def posed(clips: Clips) -> Array:
     """Which instances (N,) have an initial pose in some frame."""
-    return (clips.init_mask * clips.frame_mask).sum(-1) > 0
+    return posed_frames(clips).sum(-1) > 0
 
 
 def which_real(clips: Clips) -> Array | None:

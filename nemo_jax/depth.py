@@ -60,7 +60,7 @@ def with_given(assets: Assets, clips: Clips, config: FitConfig) -> Assets:
     """The assets with `given_depth`, which no step then computes anew, if the configuration compares depths."""
     if config.init_space == "axis_angle":
         return assets
-    mask = jnp.asarray(clips.init_mask) * jnp.asarray(clips.frame_mask)
+    mask = jnp.asarray(clips_lib.posed_frames(clips))
     return dataclasses.replace(assets, given_depth=along_axis(jnp.asarray(clips.init_pose), mask, assets.body))
 
 
@@ -105,7 +105,7 @@ def _apart(
     """Weights (B,) of the frames and differences (B, 14) along the viewing axis."""
     cameras = jax.lax.stop_gradient(cameras)
     at = (instance, frame)
-    mask = clips.init_mask[at] * clips.frame_mask[at]
+    mask = clips_lib.posed_frames(clips)[at]
     known = assets.given_depth
     given = along_axis(clips.init_pose[at], mask, assets.body) if known is None else known[at]
     camera_from_world = moving.camera_rotations(cameras, clips, instance, frame)

@@ -8,6 +8,7 @@ axes. The second is counted here; errors of single clips fall out, since the cli
 import jax
 import jax.numpy as jnp
 
+from nemo_jax import clips as clips_lib
 from nemo_jax import moving, rotations
 from nemo_jax.clips import Clips
 from nemo_jax.model import Prediction
@@ -24,7 +25,7 @@ def root_residuals(prediction: Prediction, cameras: Array, clips: Clips, instanc
       clips: all of them. instance, frame: (B,) int, of the frames.
     """
     at = (instance, frame)
-    mask = (clips.init_mask * clips.frame_mask)[at]
+    mask = clips_lib.posed_frames(clips)[at]
     # Where there is none a pose may hold any value, including NaN.
     given = rotations.axis_angle_to_matrix(jnp.where(mask[:, None] > 0, clips.init_pose[at][:, 0], 0.0))
     camera_from_world = moving.camera_rotations(jax.lax.stop_gradient(cameras), clips, instance, frame)
