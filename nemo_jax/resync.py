@@ -41,10 +41,10 @@ def synchronised(params: Params, assets: Assets, config: FitConfig, clips: Clips
     phases = jax.vmap(model.warp_of, (0, None, 0))(own, config, raw)
     bodies = jax.vmap(_bodies, (None, None, None, 0, 0))(params, assets.body, config, phases, own.codes)
     counted = jnp.ones(len(instances)) if clips.real is None else jnp.asarray(clips.real)
-    found, before, after = aligned(bodies, phases, raw, counted, config.sync_tempo)
-    closer = (after < (1 - config.sync_gain) * before) & (counted > 0)
+    free = counted > 0
     if assets.same_take is not None:
-        closer = closer & (assets.same_take.max(-1) > 0.75)
+        free = free & (assets.same_take.max(-1) > 0.75)
+    found, closer = aligned(bodies, phases, raw, counted, free, config.sync_gain, config.sync_tempo)
     phase, span = jax.vmap(parameters, (0, 0, None))(raw, found, config.phase_nodes)
     span = jnp.where(config.lr_span > 0, span, params.span)
 
@@ -61,14 +61,21 @@ def synchronised(params: Params, assets: Assets, config: FitConfig, clips: Clips
 
 
 def aligned(
-    bodies: Array, phases: Array, raw: Array, counted: Array, tempo: Array | float
-) -> tuple[Array, Array, Array]:
-    """Phases (N, P) at which clips are closest to their mean, and how far (N,) they are from it before and after, metres.
+    bodies: Array,
+    phases: Array,
+    raw: Array,
+    counted: Array,
+    free: Array,
+    gain: Array | float,
+    tempo: Array | float,
+) -> tuple[Array, Array]:
+    """Phases (N, P) at which clips are closest to their mean, and which (N,) clips come closer by it by a share `gain`; the
+    others have their phases as they were, in that mean too.
 
     Args:
       bodies: joints (N, P, J, 3) of P moments of N clips, metres, about the root in its axes. phases: (N, P), rising,
         as they are. raw: times (N, P) of the moments, rising. counted (N,): weight of each clip in the mean.
-      tempo: price of an uneven tempo, in parts of the mean distance before.
+      free (N,): which clips may change. tempo: price of an uneven tempo, in parts of the mean distance before.
     """
     count = raw.shape[1]
     share = counted / jnp.maximum(counted.sum(), 1e-6)
@@ -83,10 +90,14 @@ def aligned(
 
     before = at(distances(phases), phases)
     price = tempo * count * (share * before).sum()
+    anew = lambda now: jax.vmap(warped, (0, 0, None))(distances(now), raw, price)
     found = phases
     for _ in range(_ROUNDS):
-        found = jax.vmap(warped, (0, 0, None))(distances(found), raw, price)
-    return found, before, at(distances(found), found)
+        found = anew(found)
+    closer = free & (at(distances(found), found) < (1 - gain) * before)
+    keep = lambda found: jnp.where(closer[:, None], found, phases)
+    # All that move together could have left behind those that stay.
+    return keep(anew(keep(found))), closer
 
 
 def warped(cost: Array, raw: Array, price: Array | float) -> Array:

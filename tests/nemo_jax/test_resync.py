@@ -78,21 +78,48 @@ def shown(phases, seed=0):
     return jnp.asarray(0.2 * waves.reshape(*phases.shape, 3, 3), jnp.float32)
 
 
+RAW = np.tile(np.linspace(0.0, 1.0, 40), (4, 1)).astype(np.float32)
+
+
+def out_of_step():
+    """True phases (4, 40) of four clips that are all held to be even, which is wrong for the last one."""
+    truth = RAW.copy()
+    truth[3] = WARPS["late"](RAW[3])
+    return truth
+
+
+def aligned(truth, counted=(1, 1, 1, 1), free=(1, 1, 1, 1), gain=0.25):
+    some = slice(0, len(counted))
+    masks = jnp.asarray(counted, jnp.float32), jnp.asarray(free) > 0
+    found, closer = resync.aligned(shown(truth[some]), *[jnp.asarray(RAW[some])] * 2, *masks, gain, 0.02)
+    return np.asarray(found), np.asarray(closer)
+
+
 def test_a_clip_out_of_step_is_brought_back():
-    raw = np.tile(np.linspace(0.0, 1.0, 40), (4, 1)).astype(np.float32)
-    truth = raw.copy()
-    truth[3] = WARPS["late"](raw[3])
-    # All are held to be even, which is wrong for the last one.
-    found, before, after = resync.aligned(shown(truth), jnp.asarray(raw), jnp.asarray(raw), jnp.ones(4), 0.02)
+    truth = out_of_step()
+    found, closer = aligned(truth)
     apart = lambda phases: np.abs((phases - phases[:3].mean(0)) - (truth - truth[:3].mean(0))).mean(1)
-    assert apart(raw)[3] > 0.1
-    assert apart(np.asarray(found)).max() < 0.025
-    assert after[3] < 0.3 * before[3] and (after <= before + 1e-3).all()
-    # A clip that does not count leaves the others as they are without it.
-    counted = jnp.asarray([1.0, 1.0, 1.0, 0.0])
-    without, *_ = resync.aligned(shown(truth), jnp.asarray(raw), jnp.asarray(raw), counted, 0.02)
-    three = [leaf[:3] for leaf in (shown(truth), jnp.asarray(raw), jnp.asarray(raw), jnp.ones(4))]
-    alone, *_ = resync.aligned(*three, 0.02)
+    assert closer[3] and apart(RAW)[3] > 0.1
+    assert apart(found).max() < 0.025
+    np.testing.assert_array_equal(found[~closer], RAW[~closer])
+
+
+def test_those_who_stay_are_what_the_others_are_aligned_to():
+    truth = out_of_step()
+    found, closer = aligned(truth, free=(0, 0, 0, 1))
+    np.testing.assert_array_equal(closer, [False, False, False, True])
+    np.testing.assert_array_equal(found[:3], RAW[:3])
+    # They say where the phases are, so that the truth itself is found.
+    assert np.abs(found[3] - truth[3]).mean() < 0.03
+    found, closer = aligned(truth, gain=1.0)
+    assert not closer.any()
+    np.testing.assert_array_equal(found, RAW)
+
+
+def test_a_clip_that_does_not_count_says_nothing():
+    truth = out_of_step()
+    without, _ = aligned(truth, counted=(1, 1, 1, 0), gain=0.0)
+    alone, _ = aligned(truth, counted=(1, 1, 1), free=(1, 1, 1), gain=0.0)
     np.testing.assert_allclose(without[:3], alone, atol=1e-6)
 
 
