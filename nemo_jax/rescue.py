@@ -223,7 +223,7 @@ def _cameras_alone(
     both = jax.tree.map(lambda *leaves: jnp.stack(leaves), alone, model.without_shared(params))
     anew, present = rig_lib.shared(assets.rig, losses(rescue, both, params, assets, config, clips, targets))
     # A clip by itself has a code and a path of its own, by which it follows its keypoints under a wrong camera too.
-    several = assets.same_take.max(-1) < 0.75
+    several = takes.several(assets.same_take)
     found = several & (anew < (1 - config.rescue_margin) * present)
     return found if clips.real is None else found & (clips.real > 0)
 

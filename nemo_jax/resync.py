@@ -17,9 +17,10 @@ import jax.numpy as jnp
 
 from body_models import smpl
 from body_models.pytree import Tree
-from nemo_jax import camera_search, model
+from nemo_jax import camera_search, model, takes
 from nemo_jax import clips as clips_lib
 from nemo_jax import path as path_lib
+from nemo_jax import tempo as tempo_lib
 from nemo_jax.clips import Clips
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
@@ -43,7 +44,7 @@ def synchronised(params: Params, assets: Assets, config: FitConfig, clips: Clips
     counted = jnp.ones(len(instances)) if clips.real is None else jnp.asarray(clips.real)
     free = counted > 0
     if assets.same_take is not None:
-        free = free & (assets.same_take.max(-1) > 0.75)
+        free = free & ~takes.several(assets.same_take)
     found, closer = aligned(bodies, phases, raw, counted, free, config.sync_gain, config.sync_tempo)
     phase, span = jax.vmap(parameters, (0, 0, None))(raw, found, config.phase_nodes)
     span = jnp.where(config.lr_span > 0, span, params.span)
@@ -105,14 +106,14 @@ def warped(cost: Array, raw: Array, price: Array | float) -> Array:
 
     Args:
       cost: (P, G), of each moment at each of G phases, evenly from 0 to 1. raw: times (P,) of the moments, rising.
-      price: of (2 (sqrt(rate) - 1))^2, as in `tempo.unevenness`, for a tempo that lasts from time 0 to 1.
+      price: of the square of `tempo.of_rate`, for a tempo that lasts from time 0 to 1.
     """
     grid = jnp.linspace(0.0, 1.0, cost.shape[1])
     passed = grid - grid[:, None]
 
     def forward(total: Array, x: tuple[Array, Array]) -> tuple[Array, Array]:
         here, wait = x
-        uneven = 2 * (jnp.sqrt(jnp.maximum(passed, 0.0) / wait) - 1)
+        uneven = tempo_lib.of_rate(jnp.maximum(passed, 0.0) / wait)
         every = total[:, None] + jnp.where(passed >= 0, price * wait * uneven**2, jnp.inf)
         return every.min(0) + here, every.argmin(0)
 
@@ -173,5 +174,6 @@ def _knots(raw: Array, offsets: Array, count: int) -> Array:
     """Knots (K, 3) of the path that is nearest to offsets (P, 3) at times (P,)."""
     if count == 1:
         return offsets.mean(0, keepdims=True)
-    basis = jax.vmap(path_lib.offset, (None, 0))(jnp.eye(count), raw)
-    return jnp.linalg.solve(basis.T @ basis + _RIDGE * jnp.eye(count), basis.T @ offsets)
+    with jax.default_matmul_precision("highest"):
+        basis = jax.vmap(path_lib.offset, (None, 0))(jnp.eye(count), raw)
+        return jnp.linalg.solve(basis.T @ basis + _RIDGE * jnp.eye(count), basis.T @ offsets)

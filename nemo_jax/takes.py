@@ -40,6 +40,11 @@ def tied(params: Params, assets: Assets) -> Params:
     return dataclasses.replace(params, **common)
 
 
+def several(same: Array) -> Array:
+    """Which clips (N,) share their take with another one; same (N, N): `Assets.same_take`."""
+    return same.max(-1) < 0.75
+
+
 def gradient(found: Params, assets: Assets) -> Params:
     """The gradient of what may move: averaged over takes, and 0 of the delay of the first clip of each."""
     if assets.same_take is None:

@@ -35,4 +35,9 @@ def unevenness(params: Params, config: FitConfig) -> Array:
     phases = jax.vmap(of)(params.phase)
     # A root has no slope at 0, and rounding may put a later phase first.
     rates = jnp.maximum(_PARTS * jnp.diff(phases), 0.0) + _LEAST
-    return 2 * (jnp.sqrt(rates) - 1)
+    return of_rate(rates)
+
+
+def of_rate(rate: Array) -> Array:
+    """2 (sqrt(rate) - 1) of rates of any shape, no less than 0."""
+    return 2 * (jnp.sqrt(rate) - 1)

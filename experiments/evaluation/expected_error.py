@@ -21,6 +21,7 @@ from experiments.data.visible import visible
 from experiments.results.equal_phases import interpolated
 from experiments.results.fitted_motion import FittedMotion
 from experiments.results.reading import Run
+from nemo_jax.clips import GroundTruth
 
 Array = np.ndarray
 
@@ -133,14 +134,16 @@ def in_pelvis_axes(keypoints: Array, root: Array) -> Array:
 
 def errors_mm(dataset: Dataset, fitted: FittedMotion) -> Array:
     """True errors (N, T), millimetres, of a dataset with a truth: what `of_frames` expects."""
-    truth = dataset.truth
-    assert truth is not None
-    turned = Rotation.from_rotvec(np.asarray(truth.pose)[:, :, 0].reshape(-1, 3)).as_matrix()
-    root = turned.reshape(*np.shape(truth.pose)[:2], 3, 3)
-    true = in_pelvis_axes(np.asarray(truth.joints), root)
+    assert dataset.truth is not None
     seen = fitted.prediction
     found = in_pelvis_axes(np.asarray(seen.keypoints), np.asarray(seen.rotations)[:, :, 0])
-    return 1000.0 * np.linalg.norm(found - true, axis=-1).mean(-1)
+    return 1000.0 * np.linalg.norm(found - true_joints(dataset.truth), axis=-1).mean(-1)
+
+
+def true_joints(truth: GroundTruth) -> Array:
+    """True joints (N, T, 15, 3), metres, in the axes of the pelvis."""
+    turned = Rotation.from_rotvec(np.asarray(truth.pose)[:, :, 0].reshape(-1, 3)).as_matrix()
+    return in_pelvis_axes(np.asarray(truth.joints), turned.reshape(*np.shape(truth.pose)[:2], 3, 3))
 
 
 def _turns(dataset: Dataset, fitted: FittedMotion) -> tuple[Array, Array]:

@@ -6,13 +6,13 @@ warping, Sakoe and Chiba 1978, with free ends) tells the two apart.
 """
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from experiments.data.dataset import Dataset
+from experiments.evaluation import expected_error
 from experiments.results.fitted_motion import FittedMotion
 
 Array = np.ndarray
-_SCORED, _MID_HIP, _LEAST_FRAMES = 15, 8, 5
+_LEAST_FRAMES = 5
 
 
 def of(dataset: Dataset, fitted: FittedMotion) -> dict[str, float]:
@@ -30,10 +30,7 @@ def of(dataset: Dataset, fitted: FittedMotion) -> dict[str, float]:
     hands = np.asarray(fitted.params.mirrored) > 0.5
     # Clips of one take show the same moments by what they are.
     takes = np.arange(len(counts)) if dataset.clips.take is None else np.asarray(dataset.clips.take)
-    shapes = [
-        _body_frame(np.asarray(truth.pose)[n, :count], np.asarray(truth.joints)[n, :count])
-        for n, count in enumerate(counts)
-    ]
+    shapes = [own[:count] for own, count in zip(expected_error.true_joints(truth), counts, strict=True)]
     found = [
         both
         for i in range(len(counts))
@@ -45,13 +42,6 @@ def of(dataset: Dataset, fitted: FittedMotion) -> dict[str, float]:
         return {}
     at_phase, least = 1000 * np.mean(found, axis=0)
     return {"synchrony_mm": float(at_phase), "synchrony_least_mm": float(least)}
-
-
-def _body_frame(pose: Array, joints: Array) -> Array:
-    """Joints (T, 15, 3) about the root, in the root's axes; pose (T, 24, 3), joints (T, K, 3) in the world."""
-    turn = Rotation.from_rotvec(np.asarray(pose[:, 0], float)).as_matrix()
-    scored = np.asarray(joints[:, :_SCORED], float)
-    return (scored - scored[:, _MID_HIP, None]) @ turn
 
 
 def _pair(one: Array, phase: Array, other: Array, other_phase: Array) -> tuple[float, float] | None:
