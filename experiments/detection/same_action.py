@@ -23,6 +23,16 @@ _BAND = 12  # samples by which one may run ahead: shots begin and end anywhere i
 
 def alike(stretches: Sequence[tuple[Course, range]]) -> Array:
     """Which (S, S) of S stretches, frames of courses, show the same action."""
+    return told(unlikeness(stretches))
+
+
+def told(apart: Array) -> Array:
+    """The same of their unlikeness (S, S)."""
+    return (apart < _SAME) | np.eye(len(apart), dtype=bool)
+
+
+def unlikeness(stretches: Sequence[tuple[Course, range]]) -> Array:
+    """How unlike (S, S) the heights of S stretches, frames of courses, are; infinite where one of two shows nothing."""
     sampled = [self_similarity.samples(of, [(frames.start, frames.stop)]) for of, frames in stretches]
     points = np.concatenate([points for points, _ in sampled])
     weight = np.concatenate([weight for _, weight in sampled])
@@ -33,7 +43,7 @@ def alike(stretches: Sequence[tuple[Course, range]]) -> Array:
         self_similarity.unlikeness(heights, weight, *other_side, _BAND),
     )
     active = self_similarity.extent(heights, weight) > _LEAST
-    return ((apart < _SAME) & active & active[:, None]) | np.eye(len(apart), dtype=bool)
+    return np.where(active & active[:, None], apart, np.inf)
 
 
 def group(same: Array, worth: Sequence[float]) -> list[int]:

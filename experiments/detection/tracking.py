@@ -1,7 +1,8 @@
 """Which of the people that a detector sees in each frame is the one to fit.
 
 Everybody is followed through the film (`identities`). Then one person is chosen: by default the one that is largest for
-longest, which no passing ghost is.
+longest, which no passing ghost is. Of several films the default is `auto`: where the largest of a few films does something
+else than those of the others, these follow another one (`experiments.loaders.film_agreement`).
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ from experiments.detection.identities import Somebody
 
 Array = np.ndarray
 
-LARGEST, ALL = "largest", "all"
+AUTO, LARGEST, ALL = "auto", "largest", "all"
 GHOST_SHARE = 0.05  # a track in a smaller share of the frames is nobody, where people are counted
 _PIXEL = re.compile(r"(\d+(?:\.\d+)?)\s*,\s*(\d+(?:\.\d+)?)")
 
 
 def _check_choice(choice: str, flag: str) -> None:
-    if choice in (LARGEST, ALL) or _PIXEL.fullmatch(choice) or (choice.isdecimal() and int(choice) > 0):
+    if choice in (AUTO, LARGEST, ALL) or _PIXEL.fullmatch(choice) or (choice.isdecimal() and int(choice) > 0):
         return
     raise UserError(
-        f"--person={flag} is not understood at {choice!r}; expected {LARGEST}, {ALL}, a number counted from the left such "
-        "as 2, a pixel such as 310,140, or one of these for each clip as name=choice"
+        f"--person={flag} is not understood at {choice!r}; expected {AUTO}, {LARGEST}, {ALL}, a number counted from the "
+        "left such as 2, a pixel such as 310,140, or one of these for each clip as name=choice"
     )
 
 
 # One choice, as `follow` takes it; or `all`, everybody in a film who does the action; or `name=choice` for single clips,
 # separated by commas, or both, the one for all others first: `2`, `clip a=2,clip b=310,140`, `1,clip b=largest`.
-PERSON = per_clip.Choice("--person", LARGEST, _check_choice)
+PERSON = per_clip.Choice("--person", AUTO, _check_choice)
 
 
 def follow(people: Sequence[Array], person: str = LARGEST, clothes: Sequence[Array] | None = None) -> Array:
@@ -46,8 +47,8 @@ def follow(people: Sequence[Array], person: str = LARGEST, clothes: Sequence[Arr
     Args:
       people: per frame (P_t, K, 3): x, y in pixels and confidence; a keypoint with confidence 0, or that is not finite, is
         not seen.
-      person: whom to follow: `largest`; `2`, the second from the left in the first frame with so many people; or
-        `310,140`, the one at this pixel in the first frame where somebody is there.
+      person: whom to follow: `largest`, or `auto`, which is the same here; `2`, the second from the left in the first frame
+        with so many people; or `310,140`, the one at this pixel in the first frame where somebody is there.
       clothes: per frame (P_t, 2, B), what they wear, as `appearance.clothes` has it; None = unknown.
 
     Raises:
@@ -74,7 +75,7 @@ def choose(everybody: Sequence[Somebody], people: Sequence[Array], person: str) 
 
 
 def _choose(tracks: list[Somebody], people: Sequence[Array], person: str) -> Somebody:
-    if person == LARGEST:
+    if person in (AUTO, LARGEST):
         return max(tracks, key=lambda track: track.weight)
     if pixel := _PIXEL.fullmatch(person):
         return _at_pixel(tracks, people, np.array([float(pixel[1]), float(pixel[2])]), person)

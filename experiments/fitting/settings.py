@@ -57,9 +57,9 @@ class Settings:
     )
     person: str | None = option(
         None,
-        "Who is followed where several are seen: largest (taken when not given), N for the Nth from the left, x,y for a "
-        "pixel of the first frame, all for everybody in a film who does the action, each a clip, or one of these for each "
-        "clip, such as 'a=2,b=largest'.",
+        "Who is followed where several are seen: auto (taken when not given), the largest, or where films differ the one "
+        "who does what most of them show; largest; N for the Nth from the left; x,y for a pixel of the first frame; all for "
+        "everybody in a film who does the action, each a clip; or one of these for each clip, such as 'a=2,b=largest'.",
     )
     shots: str | None = option(
         None,

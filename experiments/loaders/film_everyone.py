@@ -14,7 +14,7 @@ from experiments.detection.detections import Detections
 from experiments.detection.self_similarity import Course
 from experiments.detection.takes_table import Take
 from experiments.loaders import film_people
-from experiments.loaders.film_people import LeftOutError
+from experiments.loaders.film_people import Followed, LeftOutError
 from experiments.loaders.film_stretches import Part, Shot, Stretch, course, of_one_action, takes_of
 
 Array = np.ndarray
@@ -41,9 +41,9 @@ def parts(path: Path, name: str, found: Detections, shots: Mapping[int, range], 
     if split != take_choice.AUTO:
         best = max(people, key=lambda somebody: somebody.person.well_seen)
         people = [somebody for somebody in people if somebody.number == best.number]
-    able, aside = _able(path, found, people)
+    doing, aside = able(path, found, people)
     stretches: list[Stretch] = []
-    for somebody, of in able:
+    for somebody, of in doing:
         try:
             stretches += takes_of(path, somebody, of, split)
         except LeftOutError:
@@ -61,9 +61,9 @@ def of_table(
     ]
     if not people:
         raise LeftOutError(f"nobody is in view in any take of {path} that {takes_table.FLAG} has")
-    able, aside = _able(path, found, people)
+    doing, aside = able(path, found, people)
     stretches, numbers = [], {}
-    for somebody, of in able:
+    for somebody, of in doing:
         for take, frames in rows:
             own = range(max(frames.start, somebody.frames.start), min(frames.stop, somebody.frames.stop))
             if len(own) and (somebody.who(own) >= 0).sum() >= _IN_TAKE * len(frames):
@@ -78,17 +78,18 @@ def _holds(shot: range, frames: range) -> bool:
 
 def _people(found: Detections, number: int, frames: range) -> list[Shot]:
     """Everybody in a shot, from when to when each is there."""
-    result = []
-    for followed in film_people.several(found.part(frames)):
-        there = np.flatnonzero(followed.who >= 0)
-        own = slice(there[0], there[-1] + 1)
-        doubts = tuple((first - int(there[0]), last - int(there[0])) for first, last in followed.doubts)
-        person = dataclasses.replace(followed, who=followed.who[own], doubts=doubts)
-        result.append(Shot(number, frames[own], person))
-    return result
+    return [present(number, frames, followed) for followed in film_people.several(found.part(frames))]
 
 
-def _able(
+def present(number: int, frames: range, followed: Followed) -> Shot:
+    """Somebody in a shot, from when to when that one is there; frames: of the shot."""
+    there = np.flatnonzero(followed.who >= 0)
+    own = slice(there[0], there[-1] + 1)
+    doubts = tuple((first - int(there[0]), last - int(there[0])) for first, last in followed.doubts)
+    return Shot(number, frames[own], dataclasses.replace(followed, who=followed.who[own], doubts=doubts))
+
+
+def able(
     path: Path, found: Detections, people: Sequence[Shot]
 ) -> tuple[list[tuple[Shot, Course]], list[tuple[Shot, str]]]:
     """Those who may do the action, with their courses, and the others with what each is or does instead."""
@@ -103,7 +104,7 @@ def _able(
         seconds.append((somebody.person.who >= 0).sum() / of.fps)
     large = np.array(sizes) >= _SMALL * max(sizes)
     slow = max(takes.MOTION, _SLOW * max(np.array(speeds)[large]))
-    able, aside = [], []
+    doing, aside = [], []
     for n, somebody in enumerate(people):
         if seconds[n] < takes.SHORTEST:
             aside.append((somebody, f"is seen for {seconds[n]:.2g} s only"))
@@ -114,8 +115,8 @@ def _able(
         elif speeds[n] < slow:
             aside.append((somebody, "stands by"))
         else:
-            able.append((somebody, courses[n]))
-    return able, aside
+            doing.append((somebody, courses[n]))
+    return doing, aside
 
 
 def _named(

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.base import films
 from experiments.base.errors import UserError
 from experiments.base.text import listed
-from experiments.detection import shot_choice, take_choice, takes_table, tracking
+from experiments.detection import search, shot_choice, take_choice, takes_table, tracking
 from experiments.detection.detections import Detections
 from experiments.detection.takes_table import Take
-from experiments.loaders import film_everyone, film_people
+from experiments.loaders import film_agreement, film_everyone, film_people
+from experiments.loaders.film_agreement import Instead, Searched
 from experiments.loaders.film_people import LeftOutError
 from experiments.loaders.film_stretches import Part, Shot, Stretch, course, of_one_action, seconds, takes_of
 
@@ -24,13 +26,15 @@ Array = np.ndarray
 class Choices:
     """What the user says of whom to follow, `--person=`, in which shots, `--shots=`, and of takes, `--split=`.
 
-    takes: by film, of `--takes=`; None = none is given.
+    takes: by film, of `--takes=`; None = none is given. instead: who is followed instead of the largest, as
+    `film_agreement.choose` has it.
     """
 
     person: str
     shots: str
     split: str
     takes: Mapping[str, Sequence[Take]] | None = None
+    instead: Mapping[tuple[str, range], Instead] = dataclasses.field(default_factory=dict)
 
 
 def parts(path: Path, name: str, found: Detections, choices: Choices) -> list[Part]:
@@ -51,12 +55,14 @@ def parts(path: Path, name: str, found: Detections, choices: Choices) -> list[Pa
     split = take_choice.SPLIT.of(choices.split, name)
     if person == tracking.ALL:
         return film_everyone.parts(path, name, found, shots, split)
-    followed, reasons = [], []
+    followed, reasons, said = [], [], {}
     for number, frames in shots.items():
         try:
-            followed.append(Shot(number, frames, film_people.one(path, found.part(frames), person)))
+            who, said[number] = film_agreement.people_of(choices.instead, path, name, found, frames, person)
         except LeftOutError as error:
             reasons.append(error)
+        else:
+            followed.append(Shot(number, frames, who))
     if not followed:
         raise reasons[0]
     best = max(followed, key=lambda shot: (shot.person.well_seen, int((shot.person.who >= 0).sum())))
@@ -67,16 +73,85 @@ def parts(path: Path, name: str, found: Detections, choices: Choices) -> list[Pa
         stretches += takes_of(path, shot, of, split)
     if len(chosen) > 1:
         stretches = of_one_action(stretches)
-    return _named(path, name, found, stretches, choice)
+    return _named(path, name, found, stretches, choice, said)
 
 
-def _named(path: Path, name: str, found: Detections, stretches: list[Stretch], choice: str) -> list[Part]:
-    """Parts with their names, and notes on what else the film has."""
+class People:
+    """What a searcher finds in films, each searched once."""
+
+    def __init__(self, searcher: search.Searcher):
+        self._searcher = searcher
+        self._found: dict[Path, Detections | films.VideoError] = {}
+
+    def of(self, path: Path) -> Detections:
+        """Raises VideoError: the film cannot be read."""
+        if path not in self._found:
+            try:
+                self._found[path] = self._searcher.people(path)
+            except films.VideoError as error:
+                self._found[path] = error
+        found = self._found[path]
+        if isinstance(found, films.VideoError):
+            raise found
+        return found
+
+    def agreeing(self, paths: list[Path], names: list[str], choices: Choices, most: int | None) -> Choices:
+        """The choices by which the first so many films in which somebody is seen follow those who do the same."""
+        searched: list[tuple[Path, str, Detections]] = []
+        for path, name in zip(paths, names, strict=True):
+            if most is not None and len(searched) >= most:
+                break
+            try:
+                found = self.of(path)
+            except films.VideoError:  # Said where the film is left out.
+                continue
+            if found.seen.any():
+                searched.append((path, name, found))
+        return _agreeing(searched, choices)
+
+
+def _agreeing(searched_films: Sequence[tuple[Path, str, Detections]], choices: Choices) -> Choices:
+    """The choices with whom films follow instead of the largest, so that all show one action (`film_agreement`).
+
+    Args:
+      searched_films: path, name, and what was found in each.
+    """
+    searched = []
+    for path, name, found in searched_films:
+        person = tracking.PERSON.of(choices.person, name)
+        if person != tracking.ALL:
+            try:
+                searched.append(Searched(path, name, found, _shots(name, found, choices), person))
+            except (LeftOutError, UserError):
+                continue  # Said by `parts`.
+    return dataclasses.replace(choices, instead=film_agreement.choose(searched))
+
+
+def _shots(name: str, found: Detections, choices: Choices) -> list[range]:
+    """Frames of the shots in which somebody is followed. Raises UserError: it has none that is asked for."""
+    if choices.takes is None:
+        return list(shot_choice.candidates(found, shot_choice.SHOTS.of(choices.shots, name)).values())
+    own = choices.takes.get(name, ())
+    shots = shot_choice.candidates(found, shot_choice.AUTO)
+    frames = takes_table.frames(own, seconds(found), name) if own else []
+    return list(dict.fromkeys(_around(shots, take) for take in frames))
+
+
+def _around(shots: Mapping[int, range], take: range) -> range:
+    """The shot that has a take, whose frames tell who is the largest; the take itself where it has a cut."""
+    return next((s for s in shots.values() if s.start <= take.start and take.stop <= s.stop), take)
+
+
+def _named(
+    path: Path, name: str, found: Detections, stretches: list[Stretch], choice: str, said: Mapping[int, str]
+) -> list[Part]:
+    """Parts with their names, and notes on what else the film has. said: of who is followed, by the numbers of shots."""
     shots = list(dict.fromkeys(s.shot.number for s in stretches))
     if len(shots) > 1:
         notes = [shot_choice.note_of_several(str(path), name, found, shots)]
     else:
         notes = [shot_choice.note(str(path), name, found, shots[0], choice, stretches[0].shot.person.well_seen)]
+    notes += [said[number] for number in shots]
     whole = stretches[0].shot.frames
     if len(stretches) > len(shots) or len(shots) == 1:
         notes.append(take_choice.note(str(path), name, found, [s.frames for s in stretches], whole))
@@ -110,12 +185,15 @@ def _of_table(path: Path, name: str, found: Detections, choices: Choices) -> lis
     followed: dict[range, Shot | None] = {}
     for take, frames in zip(table[name], takes_table.frames(table[name], times, name), strict=True):
         # Who is the largest of a shot is told by all of it.
-        around = next((s for s in shots.values() if s.start <= frames.start and frames.stop <= s.stop), frames)
+        around = _around(shots, frames)
         if around not in followed:
             try:
-                followed[around] = Shot(0, around, film_people.one(path, found.part(around), person))
+                who, said = film_agreement.people_of(choices.instead, path, name, found, around, person)
             except LeftOutError:
                 followed[around] = None
+            else:
+                followed[around] = Shot(0, around, who)
+                notes.append(said)
         own = followed[around]
         if own is None or (own.who(frames) < 0).all():
             empty.append(str(take.number))

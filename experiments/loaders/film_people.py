@@ -29,12 +29,13 @@ class Followed:
     """Somebody in a stretch of film.
 
     who (F,): index of the person in each frame, -1 = not seen. well_seen: how many frames show the person well. doubts:
-    frames, first and last, in which the person may have been exchanged for another.
+    frames, first and last, in which the person may have been exchanged for another. weight: how large for how long.
     """
 
     who: Array
     well_seen: int
     doubts: tuple[tuple[int, int], ...]
+    weight: float
 
 
 def one(path: Path, found: Detections, person: str) -> Followed:
@@ -123,7 +124,7 @@ def _followed(found: Detections, somebody: Somebody) -> Followed:
     who = np.array([c[i] if i >= 0 else -1 for c, i in zip(columns, among_present, strict=True)])
     there = np.flatnonzero(who >= 0)
     confidence = keypoints.body_25(found.landmarks[there, who[there]], image_size(found))[1]
-    return Followed(who, shot_choice.well_seen(confidence), somebody.doubts)
+    return Followed(who, shot_choice.well_seen(confidence), somebody.doubts, somebody.weight)
 
 
 def image_size(found: Detections) -> tuple[float, float]:

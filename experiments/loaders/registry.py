@@ -88,7 +88,7 @@ def load(
       openpose: folder of OpenPose's JSON files, which replace the clips' 2D keypoints.
       openpose_layout: how the keypoints stand in OpenPose's files, see `openpose_layouts`.
       init: files or folders of 3D poses; the first starts the fit, the others are scored beside it.
-      person: who is followed where several are seen, see `experiments.detection.tracking`; None = the largest.
+      person: who is followed where several are seen, see `experiments.detection.tracking`; None = `auto`.
       shots: which shot of films with cuts, see `experiments.detection.shot_choice`; None = chosen in each film.
       split: whether films come apart into takes, see `experiments.detection.take_choice`; None = where they do.
       takes: a table of the takes of films, see `experiments.detection.takes_table`.

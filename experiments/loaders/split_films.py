@@ -58,7 +58,7 @@ def find(
     """
     paths = film_paths.files(pattern)
     names = film_paths.names(paths)
-    person = person or tracking.LARGEST
+    person = person or tracking.AUTO
     tracking.check_names(person, names, films=True)
     if tracking.asks_for_all(person):
         raise UserError(f"--person={person} asks for everybody, but takes are shown of one person a film; name one")
@@ -66,9 +66,11 @@ def find(
     result, notes = [], []
     with contextlib.ExitStack() as opened:
         searcher = opened.enter_context(search.Searcher(detector or search.detector(pose_model), cache_dir, console))
+        people = film_parts.People(searcher)
+        choices = people.agreeing(paths, names, choices, None)
         for path, name in zip(paths, names, strict=True):
             try:
-                found = searcher.people(path)
+                found = people.of(path)
                 parts = film_parts.parts(path, name, found, choices)
                 seconds = film_stretches.seconds(found)
                 speed, boxes = np.full(len(seconds), np.nan), np.full((len(seconds), 4), np.nan)

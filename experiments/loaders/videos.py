@@ -32,6 +32,7 @@ from experiments.detection import (
     timing,
     tracking,
 )
+from experiments.detection.detections import Detections
 from experiments.detection.shot_cameras import Shot, ShotCamera
 from experiments.loaders import film_parts, film_paths
 from experiments.loaders.film_parts import Choices
@@ -67,7 +68,7 @@ def load(
     *,
     cache_dir: Path,
     body: smpl.SMPL,
-    person: str = tracking.LARGEST,
+    person: str = tracking.AUTO,
     shots: str | None = None,
     split: str | None = None,
     takes: str | Path | None = None,
@@ -156,12 +157,17 @@ def _films(
     """Those that can be used, at most so many, and why others cannot."""
     found: list[_Clip] = []
     left_out: list[str] = []
+    people = film_parts.People(searcher) if searcher else None
+    if people:
+        choices = people.agreeing(paths, names, choices, most)
     for path, name in zip(paths, names, strict=True):
         if most is not None and len(found) >= most:
             break
         try:
             found += (
-                _searched(path, name, searcher, choices, body, follow) if searcher else [_plain(path, name, follow)]
+                _searched(path, name, people.of(path), choices, body, follow)
+                if people
+                else [_plain(path, name, follow)]
             )
         except (LeftOutError, films.VideoError) as error:
             left_out.append(str(error))
@@ -242,11 +248,10 @@ def _plain(path: Path, name: str, follow: Follow) -> _Clip:
 
 
 def _searched(
-    path: Path, name: str, searcher: search.Searcher, choices: Choices, body: smpl.SMPL, follow: Follow
+    path: Path, name: str, found: Detections, choices: Choices, body: smpl.SMPL, follow: Follow
 ) -> list[_Clip]:
     """The clips of a film with its person. Raises VideoError: it cannot be read. LeftOutError: nobody to follow in it, or
     no rate."""
-    found = searcher.people(path)
     parts = film_parts.parts(path, name, found, choices)
     cameras = follow(path, [Shot(part.frames, part.found, float(max(part.found.image_size))) for part in parts])
     clips = [_clip(path, part, body, camera) for part, camera in zip(parts, cameras, strict=True)]

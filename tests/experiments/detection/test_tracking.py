@@ -207,9 +207,9 @@ def test_the_flag_names_clips():
     assert tracking.PERSON.parse("largest") == ("largest", {})
     assert tracking.PERSON.parse("310,140") == ("310,140", {})
     both = "clip ä=2, clip b=310,140 ,c=d=1"
-    assert tracking.PERSON.parse(both) == ("largest", {"clip ä": "2", "clip b": "310,140", "c=d": "1"})
+    assert tracking.PERSON.parse(both) == ("auto", {"clip ä": "2", "clip b": "310,140", "c=d": "1"})
     assert tracking.PERSON.of(both, "clip b") == "310,140"
-    assert tracking.PERSON.of(both, "clip z") == "largest"
+    assert tracking.PERSON.of(both, "clip z") == "auto"
     assert tracking.PERSON.of("2,b=1", "a") == "2"
     tracking.check_names(both, ["clip ä", "clip b", "c=d", "other"])
     with pytest.raises(UserError, match="names clip b, which is no clip here; the clips are clip ä, x"):
