@@ -17,7 +17,7 @@ from experiments.base import devices, garbage, stopping
 _LEAST_FITS = 8
 _MOST_WORKERS = 32
 # Films and figures of one fit are about so many pieces of work.
-_MOST_DRAWING = 12
+_MOST_DRAWING = 16
 
 # Takes a function and its arguments and returns a future of its result.
 Submit = Callable[..., Future[Any]]

@@ -15,6 +15,7 @@ from experiments.results.fitted_motion import FittedMotion
 from experiments.results.reading import Run
 from experiments.show.overview import spread
 from experiments.show.render import marks, mp4, views
+from experiments.show.render.pieces import Film
 from experiments.show.render.views import View
 from experiments.show.style import CENTRE, CYCLE, SHADE
 
@@ -157,15 +158,19 @@ def write(
         (SYNCHRONISED, "synchronised by the learned phase", plan.in_step, [f"phase {p:.2f}" for p in plan.phases]),
         (UNSYNCHRONISED, f"as filmed, started together{speed}", plan.plain, [f"{t:.2f} s" for t in seconds]),
     ]
+    paths = [folder / f"{name}.mp4" for name, *_ in films]
     work = [
-        submit(_write_film, folder / f"{name}.mp4", run, plan, what, frames, states, cells, legend)
-        for name, what, frames, states in films
+        Film(path, len(frames), len(films), submit, _write_film, run, plan, what, frames, states, cells, legend)
+        for path, (_, what, frames, states) in zip(paths, films, strict=True)
     ]
-    return [film.result() for film in work]
+    for film in work:
+        film.results()
+    return paths
 
 
 def _write_film(
     path: Path,
+    pictures: range,
     run: Run,
     plan: Plan,
     what: str,
@@ -173,12 +178,11 @@ def _write_film(
     states: Sequence[str],
     cells: Cells,
     legend: list[tuple[str, str]],
-) -> Path:
+) -> None:
     page = _Page(run, plan, f"{run.dataset.action}: {what}", legend)
     with mp4.writing(path, page.size, _FPS) as add:
-        for row, state in zip(frames, states, strict=True):
-            add(page.draw(row, state, cells))
-    return path
+        for picture in pictures:
+            add(page.draw(frames[picture], states[picture], cells))
 
 
 class _Page:

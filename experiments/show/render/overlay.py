@@ -17,6 +17,7 @@ from experiments.data.dataset import Dataset
 from experiments.fitting.workers import Later, Submit
 from experiments.results.reading import Run
 from experiments.show.render import bodies, floor, grid, marks, mp4, views
+from experiments.show.render.pieces import Film
 from experiments.show.render.shading import Mesh, draw
 from experiments.show.render.views import View
 from experiments.show.style import FIT, INITIAL
@@ -85,7 +86,18 @@ class Films:
         folder = run.folder / "overlay"
         self._paths = [folder / grid.film_name(name) for name in run.dataset.names]
         self._films = [
-            submit(_write_film, path, run, instance, compare, ground, self._plan)
+            Film(
+                path,
+                run.num_frames(instance),
+                len(self._paths),
+                submit,
+                _write_film,
+                run,
+                instance,
+                compare,
+                ground,
+                self._plan,
+            )
             for instance, path in enumerate(self._paths)
         ]
 
@@ -100,9 +112,9 @@ class Films:
             for number, (name, film) in enumerate(zip(dataset.names, self._films, strict=True), start=1):
                 if line:
                     line.update(Text(f"overlay  {name}, {number} of {len(dataset.names)}"))
-                own, lost = film.result()
-                cells |= own
-                missing += [f"frame {frame} of {name}" for frame in lost]
+                for own, lost in film.results():
+                    cells |= own
+                    missing += [f"frame {frame} of {name}" for frame in lost]
             if line and plan:
                 line.update("overlay  all together")
             together = grid.write(folder, self._run, plan, cells, legend, self._submit) if plan else []
@@ -124,18 +136,17 @@ class Films:
 
 
 def _write_film(
-    path: Path, run: Run, instance: int, compare: bool, ground: bool, plan: grid.Plan | None
+    path: Path, frames: range, run: Run, instance: int, compare: bool, ground: bool, plan: grid.Plan | None
 ) -> tuple[grid.Cells, list[int]]:
-    """Writes the film of one instance; returns its frames that the grids need, and the numbers of those whose pictures
-    should be on disk and cannot be read."""
+    """Writes a film of some frames of an instance; returns those that the grids need, and the numbers of those whose
+    pictures should be on disk and cannot be read."""
     dataset = run.dataset
     image_size = np.asarray(dataset.clips.image_size[instance])
     view = _whole(dataset, instance)
-    frames = range(run.num_frames(instance))
     show = Show(initial=compare and bool(np.asarray(dataset.clips.init_mask[instance]).any()), ground=ground)
     cells: grid.Cells = {}
     lost: list[int] = []
-    seen = _watched(dataset, instance, lost)
+    seen = _watched(dataset, instance, frames, lost)
     with mp4.writing(path, view.size, float(dataset.clips.fps[instance])) as add:
         for frame, picture in zip(frames, _draw(run, instance, frames, seen, view, show), strict=True):
             if plan and plan.needs(instance, frame):
@@ -144,9 +155,9 @@ def _write_film(
     return cells, lost
 
 
-def _watched(dataset: Dataset, instance: int, lost: list[int]) -> Iterator[Array | None]:
-    """Yields the pictures of an instance, and puts the numbers of missing ones into `lost`."""
-    for frame, picture in enumerate(pictures.frames(dataset, instance)):
+def _watched(dataset: Dataset, instance: int, frames: range, lost: list[int]) -> Iterator[Array | None]:
+    """Yields the pictures of some frames of an instance, and puts the numbers of missing ones into `lost`."""
+    for frame, picture in zip(frames, pictures.frames(dataset, instance, frames), strict=True):
         if picture is None and _expected(dataset, instance, frame):
             lost.append(frame)
         yield picture
