@@ -21,7 +21,7 @@ Array = np.ndarray
 NUM_LANDMARKS = 33
 _MOST_BYTES = 4 << 30  # of a file of detections, unpacked: an hour of 60 frames a second with four people has 1.2 GB
 # Higher with every change of what is detected: older files are then detected again.
-VERSION = 4
+VERSION = 5
 
 
 class Identified(typing.Protocol):
@@ -164,6 +164,9 @@ def detect(video: Path, landmarker: Landmarker, progress: Callable[[int], None] 
             shots.append(len(times))
         people.append(watcher.people(picture))
         worn.append([appearance.clothes(picture, person.landmarks) for person in people[-1]])
+        for ago, person, then in watcher.earlier:
+            people[-1 - ago].append(person)
+            worn[-1 - ago].append(appearance.clothes(then, person.landmarks))
         times.append(time)
         progress(len(times))
     most = max(len(row) for row in people)

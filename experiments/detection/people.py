@@ -1,11 +1,13 @@
 """Everybody in a film, frame by frame: found in whole pictures now and then, followed in between.
 
 Looking for people in a whole picture is slow and misses those who are small; looking again at the region where somebody
-was a frame ago is fast and sure. Nothing is smoothed over time, so that fast motion does not lag behind.
+was a frame ago is fast and sure. Whoever is found is followed back, too, through the frames since the search before. Nothing
+is smoothed over time, so that fast motion does not lag behind.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import typing
 from collections.abc import Iterable
@@ -81,6 +83,14 @@ class Person:
         return float(self.landmarks[_BODY, 2:].prod(-1).mean())
 
 
+class Earlier(typing.NamedTuple):
+    """Somebody in an earlier picture, so many before the last."""
+
+    ago: int
+    person: Person
+    picture: Array
+
+
 class Landmarker(typing.Protocol):
     """What finds people; BlazePose, or a stand-in."""
 
@@ -94,11 +104,16 @@ class Landmarker(typing.Protocol):
 
 
 class Watcher:
-    """Sees the pictures of one film in order and says who is in each."""
+    """Sees the pictures of one film in order and says who is in each.
+
+    earlier: those of the last picture who came into view, in the pictures before it, where they had not been found.
+    """
 
     def __init__(self, landmarker: Landmarker):
         self._landmarker = landmarker
+        self.earlier: list[Earlier] = []
         self._known: list[Person] = []
+        self._before: collections.deque[tuple[Array, list[Person]]] = collections.deque(maxlen=_SCAN_EVERY)
         self._since_scan = _SCAN_EVERY
         self._since_sweep = _SWEEP_EVERY
         self._soon = 0
@@ -107,6 +122,7 @@ class Watcher:
         """Everybody in the next picture, those known from the picture before first."""
         followed = [(before, self._again(picture, before)) for before in self._known]
         present = _apart([(before, now) for before, now in followed if now is not None])
+        num_followed = len(present)
         self._since_scan += 1
         self._since_sweep += 1
         due, lost = self._since_scan >= _SCAN_EVERY, len(present) < len(self._known)
@@ -119,8 +135,24 @@ class Watcher:
             self._since_sweep = 0
         if due:
             self._since_scan = 0
+        self.earlier = [seen for newcomer in present[num_followed:] for seen in self._back(newcomer)]
         self._known = present
+        self._before.append((picture, list(present)))
         return list(present)
+
+    def _back(self, newcomer: Person) -> list[Earlier]:
+        """A newcomer in the pictures before, as far back as one can be seen who is nobody else."""
+        result, after = [], newcomer
+        for ago, (picture, others) in enumerate(reversed(self._before), 1):
+            now = self._landmarker.look(picture, after.region)
+            if now is None or now.sureness < _SURE or _distance(now, after) >= _STAYED:
+                break
+            if any(same(now, other) for other in others):
+                break
+            others.append(now)
+            result.append(Earlier(ago, now, picture))
+            after = now
+        return result
 
     def _again(self, picture: Array, before: Person) -> Person | None:
         now = self._landmarker.look(picture, before.region) or self._elsewhere(picture, before)

@@ -44,6 +44,33 @@ def test_newcomers_are_found_and_leavers_go():
     assert lefts(watcher.people(sticks.picture(200, 100, {GREEN: (140, 30, 24, 60)}))) == [140]
 
 
+def everybody(watcher, scenes):
+    """Who is in each picture at the end, those found later and followed back included."""
+    seen = []
+    for boxes in scenes:
+        seen.append(watcher.people(sticks.picture(200, 100, boxes)))
+        for ago, person, picture in watcher.earlier:
+            assert (picture == sticks.picture(200, 100, scenes[len(seen) - 1 - ago])).all()
+            seen[-1 - ago].append(person)
+    return seen
+
+
+def test_newcomers_are_followed_back_to_where_they_came():
+    """One who walks comes into view in the third picture and is found by the next search of the whole picture."""
+    scenes = [{RED: (20, 20, 24, 60)} | ({GREEN: (175 - 3 * t, 30, 24, 60)} if t >= 2 else {}) for t in range(14)]
+    assert [lefts(people) for people in everybody(Watcher(sticks.StickLandmarker()), scenes)] == [
+        [20] if t < 2 else [20, 175 - 3 * t] for t in range(14)
+    ]
+
+
+def test_whoever_is_followed_back_is_nobody_else():
+    """Somebody steps out from behind another, whom the look back would find instead."""
+    scenes = [{GREEN: (60, 20, 24, 60), RED: (60 + 40 * (t >= 5), 20, 24, 60)} for t in range(14)]
+    seen = everybody(Watcher(sticks.StickLandmarker()), scenes)
+    assert [len(people) for people in seen[:5]] == [1] * 5
+    assert lefts(seen[-1]) == [60, 100]
+
+
 def test_somebody_lost_is_searched_at_once():
     watcher = Watcher(sticks.StickLandmarker())
     watcher.people(sticks.picture(400, 100, {RED: (20, 20, 24, 60)}))
