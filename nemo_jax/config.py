@@ -313,7 +313,7 @@ class FitConfig(Schedule, Method):  # a dataclass has the fields of its last bas
 
 def with_steps(config: FitConfig, num_instances: int) -> FitConfig:
     """The configuration with `joint_steps` replaced by an explicit number of steps."""
-    steps = max(1300, 50 * num_instances) if config.joint_steps == -1 else config.joint_steps
+    steps = max(1300, 100 * num_instances) if config.joint_steps == -1 else config.joint_steps
     return dataclasses.replace(config, joint_steps=steps)
 
 

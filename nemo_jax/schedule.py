@@ -64,7 +64,7 @@ class Schedule:
         "steps that fit everything",
         least=0,
         most=MOST_STEPS,
-        special={-1: "50 for each clip and at least 1300"},
+        special={-1: "100 for each clip and at least 1300"},
     )
     optimiser: Literal["adam", "adamw"] = option("adam", "adamw keeps the field's weight decay out of Adam's moments")
     plateau: bool = option(False, "reduce every learning rate of the joint stage when its loss stops falling")
