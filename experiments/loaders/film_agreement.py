@@ -19,7 +19,6 @@ from experiments.detection.detections import Detections
 from experiments.detection.self_similarity import Course
 from experiments.loaders import film_everyone, film_people
 from experiments.loaders.film_people import Followed, LeftOutError
-from experiments.loaders.film_stretches import Shot
 
 Array = np.ndarray
 
@@ -28,8 +27,8 @@ _BETTER = 0.5  # of the largest one's unlikeness to other films: up to it anothe
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Searched:
-    """A film in which people are found: where it is, its name, what is found, the frames of its shots, and its `--person`,
-    which is not `all`."""
+    """A film in which people are found: where it is, its name, what is found, the frames of the shots in which one of them
+    is followed, and its `--person`."""
 
     path: Path
     name: str
@@ -65,11 +64,11 @@ class Instead:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Candidate:
-    """Somebody who may do the action. shot: number of the shot, of all films. size: 1 for the largest there, who is
-    `largest`. asked: whether the user has named this one."""
+    """Somebody who may do the action. shot: number of the shot, of all films. followed: in all of it. course: from the first
+    appearance to the last. size: 1 for the largest there, who is `largest`. asked: whether the user has named this one."""
 
     shot: int
-    person: Shot
+    followed: Followed
     course: Course
     size: float
     asked: bool
@@ -100,6 +99,7 @@ def choose(films: Sequence[Searched]) -> dict[tuple[str, range], Instead]:
 def _candidates(film: Searched, people: Sequence[tuple[int, range, Followed]]) -> list[_Candidate]:
     """Those of a film's people who may do the action. people: the number of the shot, its frames, and somebody there."""
     there = [film_everyone.present(shot, frames, somebody) for shot, frames, somebody in people]
+    in_all = {id(present): somebody for present, (_, _, somebody) in zip(there, people, strict=True)}
     try:
         able, _ = film_everyone.able(film.path, film.found, there) if there else ([], [])
     except LeftOutError:  # Said where the film is left out.
@@ -108,8 +108,8 @@ def _candidates(film: Searched, people: Sequence[tuple[int, range, Followed]]) -
     for shot, _, somebody in people:
         most[shot] = max(most.get(shot, 0.0), somebody.weight)
     return [
-        _Candidate(person.number, person, of, person.person.weight / max(most[person.number], 1e-9), film.asked)
-        for person, of in able
+        _Candidate(shot.number, in_all[id(shot)], of, shot.person.weight / max(most[shot.number], 1e-9), film.asked)
+        for shot, of in able
     ]
 
 
@@ -131,7 +131,7 @@ def _agreed(
     if len(chosen) < 2 or not (enough or any(one.asked for one in chosen)):
         return {}
     return {
-        (shots[one.shot][0].name, shots[one.shot][1]): _instead(*shots[one.shot], one.person)
+        (shots[one.shot][0].name, shots[one.shot][1]): _instead(*shots[one.shot], one.followed)
         for one in chosen
         if not one.largest
     }
@@ -146,21 +146,13 @@ def _best(shot: int, of_shot: Mapping[int, Sequence[int]], candidates: Sequence[
     return nearest if unlike[nearest] <= _BETTER * unlike[largest] else largest
 
 
-def _instead(film: Searched, frames: range, person: Shot) -> Instead:
-    x, y = film_people.middles(film.found.part(person.frames), person.person.who)
+def _instead(film: Searched, frames: range, followed: Followed) -> Instead:
+    x, y = film_people.middles(film.found.part(frames), followed.who)
     note = (
         f"In {film.path} the person near {x:.0f},{y:.0f} is followed, who does what others show, and not the largest; "
         f"--person='{film.name}={tracking.LARGEST}' follows that one."
     )
-    return Instead(_in_all(person, frames), note)
-
-
-def _in_all(person: Shot, frames: range) -> Followed:
-    """Somebody in all frames of a shot, of whom only those are known from the first appearance to the last."""
-    first, last = person.frames.start - frames.start, frames.stop - person.frames.stop
-    who = np.pad(person.person.who, (first, last), constant_values=-1)
-    doubts = tuple((begin + first, end + first) for begin, end in person.person.doubts)
-    return dataclasses.replace(person.person, who=who, doubts=doubts)
+    return Instead(followed, note)
 
 
 def people_of(

@@ -96,39 +96,37 @@ class People:
         return found
 
     def agreeing(self, paths: list[Path], names: list[str], choices: Choices, most: int | None) -> Choices:
-        """The choices by which the first so many films in which somebody is seen follow those who do the same."""
-        searched: list[tuple[Path, str, Detections]] = []
+        """The choices with whom films follow instead of the largest, so that all show one action (`film_agreement`).
+
+        Args:
+          most: the first so many films in which somebody is seen are compared; None = all.
+        """
+        searched: list[Searched] = []
         for path, name in zip(paths, names, strict=True):
             if most is not None and len(searched) >= most:
                 break
+            person = tracking.PERSON.of(choices.person, name)
             try:
                 found = self.of(path)
             except films.VideoError:  # Said where the film is left out.
                 continue
-            if found.seen.any():
-                searched.append((path, name, found))
-        return _agreeing(searched, choices)
-
-
-def _agreeing(searched_films: Sequence[tuple[Path, str, Detections]], choices: Choices) -> Choices:
-    """The choices with whom films follow instead of the largest, so that all show one action (`film_agreement`).
-
-    Args:
-      searched_films: path, name, and what was found in each.
-    """
-    searched = []
-    for path, name, found in searched_films:
-        person = tracking.PERSON.of(choices.person, name)
-        if person != tracking.ALL:
+            if not found.seen.any():
+                continue
             try:
-                searched.append(Searched(path, name, found, _shots(name, found, choices), person))
-            except (LeftOutError, UserError):
-                continue  # Said by `parts`.
-    return dataclasses.replace(choices, instead=film_agreement.choose(searched))
+                searched.append(Searched(path, name, found, _shots(name, found, choices, person), person))
+            except (LeftOutError, UserError):  # As well.
+                continue
+        return dataclasses.replace(choices, instead=film_agreement.choose(searched))
 
 
-def _shots(name: str, found: Detections, choices: Choices) -> list[range]:
-    """Frames of the shots in which somebody is followed. Raises UserError: it has none that is asked for."""
+def _shots(name: str, found: Detections, choices: Choices, person: str) -> list[range]:
+    """Frames of the shots in which one person is followed; none where everybody is.
+
+    Raises:
+      UserError: it has none that is asked for. LeftOutError: it has no rate, by which a table of takes is read.
+    """
+    if person == tracking.ALL:
+        return []
     if choices.takes is None:
         return list(shot_choice.candidates(found, shot_choice.SHOTS.of(choices.shots, name)).values())
     own = choices.takes.get(name, ())
