@@ -66,7 +66,7 @@ def run(settings: Settings) -> None:
     from experiments.fitting import run as fitting
     from experiments.show import presentation
 
-    fitting.run(settings, presentation.write_all)
+    fitting.run(settings, presentation.begin)
 
 
 def _preset(argv: Sequence[str]) -> str:

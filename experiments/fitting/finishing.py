@@ -29,9 +29,11 @@ from nemo_jax.config import FitConfig
 
 _MOST_NAMED = 6
 
-# Draws what the settings ask for: (run, settings, numbers of each clip, notes, hidden joints, losses, console, submit).
+# Begins to draw what the settings ask for: (run, settings, hidden joints, losses, submit). Returns what waits for it and
+# reports: (run with its metrics, numbers of each clip, notes, console).
 Present = Callable[
-    [Run, Settings, Mapping[str, Mapping[str, float]], Sequence[str], np.ndarray | None, History, Console, Submit], None
+    [Run, Settings, np.ndarray | None, History, Submit],
+    Callable[[Run, Mapping[str, Mapping[str, float]], Sequence[str], Console], None],
 ]
 
 
@@ -218,6 +220,18 @@ def _write(
     threshold = float(fit.config.confidence_threshold)
     body_name = settings.body_model or "open_body"
     scale_sd = np.array([fit.each[name]["scale_sd_percent/fit"] / 100 for name in dataset.names])
+    run = Run(
+        folder=output,
+        dataset=dataset,
+        params=fit.fitted.params,
+        config=fit.config,
+        body=_body(settings.body_model) if body is None else body,
+        settings=dataclasses.asdict(fit.settings),
+        answer=fit.fitted,
+        expected_mm=fit.expected_mm,
+    )
+    # Other processes draw while this one writes.
+    finish = present(run, fit.settings, fit.hidden, fit.history, submit)
     lenses = lens_error.of_clips(dataset, fit.fitted, fit.config)
     offsets = take_offsets.of_clips(dataset, fit.fitted.params)
     takes = take_offsets.of_takes(dataset, offsets)
@@ -263,18 +277,7 @@ def _write(
             **{f"version/{name}": version for name, version in versions().items()},
         }
 
-    run = Run(
-        folder=output,
-        dataset=dataset,
-        params=fit.fitted.params,
-        config=fit.config,
-        body=_body(settings.body_model) if body is None else body,
-        settings=dataclasses.asdict(fit.settings),
-        metrics=metrics(),
-        answer=fit.fitted,
-        expected_mm=fit.expected_mm,
-    )
-    present(run, fit.settings, fit.each, fit.notes, fit.hidden, fit.history, console, submit)
+    finish(dataclasses.replace(run, metrics=metrics()), fit.each, fit.notes, console)
     # A folder that has been deleted meanwhile must not come back with this file alone.
     writing.check_there(output)
     final = metrics()

@@ -5,9 +5,13 @@ import functools
 import importlib
 import multiprocessing
 import os
+import pickle
+import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import jax
 
@@ -21,6 +25,31 @@ _MOST_DRAWING = 16
 
 # Takes a function and its arguments and returns a future of its result.
 Submit = Callable[..., Future[Any]]
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """A value that many pieces of work take as an argument: they are given the value itself, which is pickled once and which
+    each process reads once."""
+
+    def __init__(self, value: T):
+        self.value = value
+        self._path: Path | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._path is None:
+            handle, name = tempfile.mkstemp(prefix="nemo_jax_")
+            self._path = Path(name)
+            weakref.finalize(self, self._path.unlink, missing_ok=True)
+            with open(handle, "wb") as file:
+                pickle.dump(self.value, file, pickle.HIGHEST_PROTOCOL)
+        return _read, (self._path,)
+
+
+# Of one fit: its run, and the cells of films of all clips.
+@functools.lru_cache(maxsize=2)
+def _read(path: Path) -> Any:
+    return pickle.loads(path.read_bytes())
 
 
 class Later(Future[Any]):
@@ -28,7 +57,7 @@ class Later(Future[Any]):
 
     def __init__(self, function: Callable[..., Any], *args: Any):
         super().__init__()
-        self._call = functools.partial(function, *args)
+        self._call = functools.partial(function, *(each.value if isinstance(each, Shared) else each for each in args))
 
     def result(self, timeout: float | None = None) -> Any:
         if not self.done():

@@ -27,7 +27,7 @@ from experiments.fitting.settings import Settings
 from experiments.loaders import synthetic
 from experiments.results import reading
 from experiments.show.figures import run_pictures
-from experiments.show.presentation import PARTS, write_all
+from experiments.show.presentation import PARTS, begin
 from nemo_jax import clips as clips_lib
 from nemo_jax import exchange, laplace, losses, model, residuals, stages
 from nemo_jax.batches import Batch
@@ -175,7 +175,7 @@ def load(results: str | None, output: Path, console: Console, seed: int = 0) -> 
             settings = Settings(action=synthetic.ACTION, output_dir=str(folder), seed=seed)
             # Only the numbers of this fit are needed, so no pictures are drawn.
             settings = dataclasses.replace(settings, **dict.fromkeys(PARTS, False))
-            run_fits(settings, write_all, console)
+            run_fits(settings, begin, console)
     else:
         folder = Path(results)
     return from_run(reading.load(folder))

@@ -2,74 +2,112 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from experiments.base.text import duration
 from experiments.fitting.settings import Settings
-from experiments.fitting.workers import Later, Submit
+from experiments.fitting.workers import Later, Shared, Submit
 from experiments.results.reading import Run
 from experiments.show import figures, report
 from experiments.show.figures import run_pictures
 from experiments.show.render import overlay
 from experiments.show.report import followed
+from experiments.show.report import page as report_page
 from experiments.show.viewer import page
 
 # The flag of each kind of output and the files or folders that it writes into the results folder.
 PARTS = {"overlay": "overlay", "figures": "figures", "viewer": "viewer.html", "report": "report.html"}
 
 
+Numbers = Mapping[str, Mapping[str, float]]
+Finish = Callable[[Run, Numbers, Sequence[str], Console], None]
+
+
 def write_all(
     run: Run,
     settings: Settings,
-    each: Mapping[str, Mapping[str, float]],
+    each: Numbers,
     notes: Sequence[str],
     hidden: np.ndarray | None,
     history: Mapping[str, Mapping[str, np.ndarray]],
     console: Console,
-    submit: Submit = Later,
 ) -> None:
     """Writes the pictures of a run and the outputs that the settings ask for into its folder, and deletes all other
-    outputs, which an older fit may have left there.
+    outputs, which an older fit may have left there; see `begin` and its result.
+    """
+    begin(run, settings, hidden, history)(run, each, notes, console)
+
+
+def begin(
+    run: Run,
+    settings: Settings,
+    hidden: np.ndarray | None,
+    history: Mapping[str, Mapping[str, np.ndarray]],
+    submit: Submit = Later,
+) -> Finish:
+    """Deletes the outputs that are not asked for and begins to draw the others.
 
     Args:
-      run: the fit, in the form in which a later command reads it from its folder.
+      run: the fit, in the form in which a later command reads it from its folder, but for its metrics.
       settings: the settings from the command line.
-      each: scores of each clip, as in `instances.json`. notes: sentences for the user.
       hidden: (N, T, K), true where a keypoint was hidden from the fit; None if no keypoints were hidden.
       history: losses of every step, by stage and term.
       submit: takes the pieces of the work; they are done at the same time where it has processes for them.
+
+    Returns:
+      What waits for them and then writes the report, once the files of the run but `metrics.json` are there: of the run
+      with its metrics, the scores of each clip as in `instances.json`, sentences for the user, and where to report.
     """
     asked = {name: getattr(settings, name) for name in PARTS}
     for name in PARTS:
         if not asked[name]:
             _delete(run.folder / PARTS[name])
-    films = overlay.Films(run, settings.compare, settings.overlay_ground, submit) if asked["overlay"] else None
-    drawn = [submit(figures.write, run, name) for name in figures.NAMES] if asked["figures"] else []
-    viewer = [submit(page.write, run.folder / PARTS["viewer"], run)] if asked["viewer"] else []
-    thumbnails = submit(followed.thumbnails, run) if asked["report"] else None
-    overview = [submit(run_pictures.write_all, run, history, hidden)] if settings.overview else []
+    shared = Shared(run)
+    films = overlay.Films(shared, settings.compare, settings.overlay_ground, submit) if asked["overlay"] else None
+    drawn = [submit(figures.write, shared, name) for name in figures.NAMES] if asked["figures"] else []
+    viewer = [submit(page.write, run.folder / PARTS["viewer"], shared)] if asked["viewer"] else []
+    thumbnails = submit(followed.thumbnails, shared) if asked["report"] else None
+    overview = [submit(run_pictures.write_all, shared, history, hidden)] if settings.overview else []
     if not settings.overview:
         run_pictures.delete_all(run.folder)
-    if films:
-        films.finish(console)
-    for piece in overview:
-        piece.result()
-    # Each says how long the command still waited for it.
-    begun = time.perf_counter()
-    for name, work in (("figures", drawn), ("viewer", viewer)):
-        for piece in work:
+
+    def finish(run: Run, each: Numbers, notes: Sequence[str], console: Console) -> None:
+        suspicious = submit(report_page.suspicious, shared, each) if asked["report"] else None
+        if films:
+            films.begin_together(console)
+        for piece in overview:
             piece.result()
-        if work:
-            console.print(f"{name} in {duration(time.perf_counter() - begun)}")
-        begun = time.perf_counter()
-    # The report is last, because it shows and links the other outputs.
-    if thumbnails:
-        report.write(run, settings, each, notes, thumbnails.result())
-        console.print(f"report in {duration(time.perf_counter() - begun)}")
+        # Each says how long the command still waited for it.
+        figures_in, viewer_in = (_waited(work) for work in (drawn, viewer))
+        # Of finished figures, beside the last films.
+        embedded = submit(report_page.pictures, shared) if asked["report"] else None
+        if films:
+            films.finish(console)
+        for name, work, waited in (("figures", drawn, figures_in), ("viewer", viewer, viewer_in)):
+            if work:
+                console.print(f"{name} in {duration(waited)}")
+        # The report is last, because it shows and links the other outputs.
+        if thumbnails and suspicious and embedded:
+            begun = time.perf_counter()
+            pieces = report_page.Pieces(thumbnails.result(), suspicious.result(), embedded.result())
+            report.write(run, settings, each, notes, pieces)
+            console.print(f"report in {duration(time.perf_counter() - begun)}")
+
+    return finish
+
+
+def _waited(work: Sequence[Future[Any]]) -> float:
+    """Waits for pieces of work; returns for how many seconds."""
+    begun = time.perf_counter()
+    for piece in work:
+        piece.result()
+    return time.perf_counter() - begun
 
 
 def _delete(path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from experiments.data.dataset import Dataset
-from experiments.fitting.workers import Later, Submit
+from experiments.fitting.workers import Later, Shared, Submit
 from experiments.results.fitted_motion import FittedMotion
 from experiments.results.reading import Run
 from experiments.show.overview import spread
@@ -147,25 +147,34 @@ def _columns(count: int, aspect: float) -> int:
     return max(range(1, count + 1), key=height)
 
 
-def write(
-    folder: Path, run: Run, plan: Plan, cells: Cells, legend: list[tuple[str, str]], submit: Submit = Later
-) -> list[Path]:
-    """Writes both films and returns their paths. `cells`: results of `Plan.cell` for all needed frames; `submit` takes the
-    work on each film."""
+def films(
+    folder: Path, run: Shared[Run], plan: Plan, cells: Cells, legend: list[tuple[str, str]], submit: Submit = Later
+) -> list[Film]:
+    """Begins both films. `cells`: results of `Plan.cell` for all needed frames; `submit` takes the work on each film."""
     speed = "" if math.isclose(plan.rate, 1, rel_tol=0.05) else f", at {plan.rate:.2g} times the speed"
     seconds = np.arange(len(plan.plain)) / _FPS * plan.rate
-    films = [
+    both = [
         (SYNCHRONISED, "synchronised by the learned phase", plan.in_step, [f"phase {p:.2f}" for p in plan.phases]),
         (UNSYNCHRONISED, f"as filmed, started together{speed}", plan.plain, [f"{t:.2f} s" for t in seconds]),
     ]
-    paths = [folder / f"{name}.mp4" for name, *_ in films]
-    work = [
-        Film(path, len(frames), len(films), submit, _write_film, run, plan, what, frames, states, cells, legend)
-        for path, (_, what, frames, states) in zip(paths, films, strict=True)
+    shared = Shared(cells)
+    return [
+        Film(
+            folder / f"{name}.mp4",
+            len(frames),
+            len(both),
+            submit,
+            _write_film,
+            run,
+            plan,
+            what,
+            frames,
+            states,
+            shared,
+            legend,
+        )
+        for name, what, frames, states in both
     ]
-    for film in work:
-        film.results()
-    return paths
 
 
 def _write_film(

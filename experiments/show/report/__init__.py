@@ -7,7 +7,7 @@ from experiments.base.files import replacing
 from experiments.fitting.settings import Settings
 from experiments.results.reading import Run
 from experiments.show.report import page
-from experiments.show.report.markup import Html
+from experiments.show.report.page import Pieces
 
 NAME = "report.html"
 
@@ -17,7 +17,7 @@ def write(
     settings: Settings,
     each: Mapping[str, Mapping[str, float]],
     notes: Sequence[str],
-    thumbnails: Sequence[Html | None] = (),
+    pieces: Pieces | None = None,
 ) -> Path:
     """Writes `report.html` into the run's folder and returns its path. Pictures that exist in the folder are embedded
     in the page; other files are linked.
@@ -26,9 +26,9 @@ def write(
       settings: the settings from the command line.
       each: scores of each clip, as in `instances.json`.
       notes: sentences for the user.
-      thumbnails: a picture for each clip, as `followed.thumbnails` makes them; none where there are fewer.
+      pieces: what takes long, where it was made before.
     """
-    built = page.build(run, settings, each, notes, thumbnails)
+    built = page.build(run, settings, each, notes, pieces)
     path = run.folder / NAME
     with replacing(path) as temporary:
         temporary.write_text(built, encoding="utf-8")

@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -34,23 +34,30 @@ _OVERVIEW = "Input joints and reprojected skeleton, and the body in 3D beside th
 _LICENCE_FREE = "open body (no licensed file)"
 
 
+class Pieces(NamedTuple):
+    """What takes long of a page. thumbnails: a picture for each clip, as `followed.thumbnails` makes them; none where there
+    are fewer. suspicious, pictures: results of the functions of these names."""
+
+    thumbnails: Sequence[Html | None]
+    suspicious: Sequence[Html]
+    pictures: Sequence[Html]
+
+
 def build(
     run: Run,
     settings: Settings,
     each: Mapping[str, Mapping[str, float]],
     notes: Sequence[str],
-    thumbnails: Sequence[Html | None] = (),
+    pieces: Pieces | None = None,
 ) -> Html:
     """The whole page; the arguments are those of `report.write`."""
-    output, dataset, fitted, metrics, threshold = run.folder, run.dataset, run.fitted, run.metrics, run.threshold
-    errors = checks.frame_errors(run.as_read, fitted, threshold)
-    found = checks.findings(dataset, fitted, threshold)
-    doubted = doubts.sentences(doubts.as_metrics(doubts.find(run.as_read, fitted, each, threshold)))
+    output, dataset, fitted, metrics = run.folder, run.dataset, run.fitted, run.metrics
+    pieces = pieces or Pieces((), suspicious(run, each), pictures(run))
     parts = [
         section("Numbers", *_numbers(dataset, metrics), id_="numbers"),
-        section("Pictures", *_pictures(output, dataset), id_="pictures"),
-        section("What looks wrong", *wrong.show(run, errors, found, doubted), id_="wrong"),
-        section("Clips", *_clips(run, each, errors, thumbnails), id_="clips"),
+        section("Pictures", *pieces.pictures, id_="pictures"),
+        section("What looks wrong", *pieces.suspicious, id_="wrong"),
+        section("Clips", *_clips(run, each, pieces.thumbnails), id_="clips"),
         section("Files", *_files(output, dataset), id_="files"),
         section("Do it again", *_again(settings, metrics, dataset), id_="again"),
         section("Notes", _notes(notes), id_="notes"),
@@ -119,7 +126,18 @@ def _numbers(dataset: Dataset, metrics: Mapping[str, Any]) -> list[Html]:
     return [element("p", said), numbers(dataset, metrics)]
 
 
-def _pictures(output: Path, dataset: Dataset) -> list[Html]:
+def suspicious(run: Run, each: Mapping[str, Mapping[str, float]]) -> list[Html]:
+    """What looks wrong: the verdict, frames and clips. The files of `motion/` must be there."""
+    threshold = run.threshold
+    errors = checks.frame_errors(run.as_read, run.fitted, threshold)
+    found = checks.findings(run.dataset, run.fitted, threshold)
+    doubted = doubts.sentences(doubts.as_metrics(doubts.find(run.as_read, run.fitted, each, threshold)))
+    return wrong.show(run, errors, found, doubted)
+
+
+def pictures(run: Run) -> list[Html]:
+    """The figures of a run that are there, each embedded."""
+    output, dataset = run.folder, run.dataset
     folder = output / figures.FOLDER
     found = [(folder / name, caption, photo) for name, caption, photo in _PICTURES]
     found.append((output / "overview.png", _OVERVIEW, True))
@@ -134,11 +152,10 @@ def _pictures(output: Path, dataset: Dataset) -> list[Html]:
     return shown or [element("p", "None were written.")]
 
 
-def _clips(
-    run: Run, each: Mapping[str, Mapping[str, float]], errors: np.ndarray, thumbnails: Sequence[Html | None]
-) -> list[Html]:
+def _clips(run: Run, each: Mapping[str, Mapping[str, float]], thumbnails: Sequence[Html | None]) -> list[Html]:
     """A table with one row per clip; columns without any value are omitted."""
     dataset, fitted, clips = run.dataset, run.fitted, run.dataset.clips
+    errors = checks.frame_errors(run.as_read, fitted, run.threshold)
     shares = checks.seen_shares(dataset, run.threshold)
     expected = expected_error.of_clips(expected_error.of_run(run))
     lenses = lens_error.of_clips(dataset, fitted, run.config)

@@ -45,7 +45,7 @@ def run_here(*arguments):
     """Fits like `run.py`, in this process, and returns what it says."""
     said = io.StringIO()
     settings = fit.parse(["run.py", *map(str, arguments)], absl_flags.FlagValues())
-    fitting.run(settings, presentation.write_all, Console(file=said, highlight=False, soft_wrap=True, width=200))
+    fitting.run(settings, presentation.begin, Console(file=said, highlight=False, soft_wrap=True, width=200))
     return said.getvalue()
 
 

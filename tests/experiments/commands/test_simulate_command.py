@@ -18,7 +18,7 @@ from experiments.data import neutral
 from experiments.data.dataset import DatasetError
 from experiments.fitting.run import run as fit
 from experiments.fitting.settings import Settings
-from experiments.show.presentation import PARTS, write_all
+from experiments.show.presentation import PARTS, begin
 from experiments.simulation import amass
 from experiments.simulation.observations import ObservationModel
 from nemo_jax.config import FitConfig
@@ -328,7 +328,7 @@ def test_a_recorded_action_is_fitted(tmp_path, monkeypatch):
             **dict.fromkeys(PARTS, False),
             fit=dataclasses.replace(FitConfig(), **steps),
         ),
-        write_all,
+        begin,
     )
     assert metrics["num_instances"] == 5
     assert metrics["synthetic"]

@@ -52,7 +52,7 @@ def run_here(arguments):
     settings = fit.parse(["run.py", *arguments], absl_flags.FlagValues())
     console = Console(file=said, highlight=False, soft_wrap=True, width=200)
     try:
-        fitting.run(settings, presentation.write_all, console, checkpoint_seconds=0.0)
+        fitting.run(settings, presentation.begin, console, checkpoint_seconds=0.0)
     finally:
         print(said.getvalue())
 

@@ -37,7 +37,7 @@ def run_and_die(self, problem, position, carry):
 compiled_programs.CompiledFit.run = run_and_die
 machine._SAVING_SHARE = 1e9
 settings = flags.parse(["run.py", *sys.argv[2:]], absl_flags.FlagValues())
-fitting.run(settings, presentation.write_all, checkpoint_seconds=0.0)
+fitting.run(settings, presentation.begin, checkpoint_seconds=0.0)
 """
 
 
@@ -60,7 +60,7 @@ def test_killed_and_run_again(run_py, serve_flags, tmp_path):
     def run_here(arguments):
         said = io.StringIO()
         settings = fit.parse(["run.py", *arguments], absl_flags.FlagValues())
-        fitting.run(settings, presentation.write_all, Console(file=said), checkpoint_seconds=0.0)
+        fitting.run(settings, presentation.begin, Console(file=said), checkpoint_seconds=0.0)
         return said.getvalue()
 
     # The joint stage in two parts of one program, 4 steps and 6, between which names are read. All stages are cut in

@@ -20,7 +20,7 @@ GONE = r"was deleted or moved while the fit ran; leave it in its place, and run 
 def run_here(serve_flags, tmp_path):
     """Fits like run.py, in this process; returns the function and the folder of its results."""
 
-    def run(present=lambda *_: None, checkpoint_seconds=1e9):
+    def run(present=lambda *_: lambda *_: None, checkpoint_seconds=1e9):
         settings = fit.parse(["run.py", *serve_flags, f"--output_dir={tmp_path / 'out'}"], absl_flags.FlagValues())
         fitting.run(settings, present, Console(file=io.StringIO()), checkpoint_seconds)
 
@@ -51,7 +51,7 @@ def test_a_folder_that_vanishes_before_a_checkpoint(run_here, monkeypatch):
 def test_a_folder_that_vanishes_while_pictures_are_drawn(run_here):
     run, out = run_here
     with pytest.raises(UserError, match=GONE):
-        run(present=lambda *_: shutil.rmtree(out))
+        run(present=lambda *_: lambda *_: shutil.rmtree(out))
     assert not out.exists()
 
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from experiments.base.errors import UserError
-from experiments.fitting.workers import Later, Workers
+from experiments.fitting.workers import Later, Shared, Workers
 
 
 def refuse(sentence):
@@ -66,3 +66,32 @@ def test_all_processes_start_at_once(monkeypatch):
     before = {child.pid for child in multiprocessing.active_children()}
     with Workers(1, drawing=True):
         assert len({child.pid for child in multiprocessing.active_children()} - before) == 2
+
+
+class Counted:
+    """Says how often it was pickled."""
+
+    pickled = 0
+
+    def __reduce__(self):
+        Counted.pickled += 1
+        return Counted, ()
+
+
+def test_what_many_pieces_of_work_share_is_pickled_once(monkeypatch):
+    monkeypatch.setattr("experiments.base.devices.num_cores", lambda: 2)
+    monkeypatch.setattr(Counted, "pickled", 0)
+    shared = Shared(Counted())
+    with Workers(1, drawing=True) as workers:
+        kinds = {workers.draw(type, shared).result().__name__ for _ in range(6)}
+    assert kinds == {"Counted"}
+    assert Counted.pickled == 1
+    path = shared._path
+    assert path is not None and path.exists()
+    del shared
+    gc.collect()
+    assert not path.exists()
+
+
+def test_a_piece_of_work_without_a_process_is_given_what_is_shared():
+    assert Later(len, Shared([1, 2, 3])).result() == 3

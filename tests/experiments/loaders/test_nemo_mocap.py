@@ -124,7 +124,7 @@ def test_a_fit_equals_that_of_the_same_clips_in_the_neutral_format(tree, tiny_co
             # What of the fit is compared is what it reads; a stage of it serves.
             fit=dataclasses.replace(tiny_config, camera_steps=0, joint_steps=0),
         )
-        every = fit(settings, presentation.write_all)
+        every = fit(settings, presentation.begin)
         metrics[name] = {key: value for key, value in every.items() if not key.startswith("seconds/")}
     assert metrics["nemo_mocap"] == metrics["neutral"]
     assert metrics["neutral"]["mpjpe_mm/init"] > 0

@@ -71,6 +71,6 @@ def test_terminal_and_report(taken, make_run, tmp_path):
     summary.print_table(console, dataset, metrics, tmp_path)
     assert sentence in console.export_text()
     run = make_run(dataset, fitted)
-    paragraph, table = page._clips(run, {}, np.zeros((len(dataset.names), 1)), ())
+    paragraph, table = page._clips(run, {}, ())
     assert sentence in str(paragraph)
     assert "starts at (s), in its take" in str(table) and f"{at:.2f}" in str(table)
