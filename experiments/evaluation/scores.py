@@ -4,7 +4,7 @@
 errors are means over all visible joints of all instances; the paper's 2D errors are means over instances. Scores that
 need ground truth, initial poses or hidden joints exist only if the dataset has these.
 
-Fits of one size are scored together by one compiled program: M fits of N instances and T frames (a size of
+Fits of one size are scored together by two compiled programs: M fits of N instances and T frames (a size of
 `nemo_jax.stacking`) are M N instances.
 """
 
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models import smpl
-from body_models.pytree import pytree
+from body_models.pytree import Tree, pytree
 from experiments.base.programs import Program
 from experiments.data import padding
 from experiments.data.dataset import Dataset
@@ -98,7 +98,9 @@ def evaluate_many(
     """
     found: dict[int, tuple[Numbers, dict[str, Numbers]]] = {}
     for members, stacked in _groups(fits, frames):
-        each, pooled = jax.device_get(_score(stacked, nose_body))
+        in_3d = {} if stacked.in_3d is None else _score_3d(stacked.in_3d, stacked.mask, nose_body)
+        each, pooled = _score(stacked, nose_body)
+        each, pooled = jax.device_get((each | in_3d, pooled))
         for row, number in enumerate(members):
             own, whole = ({key: values[row] for key, values in part.items()} for part in (each, pooled))
             found[number] = _named(fits[number].dataset, own, whole)
@@ -108,6 +110,9 @@ def evaluate_many(
 def compile_ahead(fits: Sequence[ToScore], nose_body: smpl.SMPL, frames: int | None = None) -> None:
     """Compiles the programs that `evaluate_many` uses for these fits."""
     for _, stacked in _groups(fits, frames):
+        # The one that compiles longer first.
+        if stacked.in_3d is not None:
+            _score_3d.ahead(stacked.in_3d, stacked.mask, nose_body)
         _score.ahead(stacked, nose_body)
 
 
@@ -156,9 +161,8 @@ def _arrays_of(one: ToScore, frames: int) -> _Arrays:
 
 
 def _numbers(fits: _Arrays, nose_body: smpl.SMPL) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Scores (M, N) of instances, (M, N, methods) for 3D errors, and scores (M,) over all joints of each fit."""
-    shape = fits.mask.shape[:2]
-    every: _Arrays = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), fits)
+    """Scores (M, N) of instances but 3D errors, and scores (M,) over all joints of each fit."""
+    shape, every = fits.mask.shape[:2], _instances(fits)
     each: dict[str, Array] = jax.vmap(_paper_numbers)(every)
     pooled = {}
     errors = metrics.reprojection_errors(every.predicted, every.reference)
@@ -179,12 +183,25 @@ def _numbers(fits: _Arrays, nose_body: smpl.SMPL) -> tuple[dict[str, Array], dic
         own = of_feet(every.feet, soles, every.planted, every.mask, every.fps)
         each |= {f"{name}/fit": values for name, values in own.items()}
     each |= _metres(every, nose_body)
-    if every.in_3d is not None:
-        each |= pose_errors.in_3d(every.in_3d, every.mask, nose_body)
-    return {name: values.reshape(*shape, *values.shape[1:]) for name, values in each.items()}, pooled
+    return _of_fits(each, shape), pooled
 
 
-_score = Program(_numbers, once=True)
+def _numbers_3d(known: In3D, mask: Array, nose_body: smpl.SMPL) -> dict[str, Array]:
+    """3D errors (M, N, methods) of instances; leaves of `known` are (M, N, ...), mask (M, N, T)."""
+    return _of_fits(pose_errors.in_3d(_instances(known), _instances(mask), nose_body), mask.shape[:2])
+
+
+def _instances(fits: Tree) -> Tree:
+    """Leaves (M N, ...) of leaves (M, N, ...)."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), fits)
+
+
+def _of_fits(each: dict[str, Array], shape: tuple[int, ...]) -> dict[str, Array]:
+    return {name: values.reshape(*shape, *values.shape[1:]) for name, values in each.items()}
+
+
+# Two programs, which compile beside each other.
+_score, _score_3d = Program(_numbers, once=True), Program(_numbers_3d, once=True)
 
 
 def _metres(every: _Arrays, body: smpl.SMPL) -> dict[str, Array]:

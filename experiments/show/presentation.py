@@ -3,9 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -69,29 +67,31 @@ def begin(
         if not asked[name]:
             _delete(run.folder / PARTS[name])
     shared = Shared(run)
-    films = overlay.Films(shared, settings.compare, settings.overlay_ground, submit) if asked["overlay"] else None
+    # Films last: many small pieces end together where few long ones have begun before.
+    overview = [submit(run_pictures.write_all, shared, history, hidden)] if settings.overview else []
     drawn = [submit(figures.write, shared, name) for name in figures.NAMES] if asked["figures"] else []
     viewer = [submit(page.write, run.folder / PARTS["viewer"], shared)] if asked["viewer"] else []
     thumbnails = submit(followed.thumbnails, shared) if asked["report"] else None
-    overview = [submit(run_pictures.write_all, shared, history, hidden)] if settings.overview else []
     if not settings.overview:
         run_pictures.delete_all(run.folder)
+    films = overlay.Films(shared, settings.compare, settings.overlay_ground, submit) if asked["overlay"] else None
 
     def finish(run: Run, each: Numbers, notes: Sequence[str], console: Console) -> None:
         suspicious = submit(report_page.suspicious, shared, each) if asked["report"] else None
-        if films:
-            films.begin_together(console)
         for piece in overview:
             piece.result()
         # Each says how long the command still waited for it.
-        figures_in, viewer_in = (_waited(work) for work in (drawn, viewer))
-        # Of finished figures, beside the last films.
+        for name, work in (("figures", drawn), ("viewer", viewer)):
+            begun = time.perf_counter()
+            for piece in work:
+                piece.result()
+            if work:
+                console.print(f"{name} in {duration(time.perf_counter() - begun)}")
+        # Of finished figures, beside the films.
         embedded = submit(report_page.pictures, shared) if asked["report"] else None
         if films:
+            films.begin_together(console)
             films.finish(console)
-        for name, work, waited in (("figures", drawn, figures_in), ("viewer", viewer, viewer_in)):
-            if work:
-                console.print(f"{name} in {duration(waited)}")
         # The report is last, because it shows and links the other outputs.
         if thumbnails and suspicious and embedded:
             begun = time.perf_counter()
@@ -100,14 +100,6 @@ def begin(
             console.print(f"report in {duration(time.perf_counter() - begun)}")
 
     return finish
-
-
-def _waited(work: Sequence[Future[Any]]) -> float:
-    """Waits for pieces of work; returns for how many seconds."""
-    begun = time.perf_counter()
-    for piece in work:
-        piece.result()
-    return time.perf_counter() - begun
 
 
 def _delete(path: Path) -> None:
