@@ -55,8 +55,8 @@ def plan(settings: Settings) -> list[Planned]:
     actions = _actions(settings)
     seeds = range(settings.seed, settings.seed + settings.num_seeds)
     count = len(actions) * len(seeds) * len(combinations)
-    if count * settings.starts > MOST_FITS:
-        starts = f", each with --starts={settings.starts}" if settings.starts > 1 else ""
+    if count * (settings.starts or 1) > MOST_FITS:
+        starts = f", each with --starts={settings.starts}" if settings.starts else ""
         raise UserError(
             f"--num_seeds={settings.num_seeds} and --sweep= ask for {count} fits{starts}, {MOST_FITS} are the most; ask for "
             "fewer"

@@ -143,6 +143,11 @@ class Session:
                         f"Note: the checkpoint {number}{which} of {folder} is damaged; the one before it is taken."
                     )
         if not self.settings.many:
+            if not planned.settings.starts and len(found) > 1:
+                self.say(
+                    f"Note: few clips, and none has a first pose: they are fitted {len(found)} times from different random "
+                    "numbers, and the fit of the least loss is kept (--starts=1 fits them once)."
+                )
             for sentence in starts.said_of(found):
                 self.say(sentence)
         return found

@@ -159,12 +159,12 @@ class Settings:
         below=1,
         group="Data",
     )
-    starts: int = option(
-        1,
+    starts: int | None = option(
+        None,
         "Whole fits of the same clips from different random numbers, in one program; the one of the least loss is kept. "
-        "This finds lost fits (a left-out kick without first poses: 74 -> 49 mm), but a lower loss is not always a "
-        "smaller error: the best of 8 had an MPJPE of 40.9 mm for 42.1 of one on six recorded actions, and 43.9 for 43.4 "
-        "on six others.",
+        "This finds lost fits (three kicks without first poses: MPJPE 47 -> 38 mm with three starts), but a lower loss is "
+        "not always a smaller error: the best of 8 had an MPJPE of 40.9 mm for 42.1 of one on six recorded actions, and "
+        "43.9 for 43.4 on six others. Not given: 3 for at most 4 clips without any first pose, else 1.",
         least=1,
         most=MOST_STARTS,
         group="Fit",

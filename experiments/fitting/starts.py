@@ -22,10 +22,13 @@ from experiments.fitting.inputs import Inputs
 from experiments.fitting.plan import Planned
 from experiments.results import writing
 from experiments.results.fitted_motion import FittedMotion
+from nemo_jax import clips as clips_lib
+from nemo_jax.stacking import Job
 
 _FOLDER = "starts"
 # The loss of a start is its mean over the last steps, because every step looks at other frames.
 _LAST_STEPS = 50
+_FEW, _STARTS_OF_FEW = 4, 3
 _ROOT, _COMPARED = 8, 15  # of BODY_25, as in `nemo_jax.metrics`
 
 
@@ -52,7 +55,7 @@ class Ready:
     @property
     def several(self) -> bool:
         """Whether the fit has other starts."""
-        return self.planned.settings.starts > 1
+        return num_starts(self.planned) > 1
 
     @property
     def name(self) -> str:
@@ -70,14 +73,31 @@ class Ready:
         return self.checkpoints().packed(self.found) if self.found and not self.saved else None
 
 
+def num_starts(planned: Planned) -> int:
+    """How many starts a fit has; planned: that of one of them."""
+    return planned.settings.starts or 1
+
+
 def of(planned: Planned, inputs: Inputs) -> list[Ready]:
-    """The starts of a fit, without their last states."""
+    """The starts of a fit, without their last states; their settings say how many they are."""
+    count = planned.settings.starts or _count_for(inputs.job)
+    planned = dataclasses.replace(planned, settings=dataclasses.replace(planned.settings, starts=count))
     made, job = [Ready(planned, inputs)], inputs.job
-    for number in range(1, planned.settings.starts):
+    for number in range(1, count):
         own = dataclasses.replace(job, key=jax.random.fold_in(job.key, number))
         identity = {**inputs.identity, "start": str(number)}
         made.append(Ready(planned, dataclasses.replace(inputs, job=own, identity=identity), number=number))
     return made
+
+
+def _count_for(job: Job) -> int:
+    """How many starts a fit has if nothing is asked for: several for few clips without any first pose.
+
+    Of 16 fits of three kicks without first poses five end in a wrong motion, which all clips follow nearly as well; their
+    losses tell them (docs/accuracy.md).
+    """
+    few = bool(job.config.lift) and job.clips.num_instances <= _FEW
+    return _STARTS_OF_FEW if few and not np.any(np.asarray(clips_lib.posed(job.clips))) else 1
 
 
 def clear(folder: Path) -> None:
@@ -135,13 +155,13 @@ class Gathered:
         """Takes in that a start failed. Returns the error of the first one if now all of its fit have failed."""
         lost = self._lost.setdefault(each.planned.folder, {})
         lost[each.number] = error
-        return next(iter(lost.values())) if len(lost) == each.planned.settings.starts else None
+        return next(iter(lost.values())) if len(lost) == num_starts(each.planned) else None
 
     def whole(self) -> list[list[Ready]]:
         """Takes out the fits of which all starts have ended or failed: of each, those that ended, by number."""
         found = []
         for folder, ended in list(self._ended.items()):
-            wanted = next(iter(ended.values())).planned.settings.starts
+            wanted = num_starts(next(iter(ended.values())).planned)
             if len(ended) + len(self._lost.get(folder, {})) == wanted:
                 found.append([each for _, each in sorted(self._ended.pop(folder).items())])
         return found
@@ -178,7 +198,7 @@ def best(starts: Sequence[Ready], finished: Sequence[Finished]) -> Finished:
     }
     kept = min(losses, key=losses.__getitem__)
     own = finished[[each.number for each in starts].index(kept)]
-    all_losses = tuple(losses.get(number) for number in range(own.settings.starts))
+    all_losses = tuple(losses.get(number) for number in range(num_starts(starts[0].planned)))
     return dataclasses.replace(
         own,
         notes=(*own.notes, sentence(all_losses, kept)),

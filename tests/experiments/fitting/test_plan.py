@@ -60,7 +60,7 @@ def test_each_is_planned_as_if_alone():
 
 def test_each_fit_has_all_the_starts_in_one_folder():
     assert [planned.settings.starts for planned in plan("--action=a,b", "--starts=3", "--num_seeds=2")] == [3] * 4
-    assert plan("--action=a")[0].settings.starts == 1
+    assert plan("--action=a")[0].settings.starts is None
     assert folders("--action=a", "--starts=3") == ["results/a"]
 
 

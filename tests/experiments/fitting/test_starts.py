@@ -226,3 +226,21 @@ def test_every_one_of_many_fits_has_its_starts(both_flags, tmp_path):
     stamp = (tmp_path / "serve" / "metrics.json").stat().st_mtime_ns
     assert "Fitting" not in run_here(given)
     assert (tmp_path / "serve" / "metrics.json").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ("count", "posed", "lift", "expected"), [(2, 0, True, 3), (2, 1, True, 1), (2, 0, False, 1), (5, 0, True, 1)]
+)
+def test_few_clips_without_first_poses_are_fitted_several_times(given, tmp_path, count, posed, lift, expected):
+    """Unless their number is said."""
+    job, chosen = given.job, np.arange(count) % 2
+    clips = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], job.clips)
+    clips = dataclasses.replace(clips, init_mask=np.zeros_like(clips.init_mask) + posed)
+    own = dataclasses.replace(job, clips=clips, config=dataclasses.replace(job.config, lift=lift))
+    own = dataclasses.replace(given, job=own)
+    made = {
+        number: starts.of(Planned(Settings(action="serve", starts=number, output_dir=str(tmp_path)), {}), own)
+        for number in (None, 1, 2)
+    }
+    assert [len(made[number]) for number in (None, 1, 2)] == [expected, 1, 2]
+    assert made[None][0].planned.settings.starts == expected and made[None][0].several == (expected > 1)
