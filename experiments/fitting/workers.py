@@ -28,30 +28,6 @@ Submit = Callable[..., Future[Any]]
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
-    """A value that many pieces of work take as an argument: they are given the value itself, which is pickled once and which
-    each process reads once."""
-
-    def __init__(self, value: T):
-        self.value = value
-        self._path: Path | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        if self._path is None:
-            handle, name = tempfile.mkstemp(prefix="nemo_jax_")
-            self._path = Path(name)
-            weakref.finalize(self, self._path.unlink, missing_ok=True)
-            with open(handle, "wb") as file:
-                pickle.dump(self.value, file, pickle.HIGHEST_PROTOCOL)
-        return _read, (self._path,)
-
-
-# Of one fit: its run, and the cells of films of all clips.
-@functools.lru_cache(maxsize=2)
-def _read(path: Path) -> Any:
-    return pickle.loads(path.read_bytes())
-
-
 class Later(Future[Any]):
     """A future without another process: its function runs when its result is first asked for; its errors pass."""
 
@@ -63,6 +39,35 @@ class Later(Future[Any]):
         if not self.done():
             self.set_result(self._call())
         return super().result(timeout)
+
+
+class Shared(Generic[T]):
+    """A value that many pieces of work take as an argument: they are given the value itself, which is pickled once, as it is
+    now, and which each process reads once.
+
+    Args:
+      value: what is shared. submit: takes the pieces of work.
+    """
+
+    def __init__(self, value: T, submit: Submit):
+        self.value = value
+        self._path: Path | None = None
+        if submit is not Later:
+            handle, name = tempfile.mkstemp(prefix="nemo_jax_")
+            self._path = Path(name)
+            weakref.finalize(self, self._path.unlink, missing_ok=True)
+            with open(handle, "wb") as file:
+                pickle.dump(value, file, pickle.HIGHEST_PROTOCOL)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        assert self._path is not None, "shared with pieces of work of this process alone"
+        return _read, (self._path,)
+
+
+# Of one fit: its run, and the cells of films of all clips.
+@functools.lru_cache(maxsize=2)
+def _read(path: Path) -> Any:
+    return pickle.loads(path.read_bytes())
 
 
 class Workers:

@@ -26,8 +26,8 @@ from experiments.fitting.run import run as run_fits
 from experiments.fitting.settings import Settings
 from experiments.loaders import synthetic
 from experiments.results import reading
+from experiments.show import presentation
 from experiments.show.figures import run_pictures
-from experiments.show.presentation import PARTS, begin
 from nemo_jax import clips as clips_lib
 from nemo_jax import exchange, laplace, losses, model, residuals, stages
 from nemo_jax.batches import Batch
@@ -174,8 +174,8 @@ def load(results: str | None, output: Path, console: Console, seed: int = 0) -> 
             console.print(f"Fitting the synthetic pitch into {folder} first; --results= takes a finished run")
             settings = Settings(action=synthetic.ACTION, output_dir=str(folder), seed=seed)
             # Only the numbers of this fit are needed, so no pictures are drawn.
-            settings = dataclasses.replace(settings, **dict.fromkeys(PARTS, False))
-            run_fits(settings, begin, console)
+            settings = dataclasses.replace(settings, **dict.fromkeys(presentation.PARTS, False))
+            run_fits(settings, presentation.begin, console)
     else:
         folder = Path(results)
     return from_run(reading.load(folder))

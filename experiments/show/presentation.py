@@ -1,5 +1,6 @@
 """The optional visual outputs of a run: films, figures for a paper, a 3D viewer page, a report."""
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -66,7 +67,8 @@ def begin(
     for name in PARTS:
         if not asked[name]:
             _delete(run.folder / PARTS[name])
-    shared = Shared(run)
+    # Before anything reads it: what that computes is kept in it.
+    shared = Shared(run, submit)
     # Films last: many small pieces end together where few long ones have begun before.
     overview = [submit(run_pictures.write_all, shared, history, hidden)] if settings.overview else []
     drawn = [submit(figures.write, shared, name) for name in figures.NAMES] if asked["figures"] else []
@@ -78,14 +80,13 @@ def begin(
 
     def finish(run: Run, each: Numbers, notes: Sequence[str], console: Console) -> None:
         suspicious = submit(report_page.suspicious, shared, each) if asked["report"] else None
-        for piece in overview:
-            piece.result()
         # Each says how long the command still waited for it.
-        for name, work in (("figures", drawn), ("viewer", viewer)):
+        for name, work in (("overview", overview), ("figures", drawn), ("viewer", viewer)):
             begun = time.perf_counter()
-            for piece in work:
-                piece.result()
-            if work:
+            with console.status(name) if console.is_terminal and work else contextlib.nullcontext():
+                for piece in work:
+                    piece.result()
+            if work and name != "overview":
                 console.print(f"{name} in {duration(time.perf_counter() - begun)}")
         # Of finished figures, beside the films.
         embedded = submit(report_page.pictures, shared) if asked["report"] else None

@@ -157,7 +157,7 @@ def films(
         (SYNCHRONISED, "synchronised by the learned phase", plan.in_step, [f"phase {p:.2f}" for p in plan.phases]),
         (UNSYNCHRONISED, f"as filmed, started together{speed}", plan.plain, [f"{t:.2f} s" for t in seconds]),
     ]
-    shared = Shared(cells)
+    shared = Shared(cells, submit)
     return [
         Film(
             folder / f"{name}.mp4",

@@ -73,7 +73,7 @@ def write_all(run: Run, console: Console, compare: bool = False, ground: bool = 
       compare: whether the initial estimate is drawn too.
       ground: whether the floor that the fit has found is drawn too.
     """
-    films = Films(Shared(run), compare, ground)
+    films = Films(Shared(run, Later), compare, ground)
     films.begin_together(console)
     films.finish(console)
 

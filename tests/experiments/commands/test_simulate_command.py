@@ -18,7 +18,7 @@ from experiments.data import neutral
 from experiments.data.dataset import DatasetError
 from experiments.fitting.run import run as fit
 from experiments.fitting.settings import Settings
-from experiments.show.presentation import PARTS, begin
+from experiments.show import presentation
 from experiments.simulation import amass
 from experiments.simulation.observations import ObservationModel
 from nemo_jax.config import FitConfig
@@ -325,10 +325,10 @@ def test_a_recorded_action_is_fitted(tmp_path, monkeypatch):
             action="punch_left",
             data_dir=str(tmp_path / "clips"),
             output_dir=str(tmp_path / "results"),
-            **dict.fromkeys(PARTS, False),
+            **dict.fromkeys(presentation.PARTS, False),
             fit=dataclasses.replace(FitConfig(), **steps),
         ),
-        begin,
+        presentation.begin,
     )
     assert metrics["num_instances"] == 5
     assert metrics["synthetic"]

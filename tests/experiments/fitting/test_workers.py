@@ -81,8 +81,8 @@ class Counted:
 def test_what_many_pieces_of_work_share_is_pickled_once(monkeypatch):
     monkeypatch.setattr("experiments.base.devices.num_cores", lambda: 2)
     monkeypatch.setattr(Counted, "pickled", 0)
-    shared = Shared(Counted())
     with Workers(1, drawing=True) as workers:
+        shared = Shared(Counted(), workers.draw)
         kinds = {workers.draw(type, shared).result().__name__ for _ in range(6)}
     assert kinds == {"Counted"}
     assert Counted.pickled == 1
@@ -94,4 +94,4 @@ def test_what_many_pieces_of_work_share_is_pickled_once(monkeypatch):
 
 
 def test_a_piece_of_work_without_a_process_is_given_what_is_shared():
-    assert Later(len, Shared([1, 2, 3])).result() == 3
+    assert Later(len, Shared([1, 2, 3], Later)).result() == 3
