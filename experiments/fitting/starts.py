@@ -35,12 +35,13 @@ _ROOT, _COMPARED = 8, 15  # of BODY_25, as in `nemo_jax.metrics`
 @dataclasses.dataclass(frozen=True)
 class Ready:
     """A start of a fit whose clips are read. inputs: those of this start. found: its last state, or None. number: which
-    start. saved: whether this state is a checkpoint on disk."""
+    start, of so many (`count`). saved: whether this state is a checkpoint on disk."""
 
     planned: Planned
     inputs: Inputs
     found: Snapshot | None = None
     number: int = 0
+    count: int = 1
     saved: bool = True
 
     @property
@@ -55,7 +56,7 @@ class Ready:
     @property
     def several(self) -> bool:
         """Whether the fit has other starts."""
-        return num_starts(self.planned) > 1
+        return self.count > 1
 
     @property
     def name(self) -> str:
@@ -73,20 +74,14 @@ class Ready:
         return self.checkpoints().packed(self.found) if self.found and not self.saved else None
 
 
-def num_starts(planned: Planned) -> int:
-    """How many starts a fit has; planned: that of one of them."""
-    return planned.settings.starts or 1
-
-
 def of(planned: Planned, inputs: Inputs) -> list[Ready]:
-    """The starts of a fit, without their last states; their settings say how many they are."""
+    """The starts of a fit, without their last states."""
     count = planned.settings.starts or _count_for(inputs.job)
-    planned = dataclasses.replace(planned, settings=dataclasses.replace(planned.settings, starts=count))
-    made, job = [Ready(planned, inputs)], inputs.job
+    made, job = [Ready(planned, inputs, count=count)], inputs.job
     for number in range(1, count):
         own = dataclasses.replace(job, key=jax.random.fold_in(job.key, number))
         identity = {**inputs.identity, "start": str(number)}
-        made.append(Ready(planned, dataclasses.replace(inputs, job=own, identity=identity), number=number))
+        made.append(Ready(planned, dataclasses.replace(inputs, job=own, identity=identity), number=number, count=count))
     return made
 
 
@@ -155,13 +150,13 @@ class Gathered:
         """Takes in that a start failed. Returns the error of the first one if now all of its fit have failed."""
         lost = self._lost.setdefault(each.planned.folder, {})
         lost[each.number] = error
-        return next(iter(lost.values())) if len(lost) == num_starts(each.planned) else None
+        return next(iter(lost.values())) if len(lost) == each.count else None
 
     def whole(self) -> list[list[Ready]]:
         """Takes out the fits of which all starts have ended or failed: of each, those that ended, by number."""
         found = []
         for folder, ended in list(self._ended.items()):
-            wanted = num_starts(next(iter(ended.values())).planned)
+            wanted = next(iter(ended.values())).count
             if len(ended) + len(self._lost.get(folder, {})) == wanted:
                 found.append([each for _, each in sorted(self._ended.pop(folder).items())])
         return found
@@ -198,7 +193,7 @@ def best(starts: Sequence[Ready], finished: Sequence[Finished]) -> Finished:
     }
     kept = min(losses, key=losses.__getitem__)
     own = finished[[each.number for each in starts].index(kept)]
-    all_losses = tuple(losses.get(number) for number in range(num_starts(starts[0].planned)))
+    all_losses = tuple(losses.get(number) for number in range(starts[0].count))
     return dataclasses.replace(
         own,
         notes=(*own.notes, sentence(all_losses, kept)),

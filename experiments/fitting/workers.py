@@ -1,5 +1,6 @@
 """A pool of processes for work that needs no accelerator: simulating clips, writing many results, drawing pictures."""
 
+import atexit
 import contextlib
 import functools
 import importlib
@@ -159,3 +160,5 @@ def _begin(needed: str) -> None:
     jax.config.update("jax_platforms", "cpu")
     devices.keep_compiled()
     stopping.leave_to_parent()
+    # Results are with the parent by then; taking apart what was imported takes half a second.
+    atexit.register(os._exit, 0)
