@@ -34,12 +34,6 @@ def _tracer() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "trace")
 
 
-def _at_once(function: Callable[[], Any]) -> Future[Any]:
-    done: Future[Any] = Future()
-    done.set_result(function())
-    return done
-
-
 def pass_on(done: Future[Any], promised: Future[Any]) -> None:
     """Gives a future the result or the error of another one, which is done, unless it is cancelled."""
     if not promised.set_running_or_notify_cancel():
@@ -128,21 +122,21 @@ class Program:
 
     def ahead(self, *args: Any) -> None:
         """Traces for arguments of these shapes, concrete or abstract, and compiles beside, unless that was done."""
-        self._for(args, beside)
+        self._for(args)
 
     def shapes(self, *args: Any) -> Any:
         """The abstract results for such arguments, for which it compiles beside."""
-        return self._for(args, beside)[0]
+        return self._for(args)[0]
 
     def __call__(self, *args: Any) -> Any:
-        return self._for(args, _at_once)[1].result()(*args)
+        return self._for(args)[1].result()(*args)
 
-    def _for(self, args: tuple[Any, ...], submit: Callable[..., Future[Any]]) -> tuple[Any, Future[Any]]:
-        """The abstract results and the program, which `submit` compiles."""
+    def _for(self, args: tuple[Any, ...]) -> tuple[Any, Future[Any]]:
+        """The abstract results and the program, which another thread compiles."""
         leaves, tree = jax.tree.flatten(tree_text.abstract(args))
         key = (tree, tuple((leaf.shape, leaf.dtype, leaf.weak_type) for leaf in leaves))
         with self._lock:
             if key not in self._compiled:
                 made = make(self._name, self._function, *args, once=self._once)
-                self._compiled[key] = made.shapes, submit(made.compiled)
+                self._compiled[key] = made.shapes, beside(made.compiled)
             return self._compiled[key]

@@ -29,12 +29,10 @@ from nemo_jax.config import FitConfig
 
 _MOST_NAMED = 6
 
-# Begins to draw what the settings ask for: (run, settings, hidden joints, losses, submit). Returns what waits for it and
-# reports: (run with its metrics, numbers of each clip, notes, console).
-Present = Callable[
-    [Run, Settings, np.ndarray | None, History, Submit],
-    Callable[[Run, Mapping[str, Mapping[str, float]], Sequence[str], Console], None],
-]
+# Waits for what is drawn and reports it: (run with its metrics, numbers of each clip, notes, console).
+Finish = Callable[[Run, Mapping[str, Mapping[str, float]], Sequence[str], Console], None]
+# Begins to draw what the settings ask for: (run, settings, hidden joints, losses, submit).
+Present = Callable[[Run, Settings, np.ndarray | None, History, Submit], Finish]
 
 
 @dataclasses.dataclass(frozen=True)

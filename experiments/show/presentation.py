@@ -3,13 +3,15 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
 from experiments.base.text import duration
+from experiments.evaluation import doubts
+from experiments.fitting.finishing import Finish
 from experiments.fitting.settings import Settings
 from experiments.fitting.workers import Later, Shared, Submit
 from experiments.results.reading import Run
@@ -22,25 +24,6 @@ from experiments.show.viewer import page
 
 # The flag of each kind of output and the files or folders that it writes into the results folder.
 PARTS = {"overlay": "overlay", "figures": "figures", "viewer": "viewer.html", "report": "report.html"}
-
-
-Numbers = Mapping[str, Mapping[str, float]]
-Finish = Callable[[Run, Numbers, Sequence[str], Console], None]
-
-
-def write_all(
-    run: Run,
-    settings: Settings,
-    each: Numbers,
-    notes: Sequence[str],
-    hidden: np.ndarray | None,
-    history: Mapping[str, Mapping[str, np.ndarray]],
-    console: Console,
-) -> None:
-    """Writes the pictures of a run and the outputs that the settings ask for into its folder, and deletes all other
-    outputs, which an older fit may have left there; see `begin` and its result.
-    """
-    begin(run, settings, hidden, history)(run, each, notes, console)
 
 
 def begin(
@@ -78,8 +61,10 @@ def begin(
         run_pictures.delete_all(run.folder)
     films = overlay.Films(shared, settings.compare, settings.overlay_ground, submit) if asked["overlay"] else None
 
-    def finish(run: Run, each: Numbers, notes: Sequence[str], console: Console) -> None:
-        suspicious = submit(report_page.suspicious, shared, each) if asked["report"] else None
+    def finish(run: Run, each: Mapping[str, Mapping[str, float]], notes: Sequence[str], console: Console) -> None:
+        suspicious = (
+            submit(report_page.suspicious, shared, run.metrics.get(doubts.KEY, {})) if asked["report"] else None
+        )
         # Each says how long the command still waited for it.
         for name, work in (("overview", overview), ("figures", drawn), ("viewer", viewer)):
             begun = time.perf_counter()
@@ -91,7 +76,6 @@ def begin(
         # Of finished figures, beside the films.
         embedded = submit(report_page.pictures, shared) if asked["report"] else None
         if films:
-            films.begin_together(console)
             films.finish(console)
         # The report is last, because it shows and links the other outputs.
         if thumbnails and suspicious and embedded:

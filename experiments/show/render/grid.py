@@ -147,34 +147,26 @@ def _columns(count: int, aspect: float) -> int:
     return max(range(1, count + 1), key=height)
 
 
-def films(
+def write(
     folder: Path, run: Shared[Run], plan: Plan, cells: Cells, legend: list[tuple[str, str]], submit: Submit = Later
-) -> list[Film]:
-    """Begins both films. `cells`: results of `Plan.cell` for all needed frames; `submit` takes the work on each film."""
+) -> list[Path]:
+    """Writes both films and returns their paths. `cells`: results of `Plan.cell` for all needed frames; `submit` takes the
+    work on each film."""
     speed = "" if math.isclose(plan.rate, 1, rel_tol=0.05) else f", at {plan.rate:.2g} times the speed"
     seconds = np.arange(len(plan.plain)) / _FPS * plan.rate
-    both = [
+    films = [
         (SYNCHRONISED, "synchronised by the learned phase", plan.in_step, [f"phase {p:.2f}" for p in plan.phases]),
         (UNSYNCHRONISED, f"as filmed, started together{speed}", plan.plain, [f"{t:.2f} s" for t in seconds]),
     ]
+    paths = [folder / f"{name}.mp4" for name, *_ in films]
     shared = Shared(cells, submit)
-    return [
-        Film(
-            folder / f"{name}.mp4",
-            len(frames),
-            len(both),
-            submit,
-            _write_film,
-            run,
-            plan,
-            what,
-            frames,
-            states,
-            shared,
-            legend,
-        )
-        for name, what, frames, states in both
+    work = [
+        Film(path, len(frames), len(films), submit, _write_film, run, plan, what, frames, states, shared, legend)
+        for path, (_, what, frames, states) in zip(paths, films, strict=True)
     ]
+    for film in work:
+        film.results()
+    return paths
 
 
 def _write_film(

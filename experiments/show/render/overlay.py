@@ -73,27 +73,23 @@ def write_all(run: Run, console: Console, compare: bool = False, ground: bool = 
       compare: whether the initial estimate is drawn too.
       ground: whether the floor that the fit has found is drawn too.
     """
-    films = Films(Shared(run, Later), compare, ground)
-    films.begin_together(console)
-    films.finish(console)
+    Films(Shared(run, Later), compare, ground).finish(console)
 
 
 class Films:
-    """The films of `write_all`, begun here, each in pieces of work: first those of single instances, then by
-    `begin_together` those of all of them; `finish` waits for all and reports."""
+    """The films of `write_all`, begun here, each a piece of work by itself; `finish` waits for them and reports."""
 
     def __init__(self, shared: Shared[Run], compare: bool, ground: bool, submit: Submit = Later):
         self._begun = time.perf_counter()
-        self._shared, self._run, self._compare, self._submit = shared, shared.value, compare, submit
-        self._plan = grid.make_plan(self._run)
-        self._folder = self._run.folder / "overlay"
-        self._missing: list[str] = []
-        self._together: list[Film] = []
-        self._paths = [self._folder / grid.film_name(name) for name in self._run.dataset.names]
+        run = shared.value
+        self._shared, self._run, self._compare, self._submit = shared, run, compare, submit
+        self._plan = grid.make_plan(run)
+        folder = run.folder / "overlay"
+        self._paths = [folder / grid.film_name(name) for name in run.dataset.names]
         self._films = [
             Film(
                 path,
-                self._run.num_frames(instance),
+                run.num_frames(instance),
                 len(self._paths),
                 submit,
                 _write_film,
@@ -106,45 +102,37 @@ class Films:
             for instance, path in enumerate(self._paths)
         ]
 
-    @property
-    def _compared(self) -> bool:
-        return self._compare and bool(np.asarray(self._run.dataset.clips.init_mask).any())
-
-    def begin_together(self, console: Console) -> None:
-        """Waits for the films of single instances and begins those of all of them."""
-        names = self._run.dataset.names
+    def finish(self, console: Console) -> None:
+        """Waits for the films of single instances, then for those of all of them."""
+        dataset, folder, plan = self._run.dataset, self._run.folder / "overlay", self._plan
+        legend = _LEGEND if self._compare and bool(np.asarray(dataset.clips.init_mask).any()) else []
         cells: grid.Cells = {}
+        missing: list[str] = []
         status = console.status("overlay") if console.is_terminal else contextlib.nullcontext()
         with status as line:
-            for number, (name, film) in enumerate(zip(names, self._films, strict=True), start=1):
+            for number, (name, film) in enumerate(zip(dataset.names, self._films, strict=True), start=1):
                 if line:
-                    line.update(Text(f"overlay  {name}, {number} of {len(names)}"))
+                    line.update(Text(f"overlay  {name}, {number} of {len(dataset.names)}"))
                 for own, lost in film.results():
                     cells |= own
-                    self._missing += [f"frame {frame} of {name}" for frame in lost]
-        if self._plan:
-            legend = _LEGEND if self._compared else []
-            self._together = grid.films(self._folder, self._shared, self._plan, cells, legend, self._submit)
-
-    def finish(self, console: Console) -> None:
-        """Waits for the films of all instances, deletes others and reports."""
-        with console.status("overlay  all together") if console.is_terminal else contextlib.nullcontext():
-            for film in self._together:
-                film.results()
-        for stale in set(self._folder.glob("*.mp4")) - {*self._paths, *(film.path for film in self._together)}:
+                    missing += [f"frame {frame} of {name}" for frame in lost]
+            if line and plan:
+                line.update("overlay  all together")
+            together = grid.write(folder, self._shared, plan, cells, legend, self._submit) if plan else []
+        for stale in set(folder.glob("*.mp4")) - {*self._paths, *together}:
             stale.unlink()
-        notes, missing = self._plan.notes(len(self._paths)) if self._plan else [], self._missing
+        notes = plan.notes(len(dataset.names)) if plan else []
         if missing:
             notes.insert(
                 0,
                 f"{len(missing)} pictures could not be read, the first is {missing[0]}; the overlay is grey there. Put "
                 "them back and run the same command again.",
             )
-        if self._compare and not self._compared:
+        if self._compare and not legend:
             notes.append("The clips have no initial estimate to compare with, so that the overlay shows the fit alone.")
         for note in notes:
             console.print(f"Note: {note}", markup=False)
-        count = len(self._paths) + len(self._together)
+        count = len(self._paths) + len(together)
         console.print(f"overlay {count} films in {duration(time.perf_counter() - self._begun)}")
 
 

@@ -23,7 +23,7 @@ class Film:
     """
 
     def __init__(self, path: Path, count: int, beside: int, submit: Submit, function: Callable[..., Any], *args: Any):
-        self.path = path
+        self._path = path
         own = _split(count, 1 if submit is Later else math.ceil(devices.num_cores() / max(beside, 1)))
         # Whoever writes a folder's films deletes all others in it, so that no piece of an interrupted run stays.
         self._pieces = [path] if len(own) == 1 else [path.with_suffix(f".{k}.part.mp4") for k in range(len(own))]
@@ -35,7 +35,7 @@ class Film:
         """What the function returned for each piece, once the film is there."""
         found = [piece.result() for piece in self._work]
         if len(self._pieces) > 1:
-            mp4.join(self._pieces, self.path)
+            mp4.join(self._pieces, self._path)
             for piece in self._pieces:
                 piece.unlink()
         return found

@@ -52,7 +52,7 @@ def build(
 ) -> Html:
     """The whole page; the arguments are those of `report.write`."""
     output, dataset, fitted, metrics = run.folder, run.dataset, run.fitted, run.metrics
-    pieces = pieces or Pieces((), suspicious(run, each), pictures(run))
+    pieces = pieces or Pieces((), suspicious(run, metrics.get(doubts.KEY, {})), pictures(run))
     parts = [
         section("Numbers", *_numbers(dataset, metrics), id_="numbers"),
         section("Pictures", *pieces.pictures, id_="pictures"),
@@ -126,13 +126,13 @@ def _numbers(dataset: Dataset, metrics: Mapping[str, Any]) -> list[Html]:
     return [element("p", said), numbers(dataset, metrics)]
 
 
-def suspicious(run: Run, each: Mapping[str, Mapping[str, float]]) -> list[Html]:
-    """What looks wrong: the verdict, frames and clips. The files of `motion/` must be there."""
+def suspicious(run: Run, doubted: Mapping[str, Sequence[str]]) -> list[Html]:
+    """What looks wrong: the verdict, frames and clips. doubted: as in `metrics.json`. The files of `motion/` must be
+    there."""
     threshold = run.threshold
     errors = checks.frame_errors(run.as_read, run.fitted, threshold)
     found = checks.findings(run.dataset, run.fitted, threshold)
-    doubted = doubts.sentences(doubts.as_metrics(doubts.find(run.as_read, run.fitted, each, threshold)))
-    return wrong.show(run, errors, found, doubted)
+    return wrong.show(run, errors, found, doubts.sentences(doubted))
 
 
 def pictures(run: Run) -> list[Html]:

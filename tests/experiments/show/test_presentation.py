@@ -24,7 +24,7 @@ def present(run, **parts):
     console = Console(file=io.StringIO(), width=120)
     each = {name: {} for name in run.dataset.names}
     history = {"joint": {"total": np.geomspace(10, 1, 20)}}
-    presentation.write_all(run, settings, each, ("A note of the clips.",), None, history, console)
+    presentation.begin(run, settings, None, history)(run, each, ("A note of the clips.",), console)
     return console.file.getvalue()
 
 
