@@ -260,19 +260,26 @@ class Method:
         3.0, "weight of contacts: what of planted feet moves or leaves the floor", least=0.0, most=MOST_WEIGHT
     )
     contact_speed: float = option(
-        0.1, "speed of a planted foot along each axis, standard deviation in m/s", least=1e-4, most=1e3
+        0.05, "speed of a planted foot along each axis, standard deviation in m/s", least=1e-4, most=1e3
     )
     contact_height: float = option(
-        0.02, "height of a planted foot over the floor, standard deviation in metres", least=1e-5, most=1e3
+        0.01, "height of a planted foot over the floor, standard deviation in metres", least=1e-5, most=1e3
     )
     contact_begin: float = option(
         5.0,
-        "how many times broader both are when everything begins to be fitted; they narrow to their values by "
-        "contact_narrow of the steps",
+        "how many times broader both are when everything begins to be fitted; they narrow to contact_loose times their "
+        "values by contact_narrow of the steps",
         least=1.0,
         most=1e3,
     )
     contact_narrow: float = option(0.5, "share of the steps by which they have", above=0.0, most=1.0)
+    contact_loose: float = option(
+        2.0,
+        "how many times contact_speed and contact_height both are until then; once it is known what stands, the next 30% "
+        "of the steps narrow them to their values",
+        least=1.0,
+        most=1e3,
+    )
     weight_below: float = option(3.0, "weight of feet below the floor", least=0.0, most=MOST_WEIGHT)
     weight_gravity: float = option(
         3.0, "weight of the prior over roll and pitch of cameras", least=0.0, most=MOST_WEIGHT

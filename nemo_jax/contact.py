@@ -42,6 +42,7 @@ _FIRST = np.log(PLANTED_SHARE / (1 - PLANTED_SHARE)) * [0, 0, 0, 0, 1, 1]
 AIR_ENERGY = 10.0
 """K: log of how much broader speeds and heights are in the air, 3 log(1.5 / 0.07) + log(0.15 / 0.013) - 2."""
 _TAIL = 10.0  # energy from which a planted point is pulled less and less
+_TIGHTENING = 0.3  # share of the steps in which what has been found is held more and more
 _FLOOR_POINTS = 0.25  # quantile of the lowest points that is taken for the floor at first
 
 
@@ -154,6 +155,16 @@ def broader(begin: Array | float, steps: Array | float, step: Array) -> Array:
     and Zisserman, Visual Reconstruction, 1987).
     """
     return jnp.asarray(begin) ** jnp.maximum(1 - step / steps, 0.0)
+
+
+def looser(loose: Array | float, narrow: Array | float, passed: Array) -> Array:
+    """How many times its last speed and height a planted point is allowed when a share `passed` () of the steps is done:
+    `loose` times until a share `narrow` of them, then falling to once.
+
+    Points that the errors of a fit's first half move need room to be found; what has been found is then held to what truly
+    standing points do. What a point in the air costs stays the same, so that contacts are not given up by it.
+    """
+    return jnp.asarray(loose) ** jnp.clip(1 - (passed - narrow) / _TIGHTENING, 0.0, 1.0)
 
 
 def below(height: Array, height_scale: Array | float) -> Array:

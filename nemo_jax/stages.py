@@ -310,7 +310,13 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
     broader = contact.broader(config.contact_begin, config.contact_narrow * config.joint_steps, step)
     trust = config.depth_begin * jnp.maximum(1 - step / (config.depth_until * config.joint_steps), 0.0)
     grown = jnp.minimum(step / (config.apart_grown * config.joint_steps), 1.0)
-    priced = dataclasses.replace(config, weight_apart=config.weight_apart * grown)
+    looser = contact.looser(config.contact_loose, config.contact_narrow, step / config.joint_steps)
+    priced = dataclasses.replace(
+        config,
+        weight_apart=config.weight_apart * grown,
+        contact_speed=config.contact_speed * looser,
+        contact_height=config.contact_height * looser,
+    )
     (total, terms), gradient = jax.value_and_grad(objective.joint_loss, has_aux=True)(
         state.params, problem.assets, priced, clips, targets, batch, noise, broader, trust
     )

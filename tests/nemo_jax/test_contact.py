@@ -72,6 +72,11 @@ def test_contacts_narrow_to_their_values():
     np.testing.assert_allclose(found, [8, 8**0.5, 1, 1], rtol=1e-5)
 
 
+def test_what_was_found_is_held_closer():
+    found = [float(contact.looser(4.0, 0.5, jnp.array(passed))) for passed in (0.0, 0.5, 0.65, 0.8, 1.0)]
+    np.testing.assert_allclose(found, [4, 4, 2, 1, 1], rtol=1e-5)
+
+
 @pytest.mark.parametrize("argument", [0, 1, 2])
 def test_gradient_is_the_difference_quotient(argument):
     given = [LOGIT, VELOCITY, HEIGHT]

@@ -85,7 +85,7 @@ def test_terms_are_those_of_the_frames(case):
     seen, found = of_batch(params)
     points = np.asarray(seen.keypoints, float)[:, list(contact.POINTS)]
     # Hands are broader in speed and height, and rarer.
-    speed, tall = np.array([0.1] * 4 + [0.25] * 2)[:, None], np.array([0.02] * 4 + [0.04] * 2)
+    speed, tall = np.array([0.05] * 4 + [0.125] * 2)[:, None], np.array([0.01] * 4 + [0.02] * 2)
     share = np.array([0.46] * 4 + [0.007] * 2)
     instance, frame = np.asarray(batch.instance), np.asarray(batch.frame)
     each, low = [], []

@@ -28,6 +28,7 @@ ABLATION: tuple[tuple[str, dict[str, Any]], ...] = (
     ("no ground", {"contact_centres": 0}),
     ("hands never stand", {"contact_hands": False}),
     ("contacts not narrowed", {"contact_begin": 1.0}),
+    ("planted feet held no closer in the end", {"contact_loose": 1.0, "contact_speed": 0.1, "contact_height": 0.02}),
     ("all go one way", {"path_knots": 0}),
     ("travel not found first", {"find_travel": False}),
     ("no turned starts", {"lift_turned": 0}),
