@@ -164,7 +164,7 @@ def looser(loose: Array | float, narrow: Array | float, passed: Array) -> Array:
     Points that the errors of a fit's first half move need room to be found; what has been found is then held to what truly
     standing points do. What a point in the air costs stays the same, so that contacts are not given up by it.
     """
-    return jnp.asarray(loose) ** jnp.clip(1 - (passed - narrow) / _TIGHTENING, 0.0, 1.0)
+    return broader(loose, _TIGHTENING, jnp.maximum(passed - narrow, 0.0))
 
 
 def below(height: Array, height_scale: Array | float) -> Array:

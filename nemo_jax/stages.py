@@ -311,14 +311,14 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
     trust = config.depth_begin * jnp.maximum(1 - step / (config.depth_until * config.joint_steps), 0.0)
     grown = jnp.minimum(step / (config.apart_grown * config.joint_steps), 1.0)
     looser = contact.looser(config.contact_loose, config.contact_narrow, step / config.joint_steps)
-    priced = dataclasses.replace(
+    present = dataclasses.replace(
         config,
         weight_apart=config.weight_apart * grown,
         contact_speed=config.contact_speed * looser,
         contact_height=config.contact_height * looser,
     )
     (total, terms), gradient = jax.value_and_grad(objective.joint_loss, has_aux=True)(
-        state.params, problem.assets, priced, clips, targets, batch, noise, broader, trust
+        state.params, problem.assets, present, clips, targets, batch, noise, broader, trust
     )
     rates = optim.joint_rates(config, _decay(config, step))
     # Which clips are lost is told by the motion that all share, their way through the world too.
