@@ -21,7 +21,7 @@ Array = np.ndarray
 NUM_LANDMARKS = 33
 _MOST_BYTES = 4 << 30  # of a file of detections, unpacked: an hour of 60 frames a second with four people has 1.2 GB
 # Higher with every change of what is detected: older files are then detected again.
-VERSION = 5
+VERSION = 6
 
 
 class Identified(typing.Protocol):

@@ -37,6 +37,9 @@ _KNOWN = 0.12  # distance of the middles of regions, in sides, up to which they 
 _AS_LARGE = 1.5  # ... if their sides differ by no larger factor
 _TILE = 0.6  # side of the tiles in which small people are searched, in short sides of the picture
 _TILE_STEP = 0.6  # distance between tiles, in sides
+# Parts of the large and patterns on walls look like people in a tile.
+_PART = 0.7  # share of a box that is in a larger person's from which on it is a part of that one
+_TINY = 0.15  # size up to which it is nobody, in sides of a tile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +133,8 @@ class Watcher:
         again = self._soon % _SCAN_SOON == 1
         if due or lost or again or not present:
             self._meet(picture, present, self._landmarker.regions(picture))
-        if due and self._may_hide(picture, present):
-            self._meet(picture, present, self._in_parts(picture))
+        if due and self._may_hide(present):
+            self._meet(picture, present, self._in_parts(picture), swept=True)
             self._since_sweep = 0
         if due:
             self._since_scan = 0
@@ -173,24 +176,27 @@ class Watcher:
                 return now
         return None
 
-    def _may_hide(self, picture: Array, present: list[Person]) -> bool:
+    def _may_hide(self, present: list[Person]) -> bool:
         """Whether to look in parts of the picture for people who are too small to be found in the whole."""
         if not present:
             return True
-        largest = max(person.size for person in present)
         # Somebody who was just lost comes back, small or not.
-        every = _SCAN_EVERY if self._soon else _SWEEP_EVERY
-        return self._since_sweep >= every and largest < _TILE * min(picture.shape[:2])
+        return self._since_sweep >= (_SCAN_EVERY if self._soon else _SWEEP_EVERY)
 
-    def _meet(self, picture: Array, present: list[Person], regions: Iterable[Region]) -> None:
+    def _meet(self, picture: Array, present: list[Person], regions: Iterable[Region], swept: bool = False) -> None:
         """Adds the people in regions who are not known yet to those who are present."""
+        tiny = _TINY * _tile_side(picture) if swept else 0.0
         for region in regions:
             if len(present) >= _MOST_PEOPLE:
                 return
             if any(_near(region, person.region, picture) for person in present):
                 continue
+            if swept and any(_within(region, person, picture) for person in present):
+                continue
             candidate = self._newcomer(picture, region)
-            if candidate is None or (present and candidate.sureness < _SURE):
+            if candidate is None or candidate.size < tiny or (present and candidate.sureness < _SURE):
+                continue
+            if swept and any(_covered(candidate, person) for person in present):
                 continue
             if not any(same(candidate, person) for person in present):
                 present.append(candidate)
@@ -199,7 +205,7 @@ class Watcher:
         """Where people may be by what is seen in parts of the picture, each once."""
         height, width = picture.shape[:2]
         apart: list[Region] = []
-        for x, y, side in _tiles(width, height):
+        for x, y, side in _tiles(picture):
             tile = np.ascontiguousarray(picture[y : y + side, x : x + side])
             for found in self._landmarker.regions(tile):
                 region = _out_of_tile(found, x, y, side, width, height)
@@ -252,6 +258,20 @@ def same(a: Person, b: Person) -> bool:
     return bool(shared > _SAME_BOX * either) or _distance(a, b) < _SAME_BODY
 
 
+def _within(region: Region, person: Person, picture: Array) -> bool:
+    """Whether the middle of a region is in somebody's box."""
+    low, high = person.box
+    middle = np.array([region.x_center * picture.shape[1], region.y_center * picture.shape[0]])
+    return bool(((low <= middle) & (middle <= high)).all())
+
+
+def _covered(a: Person, b: Person) -> bool:
+    """Whether a is hardly more than a part of b's box."""
+    (a_low, a_high), (b_low, b_high) = a.box, b.box
+    shared = np.prod(np.maximum(np.minimum(a_high, b_high) - np.maximum(a_low, b_low), 0))
+    return bool(shared > _PART * np.prod(a_high - a_low))
+
+
 def _distance(a: Person, b: Person) -> float:
     """Median distance of the body's landmarks, in sizes of the smaller person."""
     apart = np.linalg.norm(a.landmarks[_BODY, :2] - b.landmarks[_BODY, :2], axis=-1)
@@ -268,9 +288,13 @@ def _apart(followed: list[tuple[Person, Person]]) -> list[Person]:
     return sorted(kept, key=lambda person: order.index(id(person)))
 
 
-def _tiles(width: int, height: int) -> list[tuple[int, int, int]]:
+def _tile_side(picture: Array) -> int:
+    return max(1, round(_TILE * min(picture.shape[:2])))
+
+
+def _tiles(picture: Array) -> list[tuple[int, int, int]]:
     """Left, top and side of overlapping squares that cover a picture."""
-    side = max(1, round(_TILE * min(width, height)))
+    (height, width), side = picture.shape[:2], _tile_side(picture)
 
     def starts(length: int) -> list[int]:
         count = int(np.ceil((length - side) / (_TILE_STEP * side))) + 1

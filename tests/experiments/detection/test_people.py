@@ -9,19 +9,20 @@ from experiments.detection import keypoints
 from experiments.detection.people import Person, Region, Watcher, region_of, same
 
 RED, GREEN = sticks.RED, sticks.GREEN
+TILES = 5 * 3  # squares of 60 pixels, at most 36 apart, that cover 200 x 100
 
 
 def lefts(people):
     return sorted(round(float(person.box[0][0])) for person in people)
 
 
-def test_one_search_then_only_looks():
+def test_one_search_of_the_whole_and_of_its_parts_then_only_looks():
     landmarker = sticks.StickLandmarker()
     watcher = Watcher(landmarker)
     for frame in range(8):
         (person,) = watcher.people(sticks.picture(200, 100, {RED: (20 + frame, 20, 24, 60)}))
         np.testing.assert_allclose(person.box, [[20 + frame, 20], [43 + frame, 79]], atol=0.1)
-    assert landmarker.finds == 1
+    assert landmarker.finds == 1 + TILES
     assert landmarker.looks == 2 + 7
 
 
@@ -140,11 +141,26 @@ def test_small_people_are_found_beside_somebody_who_is_seen():
         hidden = frame < 3
         found = watcher.people(sticks.picture(600, 200, alone if hidden else both))
     assert lefts(found) == [60, 450]
-    # Not where somebody large shows how near people are.
-    landmarker.finds = 0
+
+
+def test_small_people_are_found_beside_somebody_large():
+    landmarker = sticks.StickLandmarker(least_height=25)
+    both = sticks.picture(600, 200, {RED: (60, 10, 60, 180), GREEN: (450, 100, 14, 40)})
+    assert lefts(Watcher(landmarker).people(both)) == [60, 450]
+
+
+@pytest.mark.parametrize("part", [(80, 60, 20, 40), (500, 20, 6, 8)], ids=["in somebody's box", "tiny"])
+def test_what_only_a_tile_shows_may_be_nobody(part):
+    """A part of the large, or a pattern on a wall; the large one alone is found in whole pictures."""
+    landmarker = sticks.StickLandmarker(least_height=50)
     watcher = Watcher(landmarker)
-    watcher.people(sticks.picture(600, 200, {RED: (60, 20, 60, 160)}))
-    assert landmarker.finds == 1
+    picture = sticks.picture(600, 200, {RED: (60, 10, 60, 180)})
+    x, y, width, height = part
+    picture[y : y + height, x : x + width] = (0, 255, 0)
+    found = Watcher(sticks.StickLandmarker()).people(picture)
+    assert lefts(found) == sorted([60, x])  # as far as a search of the whole picture sees it, it is somebody
+    for _ in range(30):
+        assert lefts(watcher.people(picture)) == [60]
 
 
 def test_a_part_of_somebody_is_nobody_else():
@@ -169,7 +185,7 @@ def test_who_is_known_is_not_looked_at_by_a_search():
         before = landmarker.looks
         watcher.people(sticks.picture(200, 100, {RED: (20, 20, 24, 60)}))
         looks.append(landmarker.looks - before)
-    assert looks == [2] + [1] * 19 and landmarker.finds == 3
+    assert looks == [2] + [1] * 19 and landmarker.finds == 3 + TILES
 
 
 def test_nobody():
