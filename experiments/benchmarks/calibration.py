@@ -7,7 +7,8 @@ Each action is predicted by weights that were fitted to the other actions; the t
 predictions. `--write` puts the weights of all actions where fits take them from.
 
 `--level` keeps the weights that ship, by which the suites were scored, and changes only their constant, so that what is
-expected is right on average again after fits have become better; it needs no more than the suites' `table.json`.
+expected is right on average again after fits have become better; it needs no more than the suites' `table.json`. Of suites
+of single clips (`--instances=1`) it changes the weight of being one instead.
 """
 
 import dataclasses
@@ -105,13 +106,15 @@ def calibrated(frames: Frames) -> tuple[Calibration, Array, Array]:
     return Calibration(weights_of(frames), spread, float(np.std(ratio))), expected, of_clips
 
 
-def read_clips(suites: list[str]) -> dict[str, Array]:
-    """Expected and true errors (R, 2), millimetres, of the clips of finished suites, by action.
+def read_clips(suites: list[str]) -> tuple[dict[str, Array], bool]:
+    """Expected and true errors (R, 2), millimetres, of the clips of finished suites, by action, and whether each fit was of
+    a single clip.
 
     Raises:
-      UserError: a suite has no table of clips with both.
+      UserError: a suite has no table of clips with both, or some fits were of a single clip and others of several.
     """
     found: dict[str, list[tuple[float, float]]] = {}
+    single: set[bool] = set()
     for suite in suites:
         path = Path(suite) / "table.json"
         fits = json.loads(path.read_text())["fits"] if path.is_file() else []
@@ -122,20 +125,29 @@ def read_clips(suites: list[str]) -> dict[str, Array]:
                 f"--suites={suite} has no table.json with expected and true errors of clips; expected the folder of a "
                 "finished suite with a truth, such as that of python run.py benchmark --suite=mocap"
             )
+        single |= {len(fit["each"]) == 1 for fit in fits}
+        if len(single) > 1:
+            raise UserError(
+                f"--suites={','.join(suites)} holds fits of single clips and of several, whose levels differ; give "
+                "those with --instances=1 by themselves"
+            )
         for action, clip in rows:
             found.setdefault(action, []).append((clip["expected_mm"], clip["mpjpe_mm/fit"]))
-    return {action: np.asarray(pairs) for action, pairs in found.items()}
+    return {action: np.asarray(pairs) for action, pairs in found.items()}, single == {True}
 
 
-def levelled(clips: dict[str, Array], shipped: Calibration) -> tuple[Calibration, str]:
-    """The shipped calibration at the level of clips (R, 2) by action, and a sentence on it; every action counts the same."""
+def levelled(clips: dict[str, Array], shipped: Calibration, single: bool = False) -> tuple[Calibration, str]:
+    """The shipped calibration at the level of clips (R, 2) by action, and a sentence on it; every action counts the same.
+
+    Of `single` clips their own weight changes, and the spread, which is that of clips of several, stays.
+    """
     means = np.array([pairs.mean(0) for pairs in clips.values()])
 
     def factor(rows: Array) -> float:
         return float(rows[:, 1].mean() / rows[:, 0].mean())
 
     weights = shipped.weights.copy()
-    weights[FEATURES.index("constant")] += np.log(factor(means))
+    weights[FEATURES.index("a single clip" if single else "constant")] += np.log(factor(means))
     # Each action at the level of the others.
     off = [
         np.log(np.maximum(pairs[:, 1], 1.0) / pairs[:, 0] / factor(np.delete(means, at, 0)))
@@ -147,7 +159,7 @@ def levelled(clips: dict[str, Array], shipped: Calibration) -> tuple[Calibration
         f"{len(ratio)} fitted clips of {len(clips)} actions, whose errors are {factor(means):.3f} of what was expected. "
         f"Each action was put at the level of the others. {spread_of(ratio, spread)}"
     )
-    return dataclasses.replace(shipped, weights=weights, clip_spread=spread), text
+    return dataclasses.replace(shipped, weights=weights, clip_spread=shipped.clip_spread if single else spread), text
 
 
 def spread_of(ratio: Array, spread: float) -> str:
@@ -224,7 +236,8 @@ def fit(suites: list[str], folder: Path, write: bool) -> str:
 
 def level(suites: list[str], folder: Path, write: bool) -> str:
     """Levels the shipped calibration by finished suites and says what it is then. Raises UserError: see `read_clips`."""
-    calibration, text = levelled(read_clips(suites), expected_error.shipped())
+    clips, single = read_clips(suites)
+    calibration, text = levelled(clips, expected_error.shipped(), single)
     shipped = json.loads(expected_error.WEIGHTS.read_text())
     save(calibration, {name: shipped[name] for name in ("frames", "actions")}, folder, write)
     return text
@@ -243,5 +256,5 @@ if __name__ == "__main__":
     flags.DEFINE_list("suites", None, "Folders of finished suites.", required=True)
     flags.DEFINE_string("output_dir", "results/calibration", "Folder of table and figure.")
     flags.DEFINE_bool("write", False, "Put the weights where fits take them from.")
-    flags.DEFINE_bool("level", False, "Change the constant of the weights that ship alone.")
+    flags.DEFINE_bool("level", False, "Change the level of the weights that ship alone.")
     app.run(main)

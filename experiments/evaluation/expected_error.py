@@ -37,6 +37,7 @@ FEATURES = (
     "log speed of the joints, metres a second",
     "how much all cameras look from one side",
     "log number of clips",
+    "a single clip",
 )
 KEY = "expected_error_mm"  # of `metrics.json`: by the clip's name
 WEIGHTS = Path(__file__).parent / "expected_error.json"
@@ -119,10 +120,12 @@ def features(dataset: Dataset, fitted: FittedMotion, threshold: float) -> Array:
         _mean_where(unseen, exists, -1)[:, None],
         np.where(posed, np.log(turn + 0.05), 0.0),
         1.0 - posed,
-        np.log(_from_others(bare, dataset, fitted, exists) + 0.01),
+        # A single clip agrees with no other.
+        np.log(_from_others(bare, dataset, fitted, exists) + 0.01) if count > 1 else 0.0,
         np.log(np.minimum(speed, 20.0) + 0.1),
         _one_sided(fitted, exists),
         np.log(max(count, 1)),
+        float(count <= 1),
     )
     return np.nan_to_num(np.stack([np.broadcast_to(each, exists.shape) for each in every], -1))
 
@@ -157,11 +160,10 @@ def _turns(dataset: Dataset, fitted: FittedMotion) -> tuple[Array, Array]:
 
 
 def _from_others(bare: Array, dataset: Dataset, fitted: FittedMotion, exists: Array) -> Array:
-    """Distance (N, T) of the joints (N, T, 15, 3) from the mean of the other clips at the same phase; 0 of a single clip."""
+    """Distance (N, T) of the joints (N, T, 15, 3) from the mean of the other clips, of which there are some, at the same
+    phase."""
     clips = np.flatnonzero(exists.any(1))
     out = np.zeros(exists.shape)
-    if len(clips) < 2:
-        return out
     bare = np.where(np.asarray(fitted.params.mirrored)[:, None, None, None] > 0.5, mirrored(bare), bare)
     phases = np.asarray(fitted.prediction.phase)
     at = np.linspace(0.0, 1.0, _PHASES)

@@ -20,7 +20,8 @@ def test_a_perfect_fit_has_no_error_and_features_that_say_so(tiny_dataset, perfe
     assert expected_error.errors_mm(tiny_dataset, perfect)[exists].max() < 0.01
     found = expected_error.features(tiny_dataset, perfect, 0.5)
     assert found.shape == (*exists.shape, len(FEATURES)) and np.isfinite(found).all()
-    assert (found[..., 0] == 1).all() and np.allclose(found[..., -1], np.log(len(tiny_dataset.names)))
+    assert (found[..., 0] == 1).all() and (found[..., INDEX["a single clip"]] == 0).all()
+    assert np.allclose(found[..., INDEX["log number of clips"]], np.log(len(tiny_dataset.names)))
     pixels = found[..., INDEX["log reprojection error of the clip"]]
     moved = dataclasses.replace(
         perfect,
@@ -56,6 +57,18 @@ def test_without_poses_or_keypoints_there_are_features_too(tiny_dataset, perfect
     found = expected_error.features(dataclasses.replace(tiny_dataset, clips=bare), perfect, 0.5)
     assert np.isfinite(found).all() and (found[..., INDEX["no initial pose"]] == 1).all()
     assert (found[..., INDEX["share of joints that are not seen in the frame"]] == 1).all()
+
+
+def test_a_single_clip_does_not_agree_with_others(tiny_dataset, perfect):
+    """What says so is told apart from clips that are all alike."""
+    distance = INDEX["log distance from the other clips at equal phase"]
+    exists = np.array(tiny_dataset.clips.frame_mask)
+    exists[1:] = 0
+    alone = dataclasses.replace(tiny_dataset, clips=dataclasses.replace(tiny_dataset.clips, frame_mask=exists))
+    found = expected_error.features(alone, perfect, 0.5)
+    assert np.isfinite(found).all() and (found[..., INDEX["a single clip"]] == 1).all()
+    assert (found[..., distance] == 0).all() and (found[..., INDEX["log number of clips"]] == 0).all()
+    assert (expected_error.features(tiny_dataset, perfect, 0.5)[..., distance] < 0).all()
 
 
 def test_mirrored_joints():
@@ -145,6 +158,11 @@ def test_a_level_is_right_on_average_and_nothing_else_changes():
     np.testing.assert_allclose(found.weights, shipped.weights + np.log(ratio) * (np.arange(len(FEATURES)) == 0))
     assert found.spread == 0.5
     assert f"1000 fitted clips of 3 actions, whose errors are {ratio:.3f} of what was expected" in text
+    alone, _ = calibration.levelled(clips, shipped, single=True)
+    np.testing.assert_allclose(
+        alone.weights, shipped.weights + np.log(ratio) * (np.arange(len(FEATURES)) == INDEX["a single clip"])
+    )
+    assert alone.clip_spread == shipped.clip_spread
     alike = {"bow": pairs, "kick": pairs, "run": pairs}
     assert calibration.levelled(alike, shipped)[0].clip_spread == pytest.approx(0.1, rel=0.1)
 
@@ -155,7 +173,8 @@ def test_a_level_takes_the_clips_of_tables_and_writes_the_calibration(tmp_path, 
     each = {"kick.0": {"expected_mm": 40.0, "mpjpe_mm/fit": 30.0}, "kick.1": {"pck_0.05/fit": 1.0}}
     fits = [{"cell": {"action": action}, "each": each} for action in ("kick", "run", "kick")]
     (tmp_path / "table.json").write_text(json.dumps({"fits": fits}))
-    clips = calibration.read_clips([str(tmp_path)])
+    clips, single = calibration.read_clips([str(tmp_path)])
+    assert not single
     assert {action: pairs.tolist() for action, pairs in clips.items()} == {"kick": [[40, 30]] * 2, "run": [[40, 30]]}
     before = expected_error.WEIGHTS.read_text()
     text = calibration.level([str(tmp_path)], tmp_path / "new", write=False)
@@ -168,3 +187,20 @@ def test_a_level_takes_the_clips_of_tables_and_writes_the_calibration(tmp_path, 
     (tmp_path / "shipped.json").write_text(before)
     calibration.level([str(tmp_path)], tmp_path / "new", write=True)
     assert json.loads((tmp_path / "shipped.json").read_text())["weights"] == written["weights"]
+
+
+def test_single_clips_have_a_level_of_their_own(tmp_path):
+    for name, clips in (("one", 1), ("several", 2)):
+        each = {f"kick.{n}": {"expected_mm": 20.0, "mpjpe_mm/fit": 50.0} for n in range(clips)}
+        (tmp_path / name).mkdir()
+        fits = [{"cell": {"action": action}, "each": each} for action in ("kick", "run")]
+        (tmp_path / name / "table.json").write_text(json.dumps({"fits": fits}))
+    calibration.level([str(tmp_path / "one")], tmp_path / "new", write=False)
+    written, shipped = (
+        json.loads(path.read_text()) for path in (tmp_path / "new/expected_error.json", expected_error.WEIGHTS)
+    )
+    change = {name: value - shipped["weights"][name] for name, value in written["weights"].items()}
+    assert change.pop("a single clip") == pytest.approx(np.log(2.5), abs=1e-4) and not any(change.values())
+    assert written["clip_spread"] == shipped["clip_spread"]
+    with pytest.raises(UserError, match="single clips and of several"):
+        calibration.read_clips([str(tmp_path / name) for name in ("one", "several")])
