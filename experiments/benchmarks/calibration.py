@@ -8,7 +8,7 @@ predictions. `--write` puts the weights of all actions where fits take them from
 
 `--level` keeps the weights that ship, by which the suites were scored, and changes only their constant, so that what is
 expected is right on average again after fits have become better; it needs no more than the suites' `table.json`. Of suites
-of single clips (`--instances=1`) it changes the weight of being one instead.
+of single clips (`--instances=1`) it changes the weight of being one instead, which suites of several clips leave at 0.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ class Frames:
 
 
 def read(suites: list[str]) -> Frames:
-    """The frames of finished suites. Raises UserError: a suite has none."""
+    """The frames of finished suites. Raises UserError: a suite has none, or has other features."""
     found, clips = [], 0
     for suite in suites:
         paths = sorted((Path(suite) / "frames").glob("*.npz"))
@@ -55,7 +55,12 @@ def read(suites: list[str]) -> Frames:
             )
         for path in paths:
             with np.load(path) as file:
-                rows = len(file["errors_mm"])
+                rows, width = file["features"].shape
+                if width != len(FEATURES):
+                    raise UserError(
+                        f"{path} has {width} features of each frame, expected {len(FEATURES)}: another version wrote "
+                        "it; run the suite again, into another folder"
+                    )
                 found.append((file["features"], file["errors_mm"], [str(file["action"])] * rows, clips + file["clips"]))
                 clips += int(file["clips"].max()) + 1
     return Frames(*(np.concatenate(parts) for parts in zip(*found, strict=True)))

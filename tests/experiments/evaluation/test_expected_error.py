@@ -133,6 +133,11 @@ def test_files_of_suites(tmp_path):
     for number, action in enumerate(("bow", "kick")):
         arrays = {"features": np.ones((3, len(FEATURES))), "errors_mm": np.full(3, 20.0), "clips": [0, 0, 1]}
         np.savez(tmp_path / "frames" / f"{number}.npz", action=action, variant="default", **arrays)
+    old = tmp_path / "old" / "frames"
+    old.mkdir(parents=True)
+    np.savez(old / "0.npz", action="bow", features=np.ones((3, 11)), errors_mm=np.full(3, 20.0), clips=[0, 0, 1])
+    with pytest.raises(UserError, match=rf"0\.npz has 11 features of each frame, expected {len(FEATURES)}"):
+        calibration.read([str(old.parent)])
     frames = calibration.read([str(tmp_path)])
     assert frames.clips.tolist() == [0, 0, 1, 2, 2, 3] and frames.actions.tolist() == ["bow"] * 3 + ["kick"] * 3
     known = Calibration(np.arange(len(FEATURES), dtype=float), 0.5, 0.4)
