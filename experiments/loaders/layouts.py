@@ -68,7 +68,10 @@ def usable(
 
 def only_clip(action: str, count: int) -> list[str]:
     """The note that is due where a single clip is used."""
-    note = f"Only one clip of {action}: its motion is fitted from a single view, with nothing to share."
+    note = (
+        f"Only one clip of {action}: its motion is fitted from a single view, with nothing to share, so that depths "
+        "and which way is up are unsure."
+    )
     return [note] if count == 1 else []
 
 

@@ -34,7 +34,7 @@ from experiments.detection import (
 )
 from experiments.detection.detections import Detections
 from experiments.detection.shot_cameras import Shot, ShotCamera
-from experiments.loaders import film_parts, film_paths
+from experiments.loaders import film_parts, film_paths, layouts
 from experiments.loaders.film_parts import Choices
 from experiments.loaders.film_people import LeftOutError
 from experiments.loaders.film_stretches import Part
@@ -130,8 +130,7 @@ def load(
     clips = dataclasses.replace(stack([film.instance for film in found]), take=take)
     notes = [f"Left out: {reason}." for reason in left_out]
     notes += [*(searcher.notes if searcher else ()), *(note for film in found for note in film.notes), *said]
-    if len(found) == 1:
-        notes.append(f"Only one clip of {action}: its motion is fitted from a single view, with nothing to share.")
+    notes += layouts.only_clip(action, len(found))
     return Dataset(
         clips=clips,
         names=tuple(film.name for film in found),
