@@ -38,7 +38,7 @@ _AS_LARGE = 1.5  # ... if their sides differ by no larger factor
 _TILE = 0.6  # side of the tiles in which small people are searched, in short sides of the picture
 _TILE_STEP = 0.6  # distance between tiles, in sides
 # Parts of the large and patterns on walls look like people in a tile.
-_PART = 0.7  # share of a box that is in a larger person's from which on it is a part of that one
+_PART = 0.7  # share of a box that is in somebody's from which on it is a part of that one
 _TINY = 0.15  # size up to which it is nobody, in sides of a tile
 
 
@@ -73,6 +73,12 @@ class Person:
         """The corners of the body's box."""
         points = self.landmarks[:, :2]
         return points.min(0), points.max(0)
+
+    @property
+    def area(self) -> float:
+        """Square pixels of the box."""
+        low, high = self.box
+        return float(np.prod(high - low))
 
     @property
     def size(self) -> float:
@@ -189,16 +195,12 @@ class Watcher:
         for region in regions:
             if len(present) >= _MOST_PEOPLE:
                 return
-            if any(_near(region, person.region, picture) for person in present):
-                continue
-            if swept and any(_within(region, person, picture) for person in present):
+            if any(_near(region, p.region, picture) or (swept and _within(region, p, picture)) for p in present):
                 continue
             candidate = self._newcomer(picture, region)
             if candidate is None or candidate.size < tiny or (present and candidate.sureness < _SURE):
                 continue
-            if swept and any(_covered(candidate, person) for person in present):
-                continue
-            if not any(same(candidate, person) for person in present):
+            if not any(same(candidate, p) or (swept and _part_of(candidate, p)) for p in present):
                 present.append(candidate)
 
     def _in_parts(self, picture: Array) -> list[Region]:
@@ -252,9 +254,8 @@ def _near(a: Region, b: Region, picture: Array) -> bool:
 
 def same(a: Person, b: Person) -> bool:
     """Whether two finds are of one person: the boxes overlap, or the landmarks are in the same places."""
-    (a_low, a_high), (b_low, b_high) = a.box, b.box
-    shared = np.prod(np.maximum(np.minimum(a_high, b_high) - np.maximum(a_low, b_low), 0))
-    either = np.prod(a_high - a_low) + np.prod(b_high - b_low) - shared
+    shared = _shared(a, b)
+    either = a.area + b.area - shared
     return bool(shared > _SAME_BOX * either) or _distance(a, b) < _SAME_BODY
 
 
@@ -265,11 +266,15 @@ def _within(region: Region, person: Person, picture: Array) -> bool:
     return bool(((low <= middle) & (middle <= high)).all())
 
 
-def _covered(a: Person, b: Person) -> bool:
+def _part_of(a: Person, b: Person) -> bool:
     """Whether a is hardly more than a part of b's box."""
+    return bool(_shared(a, b) > _PART * a.area)
+
+
+def _shared(a: Person, b: Person) -> float:
+    """Square pixels that the boxes of two people share."""
     (a_low, a_high), (b_low, b_high) = a.box, b.box
-    shared = np.prod(np.maximum(np.minimum(a_high, b_high) - np.maximum(a_low, b_low), 0))
-    return bool(shared > _PART * np.prod(a_high - a_low))
+    return float(np.prod(np.maximum(np.minimum(a_high, b_high) - np.maximum(a_low, b_low), 0)))
 
 
 def _distance(a: Person, b: Person) -> float:
