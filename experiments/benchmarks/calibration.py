@@ -1,14 +1,14 @@
 """Fits and checks the expected errors of `experiments.evaluation.expected_error` on finished suites.
 
-    python run.py benchmark --suite=mocap --motion=cmu --output_dir=results/a
+    python run.py benchmark --suite=mocap --motion=cmu --initial_poses=both --output_dir=results/a
+    python run.py benchmark --suite=mocap --motion=cmu --initial_poses=both --instances=1 --output_dir=results/b
     python -m experiments.benchmarks.calibration --suites=results/a,results/b --output_dir=results/calibration
 
 Each action is predicted by weights that were fitted to the other actions; the table, the figure and the spread are of these
 predictions. `--write` puts the weights of all actions where fits take them from.
 
 `--level` keeps the weights that ship, by which the suites were scored, and changes only their constant, so that what is
-expected is right on average again after fits have become better; it needs no more than the suites' `table.json`. Of suites
-of single clips (`--instances=1`) it changes the weight of being one instead, which suites of several clips leave at 0.
+expected is right on average again after fits have become better; it needs no more than the suites' `table.json`.
 """
 
 import dataclasses
@@ -30,23 +30,26 @@ from experiments.show.style import CYCLE, NO_FORMULAS, RC
 
 Array = np.ndarray
 _RIDGE = 1e-2  # of a feature's variance: features that never vary get no weight
+_BEST = 0.005  # share of the frames that show more for their fit than counts
 _BINS = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Frames:
-    """features (R, len(FEATURES)), errors (R,) in millimetres, and of each frame its action, a word, and clip, a number."""
+    """features (R, len(FEATURES)), errors (R,) in millimetres, and of each frame its action, a word, and the numbers of its
+    clip and suite."""
 
     features: Array
     errors: Array
     actions: Array
     clips: Array
+    suites: Array
 
 
 def read(suites: list[str]) -> Frames:
     """The frames of finished suites. Raises UserError: a suite has none, or has other features."""
     found, clips = [], 0
-    for suite in suites:
+    for number, suite in enumerate(suites):
         paths = sorted((Path(suite) / "frames").glob("*.npz"))
         if not paths:
             raise UserError(
@@ -61,14 +64,17 @@ def read(suites: list[str]) -> Frames:
                         f"{path} has {width} features of each frame, expected {len(FEATURES)}: another version wrote "
                         "it; run the suite again, into another folder"
                     )
-                found.append((file["features"], file["errors_mm"], [str(file["action"])] * rows, clips + file["clips"]))
+                of_file = clips + file["clips"], np.full(rows, number)
+                found.append((file["features"], file["errors_mm"], [str(file["action"])] * rows, *of_file))
                 clips += int(file["clips"].max()) + 1
     return Frames(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
-def weights_of(frames: Frames) -> Array:
-    """The weights that fit the logarithms of the errors best; every action counts the same."""
-    names, which, counts = np.unique(frames.actions, return_inverse=True, return_counts=True)
+def weights_of(frames: Frames) -> tuple[Array, Array]:
+    """The weights that fit the logarithms of the errors best, and `Calibration.least`; every action of a suite counts the
+    same."""
+    groups = np.char.add(frames.actions.astype(str), frames.suites.astype(str))
+    names, which, counts = np.unique(groups, return_inverse=True, return_counts=True)
     weight = 1.0 / (len(names) * counts[which])
     x, y = frames.features.astype(float), np.log(np.maximum(frames.errors, 1.0))
     mean = weight @ x
@@ -79,7 +85,7 @@ def weights_of(frames: Frames) -> Array:
     slopes = np.linalg.solve(z.T @ (weight[:, None] * z) + _RIDGE * np.eye(z.shape[1]), z.T @ (weight * (y - centre)))
     slopes = np.where(scale > 1e-6, slopes / np.maximum(scale, 1e-6), 0.0)
     slopes[FEATURES.index("constant")] = centre - slopes @ np.where(scale > 1e-6, mean, 0.0)
-    return slopes
+    return slopes, np.quantile(x * slopes, _BEST, axis=0)
 
 
 def left_out(frames: Frames) -> Array:
@@ -87,7 +93,7 @@ def left_out(frames: Frames) -> Array:
     out = np.empty(len(frames.errors))
     for action in np.unique(frames.actions):
         own = frames.actions == action
-        out[own] = frames.features[own] @ weights_of(taken(frames, ~own))
+        out[own] = expected_error.expected_log(frames.features[own], *weights_of(taken(frames, ~own)))
     return out
 
 
@@ -108,18 +114,13 @@ def calibrated(frames: Frames) -> tuple[Calibration, Array, Array]:
     expected = np.exp(logs + spread**2 / 2)
     of_clips = per_clip(expected, frames.clips)
     ratio = np.log(np.maximum(per_clip(frames.errors, frames.clips), 1.0)) - np.log(of_clips)
-    return Calibration(weights_of(frames), spread, float(np.std(ratio))), expected, of_clips
+    return Calibration(*weights_of(frames), spread, float(np.std(ratio))), expected, of_clips
 
 
-def read_clips(suites: list[str]) -> tuple[dict[str, Array], bool]:
-    """Expected and true errors (R, 2), millimetres, of the clips of finished suites, by action, and whether each fit was of
-    a single clip.
-
-    Raises:
-      UserError: a suite has no table of clips with both, or some fits were of a single clip and others of several.
-    """
+def read_clips(suites: list[str]) -> dict[str, Array]:
+    """Expected and true errors (R, 2), millimetres, of the clips of finished suites, by action. Raises UserError: a suite
+    has no table of clips with both."""
     found: dict[str, list[tuple[float, float]]] = {}
-    single: set[bool] = set()
     for suite in suites:
         path = Path(suite) / "table.json"
         fits = json.loads(path.read_text())["fits"] if path.is_file() else []
@@ -130,29 +131,19 @@ def read_clips(suites: list[str]) -> tuple[dict[str, Array], bool]:
                 f"--suites={suite} has no table.json with expected and true errors of clips; expected the folder of a "
                 "finished suite with a truth, such as that of python run.py benchmark --suite=mocap"
             )
-        single |= {len(fit["each"]) == 1 for fit in fits}
-        if len(single) > 1:
-            raise UserError(
-                f"--suites={','.join(suites)} holds fits of single clips and of several, whose levels differ; give "
-                "those with --instances=1 by themselves"
-            )
         for action, clip in rows:
             found.setdefault(action, []).append((clip["expected_mm"], clip["mpjpe_mm/fit"]))
-    return {action: np.asarray(pairs) for action, pairs in found.items()}, single == {True}
+    return {action: np.asarray(pairs) for action, pairs in found.items()}
 
 
-def levelled(clips: dict[str, Array], shipped: Calibration, single: bool = False) -> tuple[Calibration, str]:
-    """The shipped calibration at the level of clips (R, 2) by action, and a sentence on it; every action counts the same.
-
-    Of `single` clips their own weight changes, and the spread, which is that of clips of several, stays.
-    """
+def levelled(clips: dict[str, Array], shipped: Calibration) -> tuple[Calibration, str]:
+    """The shipped calibration at the level of clips (R, 2) by action, and a sentence on it; every action counts the same."""
     means = np.array([pairs.mean(0) for pairs in clips.values()])
 
     def factor(rows: Array) -> float:
         return float(rows[:, 1].mean() / rows[:, 0].mean())
 
-    weights = shipped.weights.copy()
-    weights[FEATURES.index("a single clip" if single else "constant")] += np.log(factor(means))
+    constant = np.log(factor(means)) * (np.arange(len(FEATURES)) == FEATURES.index("constant"))
     # Each action at the level of the others.
     off = [
         np.log(np.maximum(pairs[:, 1], 1.0) / pairs[:, 0] / factor(np.delete(means, at, 0)))
@@ -164,7 +155,8 @@ def levelled(clips: dict[str, Array], shipped: Calibration, single: bool = False
         f"{len(ratio)} fitted clips of {len(clips)} actions, whose errors are {factor(means):.3f} of what was expected. "
         f"Each action was put at the level of the others. {spread_of(ratio, spread)}"
     )
-    return dataclasses.replace(shipped, weights=weights, clip_spread=shipped.clip_spread if single else spread), text
+    changed = {"weights": shipped.weights + constant, "least": shipped.least + constant}
+    return dataclasses.replace(shipped, clip_spread=spread, **changed), text
 
 
 def spread_of(ratio: Array, spread: float) -> str:
@@ -241,8 +233,7 @@ def fit(suites: list[str], folder: Path, write: bool) -> str:
 
 def level(suites: list[str], folder: Path, write: bool) -> str:
     """Levels the shipped calibration by finished suites and says what it is then. Raises UserError: see `read_clips`."""
-    clips, single = read_clips(suites)
-    calibration, text = levelled(clips, expected_error.shipped(), single)
+    calibration, text = levelled(read_clips(suites), expected_error.shipped())
     shipped = json.loads(expected_error.WEIGHTS.read_text())
     save(calibration, {name: shipped[name] for name in ("frames", "actions")}, folder, write)
     return text
@@ -252,7 +243,7 @@ def save(calibration: Calibration, about: dict[str, Any], folder: Path, write: b
     """Writes the calibration where fits take it from, or else into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     dated = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), **about}
-    document = expected_error.document(calibration.weights, calibration.spread, calibration.clip_spread, dated)
+    document = expected_error.document(calibration, dated)
     with replacing(expected_error.WEIGHTS if write else folder / expected_error.WEIGHTS.name) as temporary:
         temporary.write_text(document)
 

@@ -13,6 +13,7 @@ from experiments.evaluation import expected_error
 from experiments.evaluation.expected_error import FEATURES, Calibration
 
 INDEX = {name.split(",")[0]: number for number, name in enumerate(FEATURES)}
+KNOWN = Calibration(np.arange(len(FEATURES), dtype=float), np.arange(len(FEATURES)) - 4.0, 0.5, 0.4)
 
 
 def test_a_perfect_fit_has_no_error_and_features_that_say_so(tiny_dataset, perfect):
@@ -106,7 +107,7 @@ def drawn(rows=4000, seed=0):
     weights[0] = 4.0
     errors = np.exp(features @ weights + 0.2 * rng.normal(size=rows))
     actions = np.array(["bow", "kick", "run", "sit"])[np.arange(rows) % 4]
-    return Frames(features, errors, actions, np.arange(rows) // 20), weights
+    return Frames(features, errors, actions, np.arange(rows) // 20, np.zeros(rows, int)), weights
 
 
 def test_known_weights_are_found_again():
@@ -139,10 +140,11 @@ def test_files_of_suites(tmp_path):
     with pytest.raises(UserError, match=rf"0\.npz has 11 features of each frame, expected {len(FEATURES)}"):
         calibration.read([str(old.parent)])
     frames = calibration.read([str(tmp_path)])
+    assert frames.suites.tolist() == [0] * 6
     assert frames.clips.tolist() == [0, 0, 1, 2, 2, 3] and frames.actions.tolist() == ["bow"] * 3 + ["kick"] * 3
-    known = Calibration(np.arange(len(FEATURES), dtype=float), 0.5, 0.4)
-    document = json.loads(expected_error.document(known.weights, known.spread, known.clip_spread, {"frames": 6}))
+    document = json.loads(expected_error.document(KNOWN, {"frames": 6}))
     assert document["weights"]["constant"] == 0 and document["spread"] == 0.5 and document["frames"] == 6
+    assert document["least"][FEATURES[-1]] == len(FEATURES) - 5
     frames, _ = drawn(400)
     calibration.draw(tmp_path / "figure.png", frames, frames.errors, calibration.per_clip(frames.errors, frames.clips))
     assert (tmp_path / "figure.png").stat().st_size > 10_000
@@ -150,26 +152,21 @@ def test_files_of_suites(tmp_path):
 
 def test_a_level_is_right_on_average_and_nothing_else_changes():
     rng = np.random.default_rng(2)
-    shipped = Calibration(np.arange(len(FEATURES), dtype=float), 0.5, 0.4)
     expected = rng.uniform(20, 80, 900)
     true = 0.7 * expected * np.exp(0.1 * rng.normal(size=900) - 0.005)
     # One action has many clips, and counts no more than another.
     pairs = np.stack([expected, true], 1)
     clips = {"bow": pairs[:800], "kick": pairs[800:], "run": pairs[800:] * [1.0, 1.5]}
-    found, text = calibration.levelled(clips, shipped)
+    found, text = calibration.levelled(clips, KNOWN)
     ratio = np.mean([each[:, 1].mean() for each in clips.values()]) / np.mean(
         [each[:, 0].mean() for each in clips.values()]
     )
-    np.testing.assert_allclose(found.weights, shipped.weights + np.log(ratio) * (np.arange(len(FEATURES)) == 0))
+    np.testing.assert_allclose(found.weights, KNOWN.weights + np.log(ratio) * (np.arange(len(FEATURES)) == 0))
+    np.testing.assert_allclose(found.least - KNOWN.least, found.weights - KNOWN.weights)
     assert found.spread == 0.5
     assert f"1000 fitted clips of 3 actions, whose errors are {ratio:.3f} of what was expected" in text
-    alone, _ = calibration.levelled(clips, shipped, single=True)
-    np.testing.assert_allclose(
-        alone.weights, shipped.weights + np.log(ratio) * (np.arange(len(FEATURES)) == INDEX["a single clip"])
-    )
-    assert alone.clip_spread == shipped.clip_spread
     alike = {"bow": pairs, "kick": pairs, "run": pairs}
-    assert calibration.levelled(alike, shipped)[0].clip_spread == pytest.approx(0.1, rel=0.1)
+    assert calibration.levelled(alike, KNOWN)[0].clip_spread == pytest.approx(0.1, rel=0.1)
 
 
 def test_a_level_takes_the_clips_of_tables_and_writes_the_calibration(tmp_path, monkeypatch):
@@ -178,8 +175,7 @@ def test_a_level_takes_the_clips_of_tables_and_writes_the_calibration(tmp_path, 
     each = {"kick.0": {"expected_mm": 40.0, "mpjpe_mm/fit": 30.0}, "kick.1": {"pck_0.05/fit": 1.0}}
     fits = [{"cell": {"action": action}, "each": each} for action in ("kick", "run", "kick")]
     (tmp_path / "table.json").write_text(json.dumps({"fits": fits}))
-    clips, single = calibration.read_clips([str(tmp_path)])
-    assert not single
+    clips = calibration.read_clips([str(tmp_path)])
     assert {action: pairs.tolist() for action, pairs in clips.items()} == {"kick": [[40, 30]] * 2, "run": [[40, 30]]}
     before = expected_error.WEIGHTS.read_text()
     text = calibration.level([str(tmp_path)], tmp_path / "new", write=False)
@@ -194,18 +190,43 @@ def test_a_level_takes_the_clips_of_tables_and_writes_the_calibration(tmp_path, 
     assert json.loads((tmp_path / "shipped.json").read_text())["weights"] == written["weights"]
 
 
-def test_single_clips_have_a_level_of_their_own(tmp_path):
-    for name, clips in (("one", 1), ("several", 2)):
-        each = {f"kick.{n}": {"expected_mm": 20.0, "mpjpe_mm/fit": 50.0} for n in range(clips)}
-        (tmp_path / name).mkdir()
-        fits = [{"cell": {"action": action}, "each": each} for action in ("kick", "run")]
-        (tmp_path / name / "table.json").write_text(json.dumps({"fits": fits}))
-    calibration.level([str(tmp_path / "one")], tmp_path / "new", write=False)
-    written, shipped = (
-        json.loads(path.read_text()) for path in (tmp_path / "new/expected_error.json", expected_error.WEIGHTS)
+def test_single_clips_and_several_are_fitted_together():
+    """What single clips have of their own is found beside those of several, and few frames of theirs count as much."""
+    frames, weights = drawn()
+    alone = INDEX["a single clip"]
+    single = np.arange(len(frames.errors)) < 400
+    features = frames.features.copy()
+    features[:, alone] = single
+    errors = frames.errors * np.exp(weights[alone] * (features - frames.features)[:, alone] + 0.9 * single)
+    both = dataclasses.replace(frames, features=features, errors=errors, suites=single.astype(int))
+    found, least = calibration.weights_of(both)
+    assert found[alone] == pytest.approx(weights[alone] + 0.9, abs=0.06) and least[alone] == 0.0
+    other = np.arange(len(FEATURES)) != alone
+    np.testing.assert_allclose(found[other], weights[other], atol=0.05)
+
+
+def test_nothing_says_more_for_a_fit_than_what_the_suites_showed():
+    frames, _ = drawn()
+    found, _, _ = calibration.calibrated(frames)
+    share = (frames.features * found.weights < found.least).mean(0)
+    np.testing.assert_allclose(share[1:], 0.005, atol=5e-4)
+    usual, good, better, bad = (
+        np.insert(np.full(len(FEATURES) - 1, value), 0, 1.0) for value in (0.0, -8.0, -16.0, 8.0)
     )
-    change = {name: value - shipped["weights"][name] for name, value in written["weights"].items()}
-    assert change.pop("a single clip") == pytest.approx(np.log(2.5), abs=1e-4) and not any(change.values())
-    assert written["clip_spread"] == shipped["clip_spread"]
-    with pytest.raises(UserError, match="single clips and of several"):
-        calibration.read_clips([str(tmp_path / name) for name in ("one", "several")])
+    raises = np.where(found.weights > 0, 1, -1)
+    at = [
+        expected_error.expected_mm(each * np.where(np.arange(len(FEATURES)), raises, 1), found)
+        for each in (usual, good, better, bad)
+    ]
+    assert at[0] > at[1] == at[2]
+    assert at[3] == pytest.approx(at[0] * np.exp(8 * np.abs(found.weights[1:]).sum()))
+
+
+def test_first_poses_count_where_a_simulator_made_them(tiny_dataset, perfect):
+    turn, none = INDEX["log turn of the joints from the initial pose"], INDEX["no initial pose"]
+    simulated = expected_error.features(tiny_dataset, perfect, 0.5)
+    filmed = expected_error.features(dataclasses.replace(tiny_dataset, truth=None), perfect, 0.5)
+    assert (simulated[..., none] == 0).any()
+    assert (filmed[..., none] == 1).all() and (filmed[..., turn] == 0).all()
+    kept = [n for n in range(len(FEATURES)) if n not in (turn, none)]
+    np.testing.assert_array_equal(filmed[..., kept], simulated[..., kept])
