@@ -1,30 +1,36 @@
 """How the camera of a shot turns and zooms, by what is seen of the background.
 
 Corners of a key frame, outside the people who are seen, are followed from frame to frame; most of them agree on how the
-camera has turned and zoomed. Where the view has moved on, the frame becomes a key frame itself. Then all key frames are put
-right together, with the focal length if nobody knows it, and each frame by its key frame.
+camera has turned and zoomed. Where a key frame has few corners, its texture is followed as a whole. Where the view has
+moved on, the frame becomes a key frame itself. Then all key frames are put right together, with the focal length if nobody
+knows it, and each frame by its key frame.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from experiments.detection import optical_flow, turning_camera
+from experiments.detection import background, direct_alignment, optical_flow, turning_camera
 from experiments.detection.optical_flow import Pyramid
 from experiments.detection.turning_camera import STILL, Camera, Match
 
 Array = np.ndarray
 
 LONG_SIDE = 640  # of the small pictures that are looked at
-GUESS = 0.7  # focal length in diagonals of the picture, where nothing tells: a phone's
+GUESSES = 0.7, 3.0  # focal length in diagonals of the picture, where nothing tells: a phone's, else a long one
 LOOKS = 12  # frames that are compared with the first, before anything is followed
 _STILL = 0.002  # of the diagonal: a picture that stays within it stands still
 _FEWEST = 10  # points that tell how a camera moves
 _LEAST_SHARE = 0.3  # of the points followed that agree, else the frame tells nothing
+_FEW_CORNERS = 40  # of a key frame, up to which its texture is followed where they fail
+_FEW_TEXTURED = 1000  # points
+_LEAST_BLOCKS, _LEAST_ALIKE = 10, 0.6  # parts of a picture with texture, and the share that must look the same
+_CLOSE = 1.5  # pixels by which key frames may miss one another before another lens is guessed
 _TOLERATED = 3.0  # pixels by which what is seen of the background may miss, by compression and small steps
 _AGREE, _OF_FRAMES = 0.7, 20  # share of the points that agree with a camera that only turns, at least in 4 frames of 5
 _MOST_MISSING, _LONGEST_GAP = 0.1, 8  # share of frames, and frames in a row, that may tell nothing
@@ -32,7 +38,6 @@ _NEW_SHIFT, _NEW_ZOOM, _NEW_ROLL, _NEW_SHARE = 0.15, 0.12, 0.12, 0.5  # of the w
 _FAR_SHIFT, _FAR_ZOOM = 0.55, 0.25  # up to which two key frames are compared
 _MOST_PAIRS = 60
 _SURE, _WIDE = 0.06, np.radians(8.0)  # standard deviation of a log focal length that a pan of so much tells
-_BODY_MARGIN = 0.12  # of a person's diagonal, around the landmarks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,6 +60,11 @@ class _Key:
     frame: int
     pyramid: Pyramid
     points: Array
+    free: Array
+
+    @functools.cached_property
+    def textured(self) -> Array:
+        return direct_alignment.textured(self.pyramid[0], self.free)
 
 
 @dataclasses.dataclass(eq=False)
@@ -69,35 +79,51 @@ class _Path:
     links: list[Match]
 
 
-def stands_still(pictures: Iterable[Array], boxes: Callable[[int], Array], frames: list[int]) -> bool:
+def stands_still(pictures: Sequence[Array], boxes: Callable[[int], Array], frames: list[int]) -> bool:
     """Whether some frames show the same view. pictures: grey, of these frames, the first of them the first of all.
     boxes: of the people in a frame, (P, 4) left, top, right, bottom."""
-    first, points = None, np.zeros((0, 2))
-    for frame, picture in zip(frames, pictures, strict=False):
+    emblems = direct_alignment.fixed(np.stack(pictures))
+    free = [
+        background.free(picture.shape, boxes(frame)) & ~emblems for frame, picture in zip(frames, pictures, strict=True)
+    ]
+    first = optical_flow.pyramid(pictures[0])
+    points, textured = optical_flow.corners(first[0], free[0]), np.zeros((0, 2))
+    if len(points) < _FEWEST:
+        textured = direct_alignment.textured(first[0], free[0])
+        if len(textured) < _FEW_TEXTURED:
+            # Nothing can be followed, and nothing says that the camera moves.
+            return True
+    for picture, there in zip(pictures[1:], free[1:], strict=True):
         now = optical_flow.pyramid(picture)
-        if first is None:
-            first = now
-            points = optical_flow.corners(first[0], _free(picture.shape, boxes(frame)))
-            if len(points) < _FEWEST:
-                # Nothing can be followed, and nothing says that the camera moves.
-                return True
-            continue
-        found, good = optical_flow.track(first, now, points, points)
-        good &= _outside(found, boxes(frame))
-        good[good] = turning_camera.agreeing(points[good], found[good])
-        shift = np.linalg.norm(found - points, axis=-1)[good]
-        if good.sum() < max(_FEWEST, 0.4 * len(points)) or np.median(shift) > _STILL * np.hypot(*picture.shape):
+        if len(textured):
+            blocks = direct_alignment.align(first, now, textured, textured, there)
+            if blocks is None:
+                return False
+            before, found, good = blocks.points, blocks.seen, blocks.alike
+        else:
+            before = points
+            found, good = optical_flow.track(first, now, points, points)
+            good &= background.at(there, found)
+            good[good] = turning_camera.agreeing(points[good], found[good])
+        shift = np.linalg.norm(found - before, axis=-1)[good]
+        if good.sum() < max(_FEWEST, 0.4 * len(before)) or np.median(shift) > _STILL * np.hypot(*picture.shape):
             return False
     return True
 
 
-def find(pictures: Iterable[Array], boxes: Callable[[int], Array], focal: float | None) -> Motion | None:
+def find(
+    pictures: Callable[[], Iterable[Array]],
+    boxes: Callable[[int], Array],
+    focal: float | None,
+    emblems: Array | bool = False,
+) -> Motion | None:
     """How the camera moves; None where it stands still, or the background shows nothing to follow.
 
     Args:
-      pictures: grey (H, W), 0 to 255, with a longer side of `LONG_SIDE`, of all frames.
+      pictures: called, gives grey ones (H, W), 0 to 255, with a longer side of `LONG_SIDE`, of all frames.
       boxes: of the people in a frame, (P, 4) left, top, right, bottom, pixels of these pictures.
       focal: pixels of these pictures; None = not known.
+      emblems (H, W): where something lies over the scene, see `direct_alignment.fixed`.
 
     Raises:
       UnsolvedError: it moves, and not as a camera that turns and zooms where it stands.
@@ -106,25 +132,41 @@ def find(pictures: Iterable[Array], boxes: Callable[[int], Array], focal: float 
 
     def seen() -> Iterable[Array]:
         nonlocal shape
-        for picture in pictures:
+        for picture in pictures():
             shape = (int(picture.shape[0]), int(picture.shape[1]))
             yield picture
 
-    start = seen()
-    path = _follow(start, boxes, focal)
-    if path is None:
-        return None
-    diagonal = float(np.hypot(*shape))
-    guess = focal or GUESS * diagonal
+    def free(frame: int) -> Array:
+        return background.free(shape, boxes(frame)) & ~np.asarray(emblems)
+
+    paths, failure = [], None
+    for diagonals in GUESSES[: 1 if focal else None]:
+        try:
+            path = _follow(seen(), free, focal, diagonals)
+        except UnsolvedError as error:
+            failure = failure or error
+            continue
+        if path is None:
+            return None
+        guess = focal or diagonals * float(np.hypot(*shape))
+        paths.append((_apart(path, guess), path, guess))
+        if not path.links or paths[-1][0] < _CLOSE:
+            break
+    if not paths:
+        assert failure is not None
+        raise failure
+    # By the wrong one of two lenses that differ so much hardly two key frames fit together.
+    _, path, guess = min(paths, key=lambda each: each[0])
     tells, lens = False, guess
     keys = [_camera(path, key.frame) for key in path.keys]
     links = path.links + _far_links(path, keys, shape, guess)
     if len(keys) > 1:
-        keys, lens, spread = turning_camera.refine(keys, links, guess, focal is not None)
+        likely = focal or GUESSES[0] * float(np.hypot(*shape))
+        keys, lens, spread = turning_camera.refine(keys, links, guess, focal is not None, likely)
         wide = max(np.arccos(np.clip(key.turn[2, 2], -1, 1)) for key in keys)
         tells = spread < _SURE and bool(wide > _WIDE)
         if focal is None and not tells:
-            usual = turning_camera.between(guess, lens, spread)
+            usual = turning_camera.between(likely, lens, spread)
             start = [turning_camera.by_lens(key, lens, usual) for key in keys]
             (keys, *_), lens = turning_camera.refine(start, links, usual, known=True), usual
     cameras = [
@@ -142,28 +184,32 @@ def find(pictures: Iterable[Array], boxes: Callable[[int], Array], focal: float 
     return Motion(turn, zoom, lens, tells)
 
 
-def _follow(pictures: Iterable[Array], boxes: Callable[[int], Array], focal: float | None) -> _Path | None:
-    """Follows the background through all frames; None where the first shows nothing. Raises UnsolvedError: it is lost."""
+def _follow(
+    pictures: Iterable[Array], free_in: Callable[[int], Array], focal: float | None, diagonals: float
+) -> _Path | None:
+    """Follows the background, which is where `free_in` says for each frame (H, W), through all frames; None where the first
+    shows nothing. Raises UnsolvedError: it is lost."""
     path = _Path([], [], [], [], [])
     middle, last, before, gap = np.zeros(2), STILL, None, 0
     lens, size = 0.0, np.zeros(2)
     for frame, picture in enumerate(pictures):
-        now, free = optical_flow.pyramid(picture), _free(picture.shape, boxes(frame))
+        now, free = optical_flow.pyramid(picture), free_in(frame)
         if frame == 0:
             size = np.array(picture.shape[::-1], float)
-            middle, lens = size / 2, focal or GUESS * float(np.hypot(*size))
-            points = optical_flow.corners(now[0], free)
-            if len(points) < _FEWEST:
+            middle, lens = size / 2, focal or diagonals * float(np.hypot(*size))
+            key = _Key(0, now, optical_flow.corners(now[0], free) - middle, free)
+            if len(key.points) < _FEWEST and len(key.textured) < _FEW_TEXTURED:
                 return None
-            path.keys.append(_Key(0, now, points - middle))
+            path.keys.append(key)
             _add(path, STILL, None, 0)
             before = (now, free)
             continue
-        found = _look(path, now, boxes(frame), last, lens, middle)
+        look = functools.partial(_look, path, now, free, last, lens, middle)
+        found = look()
         if found is None and path.keys[-1].frame != frame - 1 and gap == 0 and before is not None:
             # From the frame before it is a smaller step.
             _new_key(path, frame - 1, *before, middle)
-            found = _look(path, now, boxes(frame), last, lens, middle)
+            found = look()
         if found is None:
             gap += 1
             _add(path, None, None, 0)
@@ -182,6 +228,15 @@ def _follow(pictures: Iterable[Array], boxes: Callable[[int], Array], focal: flo
     return path
 
 
+def _apart(path: _Path, lens: float) -> float:
+    """By how many pixels key frames miss what they show of one another, the median; infinity where there is only one."""
+    cameras = [_camera(path, key.frame) for key in path.keys]
+    missed = [turning_camera.residuals(match, cameras, lens) for match in path.links]
+    return (
+        float(np.median(np.linalg.norm(np.nan_to_num(np.concatenate(missed), nan=99.0), axis=-1))) if missed else np.inf
+    )
+
+
 def _add(path: _Path, camera: Camera | None, match: Match | None, tried: int) -> None:
     path.cameras.append(camera)
     path.matches.append(match)
@@ -195,16 +250,24 @@ def _camera(path: _Path, frame: int) -> Camera:
 
 
 def _look(
-    path: _Path, now: Pyramid, boxes: Array, last: Camera, lens: float, middle: Array
+    path: _Path, now: Pyramid, free: Array, last: Camera, lens: float, middle: Array
 ) -> tuple[Match, int, Match] | None:
-    """The points of the last key frame in the picture `now`: those followed, their number, and those that agree."""
+    """What the picture `now` shows of the last key frame: the points followed, their number, and those that agree."""
+    return _look_at_corners(path, now, free, last, lens, middle) or _look_at_texture(
+        path, now, free, last, lens, middle
+    )
+
+
+def _look_at_corners(
+    path: _Path, now: Pyramid, free: Array, last: Camera, lens: float, middle: Array
+) -> tuple[Match, int, Match] | None:
     key, number = path.keys[-1], len(path.keys) - 1
     start = turning_camera.transfer(key.points, _camera(path, key.frame), last, lens)
     inside = np.asarray(np.isfinite(start).all(-1) & (np.abs(start) < middle).all(-1))
-    inside[inside] &= _outside(start[inside] + middle, boxes)
+    inside[inside] &= background.at(free, start[inside] + middle)
     points, start = key.points[inside], start[inside]
     found, good = optical_flow.track(key.pyramid, now, points + middle, start + middle)
-    good &= _outside(found, boxes)
+    good &= background.at(free, found)
     found = found - middle
     agree = good.copy()
     agree[good] = turning_camera.agreeing(start[good], found[good])
@@ -212,6 +275,24 @@ def _look(
         return None
     matches = [Match(number, -1, points[which], found[which]) for which in (good, agree)]
     return matches[0], int(good.sum()), matches[1]
+
+
+def _look_at_texture(
+    path: _Path, now: Pyramid, free: Array, last: Camera, lens: float, middle: Array
+) -> tuple[Match, int, Match] | None:
+    """The same for a key frame with few corners: parts of the picture in the place of points."""
+    key, number = path.keys[-1], len(path.keys) - 1
+    if len(key.points) > _FEW_CORNERS:
+        # They are there and do not agree: the camera walks, or all else is in the way.
+        return None
+    points = key.textured - middle
+    start = turning_camera.transfer(points, _camera(path, key.frame), last, lens)
+    ahead = np.isfinite(start).all(-1)
+    blocks = direct_alignment.align(key.pyramid, now, points[ahead] + middle, start[ahead] + middle, free)
+    if blocks is None or blocks.alike.sum() < max(_LEAST_BLOCKS, _LEAST_ALIKE * len(blocks.alike)):
+        return None
+    match = Match(number, -1, blocks.points[blocks.alike] - middle, blocks.seen[blocks.alike] - middle)
+    return match, len(blocks.alike), match
 
 
 def _moved_on(path: _Path, camera: Camera, good: Match, lens: float, size: Array) -> bool:
@@ -230,11 +311,11 @@ def _moved_on(path: _Path, camera: Camera, good: Match, lens: float, size: Array
 def _new_key(path: _Path, frame: int, now: Pyramid, free: Array, middle: Array) -> None:
     """Makes a frame that was followed a key frame, if it shows enough."""
     match = path.matches[frame]
-    points = optical_flow.corners(now[0], free)
-    if match is None or len(points) < 2 * _FEWEST:
+    key = _Key(frame, now, optical_flow.corners(now[0], free) - middle, free)
+    if match is None or (len(key.points) < 2 * _FEWEST and len(key.textured) < _FEW_TEXTURED):
         return
     path.links.append(dataclasses.replace(match, second=len(path.keys)))
-    path.keys.append(_Key(frame, now, points - middle))
+    path.keys.append(key)
 
 
 def _far_links(path: _Path, keys: list[Camera], shape: tuple[int, int], lens: float) -> list[Match]:
@@ -294,27 +375,3 @@ def _moves(turn: Array, zoom: Array, lens: float, shape: tuple[int, int]) -> boo
         if not np.linalg.norm(there - grid, axis=-1).mean() <= _STILL * 2 * np.linalg.norm(half):
             return True
     return False
-
-
-def _free(shape: tuple[int, ...], boxes: Array) -> Array:
-    """Where (H, W) nobody is."""
-    free = np.ones(shape[:2], bool)
-    for left, top, right, bottom in np.round(boxes).astype(int):
-        free[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = False
-    return free
-
-
-def _outside(points: Array, boxes: Array) -> Array:
-    """Which (P,) of the points (P, 2) are in no box (B, 4)."""
-    inside = (points[:, None] >= boxes[:, :2]) & (points[:, None] <= boxes[:, 2:])
-    return np.asarray(~inside.all(-1).any(-1))
-
-
-def boxes_of(landmarks: Array, seen: Array, scale: float) -> Array:
-    """Boxes (P, 4) around the landmarks (P', 33, 4) of the people seen (P',) in a frame, times a scale of the picture."""
-    points = landmarks[seen][..., :2] * scale
-    if not len(points):
-        return np.zeros((0, 4))
-    low, high = points.min(1), points.max(1)
-    margin = _BODY_MARGIN * np.linalg.norm(high - low, axis=-1, keepdims=True)
-    return np.concatenate([low - margin, high + margin], -1)

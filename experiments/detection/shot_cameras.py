@@ -14,15 +14,18 @@ from body_models import safe_npz
 from experiments.base import films
 from experiments.base.errors import UserError
 from experiments.base.files import replacing
-from experiments.detection import camera_motion
+from experiments.detection import background, camera_motion, direct_alignment
+from experiments.detection.camera_motion import Motion
 from experiments.detection.detections import Detections, content_of
 
 Array = np.ndarray
 
 AUTO, OFF = "auto", "off"  # of `--camera_motion`
 CHOICES = (AUTO, OFF)
+_TALL = 1.5  # metres of a person that landmarks span, from the eyes to the feet
+_FARTHEST = 12.0  # metres that a panned camera may follow somebody: fits lose those who go farther
 _FOLDER = "cameras"  # beside the people found
-VERSION = 2  # higher with every change of what is found: older files are then found again
+VERSION = 3  # higher with every change of what is found: older files are then found again
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,8 +108,8 @@ def _looks(frames: range) -> list[int]:
     return [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, camera_motion.LOOKS + 1).round().astype(int))]
 
 
-def _find(path: Path, shot: Shot, focal: float | None, looks: list[int], seen: dict[int, Array]) -> ShotCamera:
-    looked = [frame for frame in looks if frame in seen]
+def _find(path: Path, shot: Shot, focal: float | None, wanted: list[int], seen: dict[int, Array]) -> ShotCamera:
+    looked = [frame for frame in wanted if frame in seen]
     if not looked:
         return NONE
     scale = max(seen[looked[0]].shape) / shot.long_side
@@ -114,19 +117,42 @@ def _find(path: Path, shot: Shot, focal: float | None, looks: list[int], seen: d
     def boxes(frame: int) -> Array:
         if shot.found is None:
             return np.zeros((0, 4))
-        return camera_motion.boxes_of(shot.found.landmarks[frame], shot.found.seen[frame], scale)
+        return background.boxes_of(shot.found.landmarks[frame], shot.found.seen[frame], scale)
 
     first = shot.frames.start
-    if camera_motion.stands_still([seen[f] for f in looked], boxes, [f - first for f in looked]):
+    looks = [seen[frame] for frame in looked]
+    if camera_motion.stands_still(looks, boxes, [frame - first for frame in looked]):
         return NONE
     try:
-        pictures = (picture for _, picture in _pictures(path, shot.frames))
-        motion = camera_motion.find(pictures, boxes, None if focal is None else focal * scale)
+        pictures = lambda: (picture for _, picture in _pictures(path, shot.frames))
+        emblems = direct_alignment.fixed(np.stack(looks))
+        motion = camera_motion.find(pictures, boxes, None if focal is None else focal * scale, emblems)
     except camera_motion.UnsolvedError as error:
         return dataclasses.replace(NONE, failure=str(error))
     if motion is None or len(motion.turn) != len(shot.frames):
         return NONE
+    gone = _gone(shot, motion, scale)
+    if gone > _FARTHEST:
+        return dataclasses.replace(
+            NONE, failure=f"somebody goes some {gone:.0f} m before it, and fits follow over {_FARTHEST:.0f} m at most"
+        )
     return ShotCamera(motion.turn, motion.zoom, motion.focal / scale, motion.tells_focal, "")
+
+
+def _gone(shot: Shot, motion: Motion, scale: float) -> float:
+    """How far the camera's directions are apart where people are, metres: who goes along the picture is as tall as usual."""
+    if shot.found is None:
+        return 0.0
+    frames = np.array(shot.frames)
+    seen = shot.found.seen[frames]
+    points = shot.found.landmarks[frames][..., 1] * scale
+    tall = np.where(seen, np.ptp(points, axis=-1), 0.0).max(1)
+    there = tall > 0
+    if there.sum() < 2:
+        return 0.0
+    away = motion.focal * motion.zoom[there] * _TALL / tall[there]
+    places = away[:, None] * motion.turn[there][:, 2]
+    return float(np.linalg.norm(places - places[0], axis=-1).max())
 
 
 def _pictures(path: Path, which: range | list[int]) -> Iterator[tuple[int, Array]]:

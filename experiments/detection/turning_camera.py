@@ -110,11 +110,14 @@ def residuals(match: Match, cameras: list[Camera], focal: float) -> Array:
     return match.seen - transfer(match.points, cameras[match.first], cameras[match.second], focal)
 
 
-def refine(cameras: list[Camera], matches: list[Match], focal: float, known: bool) -> tuple[list[Camera], float, float]:
+def refine(
+    cameras: list[Camera], matches: list[Match], focal: float, known: bool, usual: float | None = None
+) -> tuple[list[Camera], float, float]:
     """All cameras together, the first of them the reference, and the focal length that they share.
 
     Args:
-      cameras: where to start. matches: between them. focal: pixels, where to start. known: whether it is right.
+      cameras: where to start. matches: between them. focal: pixels, where to start. known: whether it is right. usual:
+        pixels, the likeliest focal length where it is not known; None = where to start.
 
     Returns:
       Cameras, the focal length, and the standard deviation of its logarithm as the matches tell it: infinite where known.
@@ -131,7 +134,8 @@ def refine(cameras: list[Camera], matches: list[Match], focal: float, known: boo
     def apart(x: Array) -> Array:
         now, lens = unpack(x)
         each = [np.nan_to_num(residuals(match, now, lens), nan=50.0).ravel() for match in matches]
-        return np.concatenate([[_LEAST_NOISE * x[0] / _LENS_SPREAD], *each])
+        unusual = x[0] + np.log(focal / (usual or focal))
+        return np.concatenate([[_LEAST_NOISE * unusual / _LENS_SPREAD], *each])
 
     solved = least_squares(apart, start, loss="soft_l1", f_scale=_SOFT, x_scale="jac", max_nfev=30)
     found, lens = unpack(solved.x)

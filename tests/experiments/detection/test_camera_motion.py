@@ -5,7 +5,7 @@ import panned_films as panned
 import pytest
 from scipy.spatial.transform import Rotation
 
-from experiments.detection import camera_motion, optical_flow, turning_camera
+from experiments.detection import background, camera_motion, direct_alignment, optical_flow, turning_camera
 from experiments.detection.turning_camera import STILL, Camera, Match
 
 
@@ -96,7 +96,7 @@ def test_known_motion_is_found(case):
     zooms = np.exp(np.linspace(0, np.log(zoom), len(turns)))
     pictures, boxes = panned.film(turns, zooms)
     assert not camera_motion.stands_still(pictures, boxes, list(range(len(pictures))))
-    found = camera_motion.find(iter(pictures), boxes, focal)
+    found = camera_motion.find(lambda: iter(pictures), boxes, focal)
     assert degrees(found.turn, turns) < 0.1
     np.testing.assert_allclose(found.zoom, zooms, rtol=0.003)
     assert found.tells_focal == tells
@@ -106,7 +106,8 @@ def test_known_motion_is_found(case):
 
 def test_a_small_pan_moves_pixels_though_it_tells_no_lens():
     turns = panned.turns(16, pan=3.0)
-    found = camera_motion.find(*panned.film(turns), None)
+    pictures, boxes = panned.film(turns)
+    found = camera_motion.find(lambda: pictures, boxes, None)
     assert not found.tells_focal
     seen = turning_camera.transfer(np.zeros((1, 2)), STILL, Camera(found.turn[-1], 0.0), found.focal)
     np.testing.assert_allclose(seen, [[panned.FOCAL * np.tan(np.radians(3.0)), 0]], atol=0.3)
@@ -115,23 +116,26 @@ def test_a_small_pan_moves_pixels_though_it_tells_no_lens():
 def test_a_camera_that_stands_still_is_still():
     pictures, boxes = panned.film(panned.turns(10), noise=3.0)
     assert camera_motion.stands_still(pictures, boxes, list(range(10)))
-    assert camera_motion.find(pictures, boxes, None) is None
+    assert camera_motion.find(lambda: pictures, boxes, None) is None
     # So is one that trembles by a fraction of a pixel, and one before a plain wall, where somebody walks.
     trembling, boxes = panned.film(panned.turns(10, shake=0.02))
-    assert camera_motion.find(trembling, boxes, None) is None
+    assert camera_motion.find(lambda: trembling, boxes, None) is None
     plain = np.full((6, 90, 160), 120, np.uint8)
-    assert camera_motion.stands_still(plain, nobody, list(range(6))) and camera_motion.find(plain, nobody, None) is None
+    assert (
+        camera_motion.stands_still(plain, nobody, list(range(6)))
+        and camera_motion.find(lambda: plain, nobody, None) is None
+    )
 
 
 def test_frames_that_show_nothing_are_between_others():
     turns = panned.turns(20, pan=10.0)
     pictures, boxes = panned.film(turns)
     pictures[9] = 0  # a flash
-    found = camera_motion.find(pictures, boxes, panned.FOCAL)
+    found = camera_motion.find(lambda: pictures, boxes, panned.FOCAL)
     assert degrees(found.turn, turns) < 0.15
     pictures[5:16] = 0
     with pytest.raises(camera_motion.UnsolvedError, match="the background is lost in frame 5"):
-        camera_motion.find(pictures, boxes, panned.FOCAL)
+        camera_motion.find(lambda: pictures, boxes, panned.FOCAL)
 
 
 def test_a_camera_that_walks_is_told():
@@ -139,7 +143,7 @@ def test_a_camera_that_walks_is_told():
     near[:, :140] = True
     pictures = [panned.picture(np.eye(3), place=(0.03 * t, 0, 0), near=near) for t in range(24)]
     with pytest.raises(camera_motion.UnsolvedError, match="moves as if the camera only turned"):
-        camera_motion.find(pictures, nobody, panned.FOCAL)
+        camera_motion.find(lambda: pictures, nobody, panned.FOCAL)
 
 
 def test_a_lens_that_pictures_hardly_tell_is_drawn_to_the_guess():
@@ -147,7 +151,7 @@ def test_a_lens_that_pictures_hardly_tell_is_drawn_to_the_guess():
     assert turning_camera.between(300.0, 3000.0, 0.5) == pytest.approx(300 * 10**0.5)
     assert turning_camera.between(300.0, 3000.0, 0.0) == pytest.approx(3000)
     pictures = [panned.picture(np.eye(3), place=(0.03 * t, 0, 0)) for t in range(24)]
-    found = camera_motion.find(pictures, nobody, None)
+    found = camera_motion.find(lambda: pictures, nobody, None)
     # The pictures alone say 4.8 diagonals, give or take a fifth.
     assert not found.tells_focal and 3.0 < found.focal / np.hypot(*panned.SIZE) < 4.4
     seen = turning_camera.transfer(np.zeros((1, 2)), Camera(found.turn[-1], np.log(found.zoom[-1])), STILL, found.focal)
@@ -158,6 +162,58 @@ def test_a_lens_that_pictures_hardly_tell_is_drawn_to_the_guess():
 def test_boxes_have_a_margin_around_the_people_seen():
     landmarks = np.zeros((2, 33, 4))
     landmarks[0, :, :2] = np.linspace([100, 200], [160, 280], 33)
-    boxes = camera_motion.boxes_of(landmarks, np.array([True, False]), 0.5)
+    boxes = background.boxes_of(landmarks, np.array([True, False]), 0.5)
     np.testing.assert_allclose(boxes, [[44, 94, 86, 146]])
-    assert camera_motion.boxes_of(landmarks, np.zeros(2, bool), 0.5).shape == (0, 4)
+    assert background.boxes_of(landmarks, np.zeros(2, bool), 0.5).shape == (0, 4)
+
+
+def faint(picture, seed):
+    """A picture of hardly any texture, as of a lawn, with an emblem that the broadcaster put over it."""
+    seen = 110 + 0.12 * (picture.astype(float) - 128) + 0.4 * np.random.default_rng(seed).normal(size=picture.shape)
+    seen[8:34, 230:300] = 240
+    seen[14:28:4, 236:294] = 20
+    return np.clip(seen, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("focal", [4 * panned.FOCAL, None])
+def test_a_lawn_under_a_long_lens_is_followed_as_a_whole(focal):
+    """There are no corners but the emblem's, which stands still in the picture."""
+    true, lens = panned.turns(20, pan=12.0, tilt=1.0), 4 * panned.FOCAL
+    clear, boxes = panned.film(true, focal=lens)
+    pictures = np.stack([faint(picture, seed) for seed, picture in enumerate(clear)])
+    emblems = direct_alignment.fixed(pictures[::2])
+    assert emblems[20, 260] and 0.03 < emblems.mean() < 0.12
+    free = ~emblems & background.free(pictures[0].shape, boxes(0))
+    assert len(optical_flow.corners(optical_flow.pyramid(pictures[0])[0], free)) < 10
+    assert not camera_motion.stands_still(list(pictures[::2]), lambda frame: boxes(2 * frame), list(range(10)))
+    found = camera_motion.find(lambda: pictures, boxes, focal, emblems)
+    if focal:
+        assert degrees(found.turn, true) < 0.1
+        np.testing.assert_allclose(found.zoom, 1.0, atol=0.01)
+    # What a lens that is not known makes of a far pan differs; pixels near by are where they were.
+    seen, there = (
+        turning_camera.transfer(np.zeros((1, 2)), Camera(turn[5], 0.0), STILL, length)
+        for turn, length in ((found.turn, found.focal), (true, lens))
+    )
+    np.testing.assert_allclose(seen, there, atol=4.0)
+
+
+def test_texture_tells_a_similarity():
+    one, other = (optical_flow.pyramid(panned.picture(np.eye(3), zoom)) for zoom in (1.0, 1.05))
+    free = np.ones(panned.SIZE[::-1], bool)
+    points = direct_alignment.textured(one[0], free)
+    assert len(points) > 2000
+    blocks = direct_alignment.align(one, other, points, points + 3.0, free)
+    assert blocks.alike.mean() > 0.95
+    half = np.array(panned.SIZE) / 2
+    np.testing.assert_allclose(blocks.seen, half + 1.05 * (blocks.points - half), atol=0.15)
+    noise = optical_flow.pyramid(np.random.default_rng(0).uniform(0, 255, one[0].picture.shape))
+    assert direct_alignment.align(one, noise, points, points, free).alike.mean() < 0.1
+    assert direct_alignment.align(one, other, points, points + 1000.0, free) is None
+
+
+def test_what_stays_in_the_picture_is_an_emblem():
+    clear, _ = panned.film(panned.turns(8, pan=20.0), person=False)
+    moving = np.stack([faint(picture, seed) for seed, picture in enumerate(clear)])
+    assert direct_alignment.fixed(moving)[20, 260] and not direct_alignment.fixed(moving)[60:, :200].any()
+    assert direct_alignment.fixed(np.stack([moving[0]] * 4)).mean() > direct_alignment.fixed(moving).mean()

@@ -96,6 +96,27 @@ def test_what_is_not_followed_is_told(tmp_path, load, monkeypatch):
     assert any(text.startswith(note) for text in load().notes)
 
 
+def test_somebody_who_goes_far_is_not_followed(tmp_path, load, monkeypatch):
+    """Of a body 100 pixels tall a camera of 330 pixels is 5 m away, and 20 m under a zoom of four."""
+    film(tmp_path / "a.mp4", panned.turns(8, pan=50.0))
+
+    def far(pictures, *arguments):
+        count = len(list(pictures()))
+        zoom = np.linspace(1.0, 4.0, count)
+        return camera_motion.Motion(panned.turns(count, pan=50.0), zoom, panned.FOCAL, False)
+
+    monkeypatch.setattr(camera_motion, "find", far)
+    given = load(focal_length=panned.FOCAL)
+    assert given.clips.camera_turn is None
+    (note,) = (
+        text for text in given.notes if text.startswith("The camera of a moves, but is not followed: somebody goes")
+    )
+    assert 14 < float(note.split("some ")[1].split(" m")[0]) < 24
+    monkeypatch.setattr(shot_cameras, "_FARTHEST", 50.0)
+    monkeypatch.setattr(shot_cameras, "VERSION", 99)
+    assert load(focal_length=panned.FOCAL).clips.camera_turn is not None
+
+
 def test_damaged_memories_are_found_anew(tmp_path, load):
     film(tmp_path / "a.mp4", panned.turns(8, pan=10.0))
     first = load(focal_length=panned.FOCAL)
