@@ -140,19 +140,19 @@ def _find(path: Path, shot: Shot, focal: float | None, wanted: list[int], seen: 
 
 
 def _gone(shot: Shot, motion: Motion, scale: float) -> float:
-    """How far the camera's directions are apart where people are, metres: who goes along the picture is as tall as usual."""
+    """How far apart the camera looks in the frames in which people are, metres, as far away as they usually are."""
     if shot.found is None:
         return 0.0
     frames = np.array(shot.frames)
-    seen = shot.found.seen[frames]
-    points = shot.found.landmarks[frames][..., 1] * scale
-    tall = np.where(seen, np.ptp(points, axis=-1), 0.0).max(1)
+    heights = np.ptp(shot.found.landmarks[frames][..., 1] * scale, axis=-1)
+    tall = np.where(shot.found.seen[frames], heights, 0.0).max(1)
     there = tall > 0
-    if there.sum() < 2:
+    if not there.any():
         return 0.0
-    away = motion.focal * motion.zoom[there] * _TALL / tall[there]
-    places = away[:, None] * motion.turn[there][:, 2]
-    return float(np.linalg.norm(places - places[0], axis=-1).max())
+    # The median, since people bend, and a frame may show somebody else alone.
+    away = np.median(motion.focal * motion.zoom[there] * _TALL / tall[there])
+    axes = motion.turn[there][:, 2]
+    return float(away * np.linalg.norm(axes - axes[0], axis=-1).max())
 
 
 def _pictures(path: Path, which: range | list[int]) -> Iterator[tuple[int, Array]]:

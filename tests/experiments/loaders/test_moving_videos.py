@@ -102,8 +102,7 @@ def test_somebody_who_goes_far_is_not_followed(tmp_path, load, monkeypatch):
 
     def far(pictures, *arguments):
         count = len(list(pictures()))
-        zoom = np.linspace(1.0, 4.0, count)
-        return camera_motion.Motion(panned.turns(count, pan=50.0), zoom, panned.FOCAL, False)
+        return camera_motion.Motion(panned.turns(count, pan=50.0), np.full(count, 4.0), panned.FOCAL, False)
 
     monkeypatch.setattr(camera_motion, "find", far)
     given = load(focal_length=panned.FOCAL)
