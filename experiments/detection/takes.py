@@ -88,23 +88,14 @@ def still(of: Course) -> float:
 def trimmed(of: Course) -> range:
     """All frames but those before and after the action in which the person clearly stands still, or is not there."""
     count = len(of.speed)
-    there = np.flatnonzero(of.seen)
-    if not len(there):
-        return range(count)
-    margin = _MARGIN * of.fps
-    # A frame or two in which nobody is found are the detector's.
-    enters, leaves = (
-        (0 if there[0] <= margin else int(there[0])),
-        (count if count - 1 - there[-1] <= margin else int(there[-1]) + 1),
-    )
     moves = np.flatnonzero((of.speed > still(of)) & of.seen)
     if not len(moves) or np.percentile(of.speed, 99) < MOTION:
-        return range(enters, leaves)
+        return range(count)
     idle, kept = round(_IDLE * of.fps), round(_IDLE_LEFT * of.fps)
     first, last = int(moves[0]), int(moves[-1])
     start = first - kept if first > idle else 0
     stop = last + 1 + kept if count - 1 - last > idle else count
-    return range(max(start, enters), min(stop, leaves))
+    return range(start, stop)
 
 
 def _stops(of: Course) -> Array:

@@ -1,7 +1,5 @@
 """Takes found in known repetitions, and nothing found where nothing repeats."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import repeated_motions as motions
@@ -104,15 +102,3 @@ def test_one_action_from_all_sides_and_with_the_other_hand():
     # The longest decides only where no action is shown by more.
     assert same_action.group(same, [10, 10, 10, 10, 10, 45, 45]) == [0, 1, 2, 3, 4]
     assert same_action.group(same[[0, 5]][:, [0, 5]], [10, 40]) == [1]
-
-
-def test_frames_before_somebody_comes_and_after_they_went_are_no_part_of_a_take():
-    pose, _ = motions.squats(np.random.default_rng(6), 1, lead=0.3, tail=0.3)
-    of = course(pose)
-    seen = of.seen.copy()
-    seen[:9] = seen[-12:] = False
-    assert takes.trimmed(dataclasses.replace(of, seen=seen)) == range(9, len(pose) - 12)
-    seen[:] = True
-    seen[0] = seen[-2:] = False
-    assert takes.trimmed(dataclasses.replace(of, seen=seen)) == range(len(pose))
-    assert takes.trimmed(dataclasses.replace(of, seen=np.zeros_like(seen))) == range(len(pose))
