@@ -82,33 +82,40 @@ class _Path:
 def stands_still(pictures: Sequence[Array], boxes: Callable[[int], Array], frames: list[int]) -> bool:
     """Whether some frames show the same view. pictures: grey, of these frames, the first of them the first of all.
     boxes: of the people in a frame, (P, 4) left, top, right, bottom."""
-    emblems = direct_alignment.fixed(np.stack(pictures))
-    free = [
-        background.free(picture.shape, boxes(frame)) & ~emblems for frame, picture in zip(frames, pictures, strict=True)
-    ]
-    first = optical_flow.pyramid(pictures[0])
-    points, textured = optical_flow.corners(first[0], free[0]), np.zeros((0, 2))
-    if len(points) < _FEWEST:
-        textured = direct_alignment.textured(first[0], free[0])
-        if len(textured) < _FEW_TEXTURED:
-            # Nothing can be followed, and nothing says that the camera moves.
-            return True
-    for picture, there in zip(pictures[1:], free[1:], strict=True):
-        now = optical_flow.pyramid(picture)
-        if len(textured):
-            blocks = direct_alignment.align(first, now, textured, textured, there)
-            if blocks is None:
-                return False
-            before, found, good = blocks.points, blocks.seen, blocks.alike
-        else:
-            before = points
-            found, good = optical_flow.track(first, now, points, points)
+    free = [background.free(picture.shape, boxes(frame)) for frame, picture in zip(frames, pictures, strict=True)]
+    pyramids = [optical_flow.pyramid(picture) for picture in pictures]
+    points = optical_flow.corners(pyramids[0][0], free[0])
+    limit = _STILL * np.hypot(*pictures[0].shape)
+    if len(points) >= _FEWEST:
+        for now, there in zip(pyramids[1:], free[1:], strict=True):
+            found, good = optical_flow.track(pyramids[0], now, points, points)
             good &= background.at(there, found)
             good[good] = turning_camera.agreeing(points[good], found[good])
-        shift = np.linalg.norm(found - before, axis=-1)[good]
-        if good.sum() < max(_FEWEST, 0.4 * len(before)) or np.median(shift) > _STILL * np.hypot(*picture.shape):
+            shift = np.linalg.norm(found - points, axis=-1)[good]
+            if good.sum() < max(_FEWEST, 0.4 * len(points)) or np.median(shift) > limit:
+                return False
+    # Corners that stand still may be an emblem's alone. Where nothing else can be followed, nothing says that it moves.
+    emblems = direct_alignment.fixed(np.stack(pictures))
+    if background.at(~emblems, points).sum() >= _FEWEST:
+        return True
+    textured = direct_alignment.textured(pyramids[0][0], free[0] & ~emblems)
+    if len(textured) < _FEW_TEXTURED:
+        return True
+    for now, there in zip(pyramids[1:], free[1:], strict=True):
+        scene = there & ~emblems
+        if _alike(direct_alignment.compared(pyramids[0], now, textured, textured, scene)):
+            continue
+        blocks = direct_alignment.align(pyramids[0], now, textured, textured, scene)
+        if blocks is None or not _alike(blocks):
+            continue
+        if np.median(np.linalg.norm(blocks.seen - blocks.points, axis=-1)[blocks.alike]) > limit:
             return False
     return True
+
+
+def _alike(blocks: direct_alignment.Blocks) -> bool:
+    """Whether enough of a picture's texture was found."""
+    return bool(blocks.alike.sum() >= max(_LEAST_BLOCKS, _LEAST_ALIKE * len(blocks.alike)))
 
 
 def find(
@@ -289,7 +296,7 @@ def _look_at_texture(
     start = turning_camera.transfer(points, _camera(path, key.frame), last, lens)
     ahead = np.isfinite(start).all(-1)
     blocks = direct_alignment.align(key.pyramid, now, points[ahead] + middle, start[ahead] + middle, free)
-    if blocks is None or blocks.alike.sum() < max(_LEAST_BLOCKS, _LEAST_ALIKE * len(blocks.alike)):
+    if blocks is None or not _alike(blocks):
         return None
     match = Match(number, -1, blocks.points[blocks.alike] - middle, blocks.seen[blocks.alike] - middle)
     return match, len(blocks.alike), match

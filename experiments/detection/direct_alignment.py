@@ -69,7 +69,7 @@ def align(first: Pyramid, second: Pyramid, points: Array, start: Array, free: Ar
       None where too little of it is in view.
     """
     expected = start[:, 0] + 1j * start[:, 1]
-    turn, shift, inside = 1.0 + 0j, 0j, np.zeros(len(points), bool)
+    turn, shift = 1.0 + 0j, 0j
     for number in range(len(first) - 1, -1, -1):
         scale, level = 2.0**-number, second[number]
         wanted = _values(first[number].picture, points * scale)
@@ -94,10 +94,12 @@ def align(first: Pyramid, second: Pyramid, points: Array, start: Array, free: Ar
             if np.abs((a + 1j * b) * found[inside] + c + 1j * d).max() * scale < _CLOSE:
                 break
     found = turn * expected + shift
-    return _blocks(first, second, points, np.stack([found.real, found.imag], -1), inside)
+    return compared(first, second, points, np.stack([found.real, found.imag], -1), free)
 
 
-def _blocks(first: Pyramid, second: Pyramid, points: Array, found: Array, inside: Array) -> Blocks:
+def compared(first: Pyramid, second: Pyramid, points: Array, found: Array, free: Array) -> Blocks:
+    """What the second picture shows at `found` (P, 2) of the first one's points (P, 2); free (H, W) as in `align`."""
+    inside = _inside(found, free)
     # A level coarser, so that the grain of compression is no texture.
     number = min(1, len(first) - 1)
     one, other = (_values(of[number].picture, at * 2.0**-number) for of, at in ((first, points), (second, found)))
