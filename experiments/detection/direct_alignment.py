@@ -11,6 +11,7 @@ import dataclasses
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter
 
+from experiments.detection import optical_flow
 from experiments.detection.optical_flow import Level, Pyramid
 
 Array = np.ndarray
@@ -72,7 +73,7 @@ def align(first: Pyramid, second: Pyramid, points: Array, start: Array, free: Ar
     turn, shift = 1.0 + 0j, 0j
     for number in range(len(first) - 1, -1, -1):
         scale, level = 2.0**-number, second[number]
-        wanted = _values(first[number].picture, points * scale)
+        wanted = optical_flow.values(first[number].picture, points * scale)
         for _ in range(_STEPS):
             found = turn * expected + shift
             at = np.stack([found.real, found.imag], -1)
@@ -81,9 +82,9 @@ def align(first: Pyramid, second: Pyramid, points: Array, start: Array, free: Ar
                 return None
             here = at[inside] * scale
             # About the median, so that a change of light is no displacement.
-            apart = _values(level.picture, here) - wanted[inside]
+            apart = optical_flow.values(level.picture, here) - wanted[inside]
             apart -= np.median(apart)
-            along_x, along_y = (_values(slope, here) * scale for slope in (level.along_x, level.along_y))
+            along_x, along_y = (optical_flow.values(slope, here) * scale for slope in (level.along_x, level.along_y))
             x, y = found[inside].real, found[inside].imag
             # Of found -> found + (a + b i) found + c + d i.
             slopes = np.stack([along_x * x + along_y * y, along_y * x - along_x * y, along_x, along_y], -1)
@@ -102,7 +103,9 @@ def compared(first: Pyramid, second: Pyramid, points: Array, found: Array, free:
     inside = _inside(found, free)
     # A level coarser, so that the grain of compression is no texture.
     number = min(1, len(first) - 1)
-    one, other = (_values(of[number].picture, at * 2.0**-number) for of, at in ((first, points), (second, found)))
+    one, other = (
+        optical_flow.values(of[number].picture, at * 2.0**-number) for of, at in ((first, points), (second, found))
+    )
     height, width = first[0].picture.shape
     column, row = (points // [width / _BLOCKS[0], height / _BLOCKS[1]]).astype(int).T
     block = column * _BLOCKS[1] + row
@@ -124,14 +127,3 @@ def _inside(at: Array, free: Array) -> Array:
     x, y = at[inside].astype(int).T
     inside[inside] = free[y, x]
     return inside
-
-
-def _values(picture: Array, at: Array) -> Array:
-    """Values (P,) of a picture at points (P, 2), between pixels by bilinear interpolation."""
-    height, width = picture.shape
-    x, y = np.clip(at[:, 0], 0, width - 1.001), np.clip(at[:, 1], 0, height - 1.001)
-    left, top = x.astype(int), y.astype(int)
-    dx, dy = x - left, y - top
-    above = picture[top, left] * (1 - dx) + picture[top, left + 1] * dx
-    below = picture[top + 1, left] * (1 - dx) + picture[top + 1, left + 1] * dx
-    return above * (1 - dy) + below * dy

@@ -116,9 +116,13 @@ def _register(first: Level, second: Level, points: Array, found: Array, steps: i
 
 
 def _sample(picture: Array, points: Array) -> Array:
-    """Values (P, S) of a picture in the squares about points (P, 2), between pixels by bilinear interpolation."""
+    """Values (P, S) of a picture in the squares about points (P, 2)."""
+    return values(picture, points[:, None] + _OFFSETS)
+
+
+def values(picture: Array, at: Array) -> Array:
+    """Values (...) of a picture at points (..., 2), between pixels by bilinear interpolation."""
     height, width = picture.shape
-    at = points[:, None] + _OFFSETS
     x, y = np.clip(at[..., 0], 0, width - 1.001), np.clip(at[..., 1], 0, height - 1.001)
     left, top = x.astype(np.int32), y.astype(np.int32)
     dx, dy = (x - left).astype(np.float32), (y - top).astype(np.float32)
