@@ -1,8 +1,9 @@
 """Films, decoded by PyAV: frames as a viewer would show them, with the times at which they are shown.
 
 A phone stores its film as the sensor lies and says in a matrix how to turn it. That matrix, and pixels that are not
-square, are applied here, so that everything else sees upright pictures. Frames are numbered from 0 in the order in which
-they are shown; damaged ones are left out of the count.
+square, are applied here, so that everything else sees upright pictures. Of a film that has lost its matrix somebody else
+must say how to turn it: `turn`, degrees clockwise, a multiple of 90, on top of what the film says. Frames are numbered from
+0 in the order in which they are shown; damaged ones are left out of the count.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from experiments.base import film_source
 from experiments.base.frame_rates import usable
 
 Array = np.ndarray
-
+_QUARTER = np.array([[0, -1], [1, 0]])  # clockwise, x right and y down
 # A header may count frames that are hidden on purpose, before the first or after the last that is shown.
 _MAY_BE_HIDDEN = 0.05
 _FEW = 3
@@ -54,18 +55,19 @@ class VideoInfo:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """One frame. index: its number. time: seconds, NaN where the film does not tell."""
+    """One frame. index: its number. time: seconds, NaN where the film does not tell. turn: as that of the module."""
 
     index: int
     time: float
     decoded: av.VideoFrame
     pixel_aspect: Fraction
+    turn: int = 0
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height, pixels, as shown."""
         width, height = self._stored_size()
-        return (width, height) if self._turn()[0, 0] else (height, width)
+        return (width, height) if self._shown_axes()[0, 0] else (height, width)
 
     def picture(self) -> Array:
         """RGB uint8 (height, width, 3), as shown."""
@@ -81,18 +83,22 @@ class Frame:
 
     def _shown(self, stored: Array) -> Array:
         """A stored picture (height, width, ...) as it is to be shown."""
-        turn = self._turn()
-        shown = stored if turn[0, 0] else stored.swapaxes(0, 1)
+        axes = self._shown_axes()
+        shown = stored if axes[0, 0] else stored.swapaxes(0, 1)
         # What is left of the matrix are the signs of the axes that became x and y: -1 runs one backwards.
-        flip_x, flip_y = turn.sum(1)
+        flip_x, flip_y = axes.sum(1)
         return np.ascontiguousarray(shown[::flip_y, ::flip_x])
 
     def _stored_size(self) -> tuple[int, int]:
         """Width and height before the turn, the width such that pixels are square."""
         return max(1, round(self.decoded.width * self.pixel_aspect)), self.decoded.height
 
-    def _turn(self) -> Array:
+    def _shown_axes(self) -> Array:
         """The matrix (2, 2) of -1, 0 and 1 that takes stored to shown directions, x right and y down."""
+        return np.linalg.matrix_power(_QUARTER, self.turn // 90) @ self._displayed()
+
+    def _displayed(self) -> Array:
+        """The part of it that the film itself says."""
         side_data: Any = self.decoded.side_data
         for data in side_data:
             if data.type.name == "DISPLAYMATRIX":
@@ -106,7 +112,7 @@ class Frame:
         return np.eye(2, dtype=int)
 
 
-def probe(path: str | Path) -> VideoInfo:
+def probe(path: str | Path, turn: int = 0) -> VideoInfo:
     """Size and rate of a film, by its header and its first frame.
 
     Raises:
@@ -118,7 +124,7 @@ def probe(path: str | Path) -> VideoInfo:
         duration = _claimed_duration(container, stream)
         if num_frames is None and duration and fps:
             num_frames = max(1, round(duration * fps))
-    with contextlib.closing(walk(path)) as frames:
+    with contextlib.closing(walk(path, turn)) as frames:
         width, height = next(frames).size
     return VideoInfo(width, height, fps, num_frames)
 
@@ -129,12 +135,13 @@ def tags(path: str | Path) -> dict[str, str]:
         return {**container.metadata, **stream.metadata}
 
 
-def decode(path: str | Path, which: Sequence[int] | None = None) -> Iterator[Array]:
+def decode(path: str | Path, which: Sequence[int] | None = None, turn: int = 0) -> Iterator[Array]:
     """Pictures, RGB uint8 (height, width, 3), upright. A film that is cut short just ends.
 
     Args:
       path: the film.
       which: numbers of the frames wanted, increasing; None = all. Those that the film does not have are left out.
+      turn: as that of the module.
 
     Raises:
       VideoError: it cannot be read, or has no frame.
@@ -143,7 +150,7 @@ def decode(path: str | Path, which: Sequence[int] | None = None) -> Iterator[Arr
     if wanted is not None and not wanted:
         return
     last = None if wanted is None else max(wanted)
-    with contextlib.suppress(CutShortError), contextlib.closing(walk(path)) as frames:
+    with contextlib.suppress(CutShortError), contextlib.closing(walk(path, turn)) as frames:
         for frame in frames:
             if wanted is None or frame.index in wanted:
                 yield frame.picture()
@@ -163,7 +170,7 @@ def timestamps(path: str | Path) -> Array:
     return np.array(times)
 
 
-def walk(path: str | Path) -> Generator[Frame, None, None]:
+def walk(path: str | Path, turn: int = 0) -> Generator[Frame, None, None]:
     """The frames in the order in which they are shown; their pictures are made only where somebody asks.
 
     Raises:
@@ -178,7 +185,7 @@ def walk(path: str | Path) -> Generator[Frame, None, None]:
         for frame in _good_frames(container, stream, damage):
             pts = frame.dts if frame.pts is None else frame.pts
             times.append(float("nan") if pts is None or frame.time_base is None else float(pts * frame.time_base))
-            yield Frame(len(times) - 1, times[-1], frame, pixel_aspect)
+            yield Frame(len(times) - 1, times[-1], frame, pixel_aspect, turn)
         count = len(times)
         claimed = _claimed_frames(container, stream, times) or 0
         if stream.frames and _too_few(count, claimed):

@@ -23,13 +23,17 @@ class Video:
     """Where the frames of an instance are in a film.
 
     path: the film. frames (F,): index of the decoded picture that each frame of the instance is, never falling; -1 = none.
+    turn: degrees clockwise by which its pictures are turned, as in `films`.
     """
 
     path: str
     frames: Array
+    turn: int = 0
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Video) and self.path == other.path and np.array_equal(self.frames, other.frames)
+        if not isinstance(other, Video) or (self.path, self.turn) != (other.path, other.turn):
+            return False
+        return np.array_equal(self.frames, other.frames)
 
     def select(self, frames: Array | range) -> Video:
         """Some of the instance's frames, by their numbers; those that it does not have are left out."""

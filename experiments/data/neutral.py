@@ -156,6 +156,8 @@ def _pictures_of(alone: Dataset, path: Path) -> dict[str, Any]:
         arrays["video_path"] = np.array(_relative(video.path, path.parent) if video else "")
         if video:
             arrays["video_frames"] = np.asarray(video.frames)
+        if video and video.turn:
+            arrays["video_turn"] = video.turn
     return arrays
 
 
@@ -290,7 +292,8 @@ def _videos(paths: list[Path], rows: list[dict[str, Array]]) -> tuple[Video | No
     for path, row in zip(paths, rows, strict=True):
         film = str(row.get("video_path", ""))
         frames = row.get("video_frames", np.arange(len(row["keypoints"])))
-        videos.append(Video(_absolute(film, path.parent), frames) if film else None)
+        turn = int(row.get("video_turn", 0))
+        videos.append(Video(_absolute(film, path.parent), frames, turn) if film else None)
     return tuple(videos)
 
 

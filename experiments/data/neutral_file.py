@@ -15,7 +15,7 @@ import numpy as np
 from body_models import joints as jn
 from body_models import safe_npz
 from experiments.base.text import listed
-from experiments.data import ranges
+from experiments.data import ranges, turns
 from experiments.data.camera import is_rotation
 from experiments.data.dataset import HeadPoint
 
@@ -64,6 +64,7 @@ KEYS = {
     "frame_paths": Entry("text", (None,)),
     "video_path": Entry("text"),
     "video_frames": Entry("whole numbers", ("F",)),
+    "video_turn": Entry("whole numbers"),
     "bystanders": Entry("numbers", ("F", None, 4)),
     "picture_matrix": Entry("numbers", (3, 3)),
     "picture_distortion": Entry("numbers", (8,)),
@@ -112,7 +113,7 @@ _TOGETHER = (
     (("truth_pose", "truth_translation", "truth_joints"), ("truth_betas",)),
     (("world_from_camera", "camera_position", "camera_focal"), ("camera_image_size",)),
     (("known_rotation", "known_translation"), ()),
-    (("video_path",), ("video_frames",)),
+    (("video_path",), ("video_frames", "video_turn")),
     (("picture_matrix", "picture_distortion"), ()),
     (("init_pose",), ("init_mask",)),
     (("reference_keypoints", "reference_confidence"), ()),
@@ -284,6 +285,9 @@ def _check_values(arrays: Mapping[str, Array], frames: int) -> None:
     for key, known in _RANGES.items():
         if key in arrays:
             known.check(key, arrays[key], FileError)
+    turn = int(arrays.get("video_turn", 0))
+    if turn not in turns.DEGREES:
+        raise FileError(f"video_turn is {turn}, expected one of {listed([str(known) for known in turns.DEGREES])}")
     shown = arrays.get("video_frames", np.zeros(0, int))
     shown = shown[shown >= 0]
     if np.any(shown[1:] < shown[:-1]):

@@ -69,7 +69,7 @@ def _of_film(video: Video, chosen: Sequence[int]) -> Iterator[Array | None]:
 
     wanted = [int(video.frames[frame]) for frame in chosen]
     distinct = sorted({index for index in wanted if index >= 0})
-    decoded = films.decode(video.path, distinct)
+    decoded = films.decode(video.path, distinct, video.turn)
     last: tuple[int, Array | None] = (-1, None)
     for index in wanted:
         if index >= 0 and index != last[0]:

@@ -64,6 +64,21 @@ def test_rotation_metadata(tmp_path, suffix, matrix, shown):
         assert np.mean(away > films.TOLERANCE) < 0.05  # the border of the red square
 
 
+@pytest.mark.parametrize("matrix", [films.IDENTITY, (0, 1, -1, 0), (-1, 0, 0, 1)])
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_turn_comes_on_top_of_what_the_film_says(tmp_path, matrix, turn):
+    path = films.write(tmp_path / "a.mp4", films.numbered(3), pixel_aspect=Fraction(3, 2))
+    films.turn(path, matrix)
+    expected = [np.rot90(picture, -turn // 90) for picture in frames.decode(path)]
+    info = frames.probe(path, turn)
+    assert (info.height, info.width) == expected[0].shape[:2]
+    np.testing.assert_array_equal(list(frames.decode(path, turn=turn)), expected)
+    np.testing.assert_array_equal(list(frames.decode(path, [1], turn)), expected[1:2])
+    for frame, picture in zip(frames.walk(path, turn), expected, strict=True):
+        assert frame.size == picture.shape[1::-1]
+        assert frame.small(48).shape == tuple(side // 2 for side in picture.shape[:2])
+
+
 def test_odd_sizes(tmp_path):
     pictures = films.numbered(3, width=63, height=47)
     path = films.write(tmp_path / "a.mp4", pictures, pixel_format="yuv444p")

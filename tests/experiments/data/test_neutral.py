@@ -75,7 +75,7 @@ def complete(folder, lengths=(3, 6, 5), seed=0):
         ),
         cameras=cameras,
         frame_paths=tuple(frame_paths),
-        videos=(None, Video(str(folder / "films" / "a b.mp4"), film), *[None] * (n - 2)),
+        videos=(None, Video(str(folder / "films" / "a b.mp4"), film, 270), *[None] * (n - 2)),
         bystanders=(Bystanders(np.full((lengths[0], 2, 4), [3, 4, 30, 40], np.float32)), *[None] * (n - 1)),
         notes=("Somebody measured this.", "Twice; see naïve.txt."),
         annotated=(0, 2, 5, 24),

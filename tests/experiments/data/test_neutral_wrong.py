@@ -72,6 +72,8 @@ BAD = {
     "head": ({"head_point": "chin"}, r"head_point is 'chin', expected one of nose, top_of_head, head_centre"),
     "pictures": ({"frame_paths": ["a.jpg"]}, r"frame_paths names 1 pictures for 4 frames"),
     "film": ({"video_path": "a.mp4", "video_frames": [0, 2, -1, 1]}, r"video_frames go back in the film"),
+    "film turn": ({"video_path": "a.mp4", "video_turn": 45}, r"video_turn is 45, expected one of 0, 90, 180, 270"),
+    "film turn alone": ({"video_turn": 90}, r"it has video_turn but no video_path"),
     "film alone": ({"video_frames": [0, 1, 2, 3]}, r"it has video_frames but no video_path"),
     "method": ({"other_names": ["fit"], "other_poses": np.zeros((1, 4, 24, 3))}, r"other_names holds 'fit'"),
     "methods": (
