@@ -36,6 +36,7 @@ class SplitSettings:
     split: str | None = option(
         None, "How many takes: auto (taken when not given), off, N, or name=choice for each film."
     )
+    turn: str | None = option(None, "How films stored sideways are turned, as in a fit.")
     takes: str | None = shared_options.path(None, "A table of takes to show, in place of those found by themselves.")
     person: str | None = option(None, "Who is followed, as in a fit.")
     shots: str | None = option(None, "Which shot of films with cuts, as in a fit.")
@@ -68,7 +69,7 @@ def run(settings: SplitSettings) -> None:
     from experiments.show import takes_pictures
 
     console = Console()
-    flagged = {name: getattr(settings, name) for name in ("person", "shots", "split", "takes", "pose_model")}
+    flagged = {name: getattr(settings, name) for name in ("person", "shots", "split", "turn", "takes", "pose_model")}
     films, notes = split_films.find(settings.videos, settings.output / "detections", console, **flagged)
     table = settings.output / "takes.csv"
     # The table that is shown stays as it is.
@@ -82,6 +83,7 @@ def run(settings: SplitSettings) -> None:
     for note in notes:
         print(f"Note: {note}")
     arguments = {"action": settings.action, "videos": settings.videos, "takes": str(table), "person": settings.person}
+    arguments["turn"] = settings.turn
     fit = shlex.join([f"--{name}={value}" for name, value in arguments.items() if value is not None])
     print(f"\nLook at {settings.output / 'contact_sheet.png'} and timeline.png, correct {table}, and fit the takes:")
     print(f"  python run.py {fit}", flush=True)

@@ -94,23 +94,25 @@ class Detections:
         return dataclasses.replace(self, **arrays, shots=np.zeros(1, int))
 
 
-def cache_file(folder: Path, video: Path, model: Identified) -> Path:
-    """Where the detections of a film are kept, by its content, whatever it is called.
+def cache_file(folder: Path, video: Path, model: Identified, turn: int = 0) -> Path:
+    """Where the detections of a film so turned are kept, by its content, whatever it is called.
 
     Raises:
       VideoError: the film cannot be read.
     """
-    name = hashlib.sha256(f"{content_of(video)} {model.digest} {VERSION}".encode()).hexdigest()[:32]
+    name = hashlib.sha256(f"{content_of(video, turn)} {model.digest} {VERSION}".encode()).hexdigest()[:32]
     return folder / f"{name}.npz"
 
 
-def content_of(video: Path) -> str:
-    """A name for what is in a film, hexadecimal. Raises VideoError: it cannot be read."""
+def content_of(video: Path, turn: int = 0) -> str:
+    """A name for what a film shows that is turned so many degrees. Raises VideoError: it cannot be read."""
     try:
         with video.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise films.VideoError(f"{video} cannot be read ({(error.strerror or str(error)).lower()})") from error
+    # What was found in films before they could be turned is found again.
+    return f"{digest} turned {turn}" if turn else digest
 
 
 class DamagedError(ValueError):
@@ -137,13 +139,16 @@ def save(detections: Detections, path: Path) -> None:
         np.savez_compressed(file, **dataclasses.asdict(detections))
 
 
-def detect(video: Path, landmarker: Landmarker, progress: Callable[[int], None] = lambda count: None) -> Detections:
+def detect(
+    video: Path, landmarker: Landmarker, progress: Callable[[int], None] = lambda count: None, turn: int = 0
+) -> Detections:
     """Looks for people in all frames of a film.
 
     Args:
       video: the film.
       landmarker: finds them.
       progress: told after each frame how many are done.
+      turn: degrees clockwise by which the film is turned, as in `films`.
 
     Raises:
       VideoError: it cannot be read, or has no frame.
@@ -155,7 +160,7 @@ def detect(video: Path, landmarker: Landmarker, progress: Callable[[int], None] 
     shots: list[int] = []
     size, damage = (0, 0), []
     watcher = Watcher(landmarker)
-    for header, picture, begins in cuts.marked(_pictures(video, damage)):
+    for header, picture, begins in cuts.marked(_pictures(video, turn, damage)):
         time, size = header
         if begins and times:
             # Nobody is where somebody was before the cut.
@@ -185,19 +190,19 @@ def detect(video: Path, landmarker: Landmarker, progress: Callable[[int], None] 
     return Detections(np.array(times), seen, landmarks, world, clothes, sizes, shots_at, claimed_fps, said)
 
 
-def _pictures(video: Path, damage: list[str]) -> Iterator[tuple[tuple[float, tuple[int, int]], Array]]:
+def _pictures(video: Path, turn: int, damage: list[str]) -> Iterator[tuple[tuple[float, tuple[int, int]], Array]]:
     """Time and size of the frames and their pictures, up to where the film is cut short, which is then added to `damage`."""
     try:
-        for frame in _of_one_size(video):
+        for frame in _of_one_size(video, turn):
             yield (frame.time, frame.size), frame.picture()
     except films.CutShortError as error:
         damage.append(str(error))
 
 
-def _of_one_size(video: Path) -> Iterator[films.Frame]:
+def _of_one_size(video: Path, turn: int) -> Iterator[films.Frame]:
     """Raises CutShortError where the size of the pictures changes, which keypoints in pixels cannot follow."""
     first = None
-    for frame in films.walk(video):
+    for frame in films.walk(video, turn):
         first = first or frame.size
         if frame.size != first:
             raise films.CutShortError(

@@ -55,14 +55,14 @@ class Searcher:
     def __exit__(self, *details: object) -> None:
         self._stack.close()
 
-    def people(self, path: Path) -> Detections:
-        """Everybody in a film; found at most once.
+    def people(self, path: Path, turn: int = 0) -> Detections:
+        """Everybody in a film that is turned so many degrees, as in `films`; found at most once.
 
         Raises:
           VideoError: it cannot be read, or has no frame.
           UserError: the detector cannot be started, or the finds cannot be kept.
         """
-        kept = detections.cache_file(self._folder, path, self._detector.model)
+        kept = detections.cache_file(self._folder, path, self._detector.model, turn)
         found = self._kept(path, kept)
         if found is not None:
             FilmProgress(self._console, path.name, None).done(found.seen, kept=True)
@@ -70,7 +70,7 @@ class Searcher:
         with FilmProgress(self._console, path.name, films.probe(path).num_frames) as progress:
             if self._landmarker is None:
                 self._landmarker = self._stack.enter_context(self._detector.start(self._detector.model))
-            found = detections.detect(path, self._landmarker, progress.frame)
+            found = detections.detect(path, self._landmarker, progress.frame, turn)
             try:
                 detections.save(found, kept)
             except OSError as error:

@@ -66,26 +66,28 @@ NONE = ShotCamera(np.zeros((0, 3, 3)), np.zeros(0), float("nan"), False, "")
 """Of a camera that stands still, or is taken to."""
 
 
-def cameras_of(path: Path, shots: Sequence[Shot], focal: float | None, folder: Path | None) -> list[ShotCamera]:
+def cameras_of(
+    path: Path, shots: Sequence[Shot], focal: float | None, folder: Path | None, turn: int = 0
+) -> list[ShotCamera]:
     """How the camera moves in parts of a film.
 
     Args:
       path: the film. shots: its parts. focal: pixels; None = not known. folder: where what is found is kept; None =
-        nowhere.
+        nowhere. turn: degrees clockwise by which the film is turned, as in `films`.
 
     Raises:
       VideoError: the film cannot be read.
       UserError: what is found cannot be kept.
     """
-    content = content_of(path)
+    content = content_of(path, turn)
     kept = [None if folder is None else _cache_file(folder, content, shot, focal) for shot in shots]
     cameras = [file and _load(file, len(shot.frames)) for file, shot in zip(kept, shots, strict=True)]
     unknown = [number for number, camera in enumerate(cameras) if camera is None]
     # All of them in one reading of the film: most cameras stand still, and are known then.
     looks = {number: _looks(shots[number].frames) for number in unknown}
-    seen = dict(_pictures(path, sorted({frame for frames in looks.values() for frame in frames})))
+    seen = dict(_pictures(path, turn, sorted({frame for frames in looks.values() for frame in frames})))
     for number in unknown:
-        cameras[number] = camera = _find(path, shots[number], focal, looks[number], seen)
+        cameras[number] = camera = _find(path, turn, shots[number], focal, looks[number], seen)
         if (where := kept[number]) is None:
             continue
         try:
@@ -108,7 +110,9 @@ def _looks(frames: range) -> list[int]:
     return [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, camera_motion.LOOKS + 1).round().astype(int))]
 
 
-def _find(path: Path, shot: Shot, focal: float | None, wanted: list[int], seen: dict[int, Array]) -> ShotCamera:
+def _find(
+    path: Path, turn: int, shot: Shot, focal: float | None, wanted: list[int], seen: dict[int, Array]
+) -> ShotCamera:
     looked = [frame for frame in wanted if frame in seen]
     if not looked:
         return NONE
@@ -124,7 +128,7 @@ def _find(path: Path, shot: Shot, focal: float | None, wanted: list[int], seen: 
     if camera_motion.stands_still(looks, boxes, [frame - first for frame in looked]):
         return NONE
     try:
-        pictures = lambda: (picture for _, picture in _pictures(path, shot.frames))
+        pictures = lambda: (picture for _, picture in _pictures(path, turn, shot.frames))
         emblems = direct_alignment.fixed(np.stack(looks))
         motion = camera_motion.find(pictures, boxes, None if focal is None else focal * scale, emblems)
     except camera_motion.UnsolvedError as error:
@@ -155,12 +159,12 @@ def _gone(shot: Shot, motion: Motion, scale: float) -> float:
     return float(away * np.linalg.norm(axes - axes[0], axis=-1).max())
 
 
-def _pictures(path: Path, which: range | list[int]) -> Iterator[tuple[int, Array]]:
+def _pictures(path: Path, turn: int, which: range | list[int]) -> Iterator[tuple[int, Array]]:
     """Numbers and small grey pictures of frames, whose numbers increase. A film that is cut short just ends."""
     if not which:
         return
     wanted, last = set(which), max(which)
-    with contextlib.suppress(films.CutShortError), contextlib.closing(films.walk(path)) as walked:
+    with contextlib.suppress(films.CutShortError), contextlib.closing(films.walk(path, turn)) as walked:
         for frame in walked:
             if frame.index in wanted:
                 yield frame.index, frame.small(camera_motion.LONG_SIDE)

@@ -30,6 +30,7 @@ def read(settings: Settings, body: smpl.SMPL, console: Console | None) -> Datase
         person=settings.person,
         shots=settings.shots,
         split=settings.split,
+        turn=settings.turn,
         takes=settings.takes,
         pose_model=settings.pose_model,
         camera_motion=settings.camera_motion,

@@ -71,6 +71,11 @@ class Settings:
         "Whether films come apart into takes, each a clip: auto (taken when not given), where an action is repeated; off; N "
         "takes; or one of these for each film, such as 'a=8,b=off'.",
     )
+    turn: str | None = option(
+        None,
+        "Turns films that are stored sideways: 90, 180 or 270 degrees clockwise, or one of these for each film, such as "
+        "'a=90,b=270'.",
+    )
     takes: str | None = path(
         None, "Takes of films, takes.csv as `python run.py split` writes it, in place of those found by themselves."
     )

@@ -11,6 +11,7 @@ import numpy as np
 from experiments.base import films
 from experiments.base.errors import UserError
 from experiments.base.text import listed
+from experiments.data import turns
 from experiments.detection import search, shot_choice, take_choice, takes_table, tracking
 from experiments.detection.detections import Detections
 from experiments.detection.takes_table import Take
@@ -24,7 +25,8 @@ Array = np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """What the user says of whom to follow, `--person=`, in which shots, `--shots=`, and of takes, `--split=`.
+    """What the user says of whom to follow, `--person=`, in which shots, `--shots=`, of takes, `--split=`, and of how films
+    are turned, `--turn=`.
 
     takes: by film, of `--takes=`; None = none is given. instead: who is followed instead of the largest, as
     `film_agreement.choose` has it.
@@ -33,8 +35,17 @@ class Choices:
     person: str
     shots: str
     split: str
+    turn: str = turns.TURN.default
     takes: Mapping[str, Sequence[Take]] | None = None
     instead: Mapping[tuple[str, range], Instead] = dataclasses.field(default_factory=dict)
+
+    def turn_of(self, name: str) -> int:
+        """Degrees clockwise by which a film is turned."""
+        return int(turns.TURN.of(self.turn, name))
+
+    def turned(self, paths: Sequence[Path], names: Sequence[str]) -> dict[Path, int]:
+        """The same of all films."""
+        return {path: self.turn_of(name) for path, name in zip(paths, names, strict=True)}
 
 
 def parts(path: Path, name: str, found: Detections, choices: Choices) -> list[Part]:
@@ -77,17 +88,20 @@ def parts(path: Path, name: str, found: Detections, choices: Choices) -> list[Pa
 
 
 class People:
-    """What a searcher finds in films, each searched once."""
+    """What a searcher finds in films, each searched once.
 
-    def __init__(self, searcher: search.Searcher):
-        self._searcher = searcher
+    turned: degrees clockwise, as in `films`, by which some of them are turned.
+    """
+
+    def __init__(self, searcher: search.Searcher, turned: Mapping[Path, int]):
+        self._searcher, self._turned = searcher, turned
         self._found: dict[Path, Detections | films.VideoError] = {}
 
     def of(self, path: Path) -> Detections:
         """Raises VideoError: the film cannot be read."""
         if path not in self._found:
             try:
-                self._found[path] = self._searcher.people(path)
+                self._found[path] = self._searcher.people(path, self._turned.get(path, 0))
             except films.VideoError as error:
                 self._found[path] = error
         found = self._found[path]

@@ -39,6 +39,7 @@ _FLAGS = (
     "person",
     "shots",
     "split",
+    "turn",
     "takes",
     "ids",
     "image_size",
@@ -65,6 +66,7 @@ def load(
     person: str | None = None,
     shots: str | None = None,
     split: str | None = None,
+    turn: str | None = None,
     takes: str | None = None,
     pose_model: str | None = None,
     camera_motion: str = "auto",
@@ -91,6 +93,7 @@ def load(
       person: who is followed where several are seen, see `experiments.detection.tracking`; None = `auto`.
       shots: which shot of films with cuts, see `experiments.detection.shot_choice`; None = chosen in each film.
       split: whether films come apart into takes, see `experiments.detection.take_choice`; None = where they do.
+      turn: how films are turned, see `experiments.data.turns`; None = not at all.
       takes: a table of the takes of films, see `experiments.detection.takes_table`.
       pose_model: see `experiments.detection.search.detector`; None = the heavy one.
       camera_motion: whether moving cameras of films are followed: auto, or off.
@@ -111,6 +114,7 @@ def load(
         "person": person,
         "shots": shots,
         "split": split,
+        "turn": turn,
         "takes": takes,
         "ids": ids,
         "image_size": image_size,

@@ -26,7 +26,8 @@ class SplitFilm:
 
     name: of it. path: of it. seconds (F,): of its frames, the first 0. speed (F,): of the person followed, trunks per
     second, NaN in shots that are not used. boxes (F, 4): around the person, left, top, right, bottom, pixels; NaN = not seen
-    or not used. frames: of each take. takes: the same in seconds. cuts: seconds.
+    or not used. frames: of each take. takes: the same in seconds. cuts: seconds. turn: degrees clockwise by
+    which the film is turned, as in `films`.
     """
 
     name: str
@@ -37,6 +38,7 @@ class SplitFilm:
     frames: tuple[range, ...]
     takes: tuple[Take, ...]
     cuts: tuple[float, ...]
+    turn: int = 0
 
 
 def find(
@@ -47,6 +49,7 @@ def find(
     person: str | None = None,
     shots: str | None = None,
     split: str | None = None,
+    turn: str | None = None,
     takes: str | Path | None = None,
     pose_model: str | None = None,
     detector: search.Detector | None = None,
@@ -62,11 +65,11 @@ def find(
     tracking.check_names(person, names, films=True)
     if tracking.asks_for_all(person):
         raise UserError(f"--person={person} asks for everybody, but takes are shown of one person a film; name one")
-    choices = videos.choices_of(names, person, shots, split, takes, detect=True)
+    choices = videos.choices_of(names, person, shots, split, turn, takes, detect=True)
     result, notes = [], []
     with contextlib.ExitStack() as opened:
         searcher = opened.enter_context(search.Searcher(detector or search.detector(pose_model), cache_dir, console))
-        people = film_parts.People(searcher)
+        people = film_parts.People(searcher, choices.turned(paths, names))
         choices = people.agreeing(paths, names, choices, None)
         for path, name in zip(paths, names, strict=True):
             try:
@@ -86,7 +89,8 @@ def find(
             frames = tuple(part.frames for part in parts)
             as_seconds = tuple(Take(n, ends[f.start], ends[f.stop]) for n, f in enumerate(frames, 1))
             cuts = tuple(float(seconds[frame]) for frame in found.shots[1:])
-            result.append(SplitFilm(name, path, seconds, speed, boxes, frames, as_seconds, cuts))
+            turned = choices.turn_of(name)
+            result.append(SplitFilm(name, path, seconds, speed, boxes, frames, as_seconds, cuts, turned))
             notes += [note for part in parts for note in part.notes]
         notes += searcher.notes
     if not result:

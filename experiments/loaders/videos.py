@@ -16,7 +16,7 @@ from body_models import smpl
 from experiments.base import films
 from experiments.base.errors import UserError
 from experiments.base.text import listed
-from experiments.data import bystanders, lens_of_files
+from experiments.data import bystanders, lens_of_files, turns
 from experiments.data.bystanders import Bystanders
 from experiments.data.dataset import Dataset, DatasetError, Instance, stack, visible_box_size
 from experiments.data.footage import Video
@@ -45,8 +45,8 @@ _MOST_NAMED = 5  # films named one by one in an error
 _SELDOM = 0.5  # share of frames with the person, below which a note says so
 
 
-Follow = Callable[[Path, Sequence[Shot]], list[ShotCamera]]
-"""How the camera moves in parts of a film."""
+Follow = Callable[[Path, Sequence[Shot], int], list[ShotCamera]]
+"""How the camera moves in parts of a film that is turned so many degrees."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,6 +71,7 @@ def load(
     person: str = tracking.AUTO,
     shots: str | None = None,
     split: str | None = None,
+    turn: str | None = None,
     takes: str | Path | None = None,
     pose_model: str | None = None,
     camera_motion: str = shot_cameras.AUTO,
@@ -90,6 +91,7 @@ def load(
       person: whom to follow, as `--person=` has it (see `tracking.PERSON`).
       shots: which shot of films with cuts, as `--shots=` has it (see `shot_choice.SHOTS`); None = chosen in each film.
       split: whether films come apart into takes, as `--split=` has it (see `take_choice.SPLIT`); None = where they do.
+      turn: how films are turned, as `--turn=` has it (see `turns.TURN`); None = not at all.
       takes: a table of takes, as `takes_table.read` has it; None = none.
       pose_model: `heavy`, `full`, `rtmpose` or a pose landmarker's `.task` file; None = the heavy one.
       camera_motion: `auto`, cameras that move are followed; `off`, all are taken as standing still.
@@ -105,7 +107,7 @@ def load(
     paths = film_paths.files(pattern)
     names = film_paths.names(paths)
     tracking.check_names(person, names, films=detect)
-    choices = choices_of(names, person, shots, split, takes, detect)
+    choices = choices_of(names, person, shots, split, turn, takes, detect)
     with contextlib.ExitStack() as opened:
         searcher = None
         if detect:
@@ -156,7 +158,7 @@ def _films(
     """Those that can be used, at most so many, and why others cannot."""
     found: list[_Clip] = []
     left_out: list[str] = []
-    people = film_parts.People(searcher) if searcher else None
+    people = film_parts.People(searcher, choices.turned(paths, names)) if searcher else None
     if people:
         choices = people.agreeing(paths, names, choices, most)
     for path, name in zip(paths, names, strict=True):
@@ -212,7 +214,13 @@ def _takes(found: list[_Clip], paths: list[Path]) -> tuple[Array | None, list[st
 
 
 def choices_of(
-    names: list[str], person: str, shots: str | None, split: str | None, takes: str | Path | None, detect: bool
+    names: list[str],
+    person: str,
+    shots: str | None,
+    split: str | None,
+    turn: str | None,
+    takes: str | Path | None,
+    detect: bool,
 ) -> Choices:
     """What the flags say. Raises UserError: one is not understood, names no film, or says nothing."""
     for flag, value in (("shots", shots), ("split", split), ("takes", takes)):
@@ -220,12 +228,18 @@ def choices_of(
             raise UserError(
                 f"--{flag}={value} says nothing where --openpose has the keypoints, of whole films; leave it out"
             )
+    if turn is not None and not detect:
+        raise UserError(
+            f"--turn={turn} does not go with --openpose, whose keypoints are of the pictures as they are stored; leave it "
+            "out, or turn the films before OpenPose sees them"
+        )
     if split is not None and takes is not None:
         raise UserError(f"--split={split} and --takes={takes} are both given; leave one out")
-    shots, split = shots or shot_choice.AUTO, split or take_choice.AUTO
+    shots, split, turn = shots or shot_choice.AUTO, split or take_choice.AUTO, turn or turns.TURN.default
     shot_choice.SHOTS.check_names(shots, names)
     take_choice.SPLIT.check_names(split, names)
-    return Choices(person, shots, split, None if takes is None else takes_table.read(Path(takes), names))
+    turns.TURN.check_names(turn, names)
+    return Choices(person, shots, split, turn, None if takes is None else takes_table.read(Path(takes), names))
 
 
 def _plain(path: Path, name: str, follow: Follow) -> _Clip:
@@ -239,7 +253,7 @@ def _plain(path: Path, name: str, follow: Follow) -> _Clip:
         (float(info.width), float(info.height)),
         fps=clock.fps,
     )
-    (camera,) = follow(path, [Shot(range(int(clock.frames.max()) + 1), None, max(info.width, info.height))])
+    (camera,) = follow(path, [Shot(range(int(clock.frames.max()) + 1), None, max(info.width, info.height))], 0)
     camera = camera.frames(clock.frames)
     instance = _with_camera(instance, camera)
     notes = (*_clock_notes(path, clock), *_camera_notes(name, camera))
@@ -252,14 +266,16 @@ def _searched(
     """The clips of a film with its person. Raises VideoError: it cannot be read. LeftOutError: nobody to follow in it, or
     no rate."""
     parts = film_parts.parts(path, name, found, choices)
-    cameras = follow(path, [Shot(part.frames, part.found, float(max(part.found.image_size))) for part in parts])
-    clips = [_clip(path, part, body, camera) for part, camera in zip(parts, cameras, strict=True)]
+    turn = choices.turn_of(name)
+    shots = [Shot(part.frames, part.found, float(max(part.found.image_size))) for part in parts]
+    cameras = follow(path, shots, turn)
+    clips = [_clip(path, turn, part, body, camera) for part, camera in zip(parts, cameras, strict=True)]
     damage = (f"{found.damage}; these are used.",) if found.damage else ()
     clips[0] = dataclasses.replace(clips[0], notes=clips[0].notes + damage)
     return clips
 
 
-def _clip(path: Path, part: Part, body: smpl.SMPL, camera: ShotCamera) -> _Clip:
+def _clip(path: Path, turn: int, part: Part, body: smpl.SMPL, camera: ShotCamera) -> _Clip:
     """The clip of a part of a film. Raises LeftOutError: no rate."""
     found, who = part.found, part.who
     size = (float(found.image_size[0]), float(found.image_size[1]))
@@ -286,27 +302,27 @@ def _clip(path: Path, part: Part, body: smpl.SMPL, camera: ShotCamera) -> _Clip:
     camera = camera.frames(at)
     notes += _camera_notes(part.name, camera)
     instance = _with_camera(Instance(points[at], confidence[at], size, pose, mask, fps=clock.fps), camera)
-    video = Video(str(path), part.frames.start + at)
+    video = Video(str(path), part.frames.start + at, turn)
     others = found.seen & (np.arange(found.seen.shape[1]) != who[:, None])
     around = bystanders.of_landmarks(found.landmarks[at, :, :, :2], others[at], size)
     return _Clip(part.name, video, instance, notes, part.person, around)
 
 
-def _still(path: Path, shots: Sequence[Shot]) -> list[ShotCamera]:
+def _still(path: Path, shots: Sequence[Shot], turn: int) -> list[ShotCamera]:
     """That nothing is known of how cameras move."""
-    del path
+    del path, turn
     return [shot_cameras.NONE] * len(shots)
 
 
 def _followed(
-    path: Path, shots: Sequence[Shot], *, cache_dir: Path | None, focal_length: float | None
+    path: Path, shots: Sequence[Shot], turn: int, *, cache_dir: Path | None, focal_length: float | None
 ) -> list[ShotCamera]:
     """How the camera moves in parts of a film, with the focal length given or that the film names, if any does."""
     told = focal_length
     if (equivalent := lens_of_files.of_tags(films.tags(path))) is not None:
         info = films.probe(path)
         told = equivalent / lens_of_files.FULL_FRAME * float(np.hypot(info.width, info.height))
-    return shot_cameras.cameras_of(path, shots, told, cache_dir)
+    return shot_cameras.cameras_of(path, shots, told, cache_dir, turn)
 
 
 def _with_camera(instance: Instance, camera: ShotCamera) -> Instance:

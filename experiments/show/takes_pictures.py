@@ -30,7 +30,7 @@ def contact_sheet(films: Sequence[SplitFilm], path: Path) -> None:
         wanted = sorted({frame for row in chosen for frame in row})
         pictures = {
             frame: _small(picture, film.boxes[frame])
-            for frame, picture in zip(wanted, film_files.decode(film.path, wanted), strict=False)
+            for frame, picture in zip(wanted, film_files.decode(film.path, wanted, film.turn), strict=False)
         }
         for take, frames in zip(film.takes, chosen, strict=True):
             label = f"{film.name}, take {take.number}: {take.start:.2f} to {take.end:.2f} s"
