@@ -12,13 +12,22 @@ from experiments.base import films
 from experiments.base.errors import UserError
 from experiments.base.text import listed
 from experiments.data import turns
-from experiments.detection import search, shot_choice, take_choice, takes_table, tracking
+from experiments.detection import search, shot_choice, take_choice, takes_table, tracking, upright
 from experiments.detection.detections import Detections
 from experiments.detection.takes_table import Take
 from experiments.loaders import film_agreement, film_everyone, film_people
 from experiments.loaders.film_agreement import Instead, Searched
 from experiments.loaders.film_people import LeftOutError
-from experiments.loaders.film_stretches import Part, Shot, Stretch, course, of_one_action, seconds, takes_of
+from experiments.loaders.film_stretches import (
+    Part,
+    Shot,
+    Stretch,
+    course,
+    landmarks_of,
+    of_one_action,
+    seconds,
+    takes_of,
+)
 
 Array = np.ndarray
 
@@ -55,6 +64,14 @@ def parts(path: Path, name: str, found: Detections, choices: Choices) -> list[Pa
       LeftOutError: nobody to follow in it, or not what was asked for.
       UserError: the table of takes does not fit the film.
     """
+    result = _parts(path, name, found, choices)
+    said = upright.note(str(path), name, landmarks_of(result), choices.turn_of(name))
+    if said:
+        result[0] = dataclasses.replace(result[0], notes=(*result[0].notes, said))
+    return result
+
+
+def _parts(path: Path, name: str, found: Detections, choices: Choices) -> list[Part]:
     if choices.takes is not None:
         return _of_table(path, name, found, choices)
     choice = shot_choice.SHOTS.of(choices.shots, name)

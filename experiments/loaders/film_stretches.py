@@ -60,6 +60,13 @@ class Part:
     person: int = 0
 
 
+def landmarks_of(parts: Sequence[Part]) -> Array:
+    """The landmarks (F, 33, 4) of those followed, in all frames of the parts in which they are seen."""
+    return np.concatenate(
+        [part.found.landmarks[(seen := np.flatnonzero(part.who >= 0)), part.who[seen]] for part in parts]
+    )
+
+
 def seconds(found: Detections) -> Array:
     """The times (F,) of a film's frames in seconds, the first of them 0; by its rate where it has none."""
     times = np.asarray(found.times, float)

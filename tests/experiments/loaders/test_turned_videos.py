@@ -1,4 +1,4 @@
-"""Films that are stored sideways: `--turn` makes them the films that they would be."""
+"""Films that are stored sideways: a note says so, and `--turn` makes them the films that they would be."""
 
 import hashlib
 
@@ -14,7 +14,7 @@ from experiments.base.errors import UserError
 from experiments.commands import split
 from experiments.data import neutral, pictures
 from experiments.detection import detections, search, shot_cameras
-from experiments.loaders import registry
+from experiments.loaders import registry, split_films
 
 SKY, HIGH = 90, 10  # its grey level, too dark for somebody, and its height in pixels
 
@@ -60,6 +60,16 @@ def test_a_turned_film_is_as_if_it_were_stored_upright(tmp_path, load, turn):
     assert kept.videos == turned.videos != upright.videos
     for shown, expected in zip(pictures.frames(kept, 0), pictures.frames(upright, 0), strict=True):
         assert np.mean(np.abs(shown.astype(int) - expected) > films.TOLERANCE) < 0.05
+
+
+def test_a_note_says_how_to_turn_it(tmp_path, load):
+    path = film(tmp_path / "a.mp4", 90)
+    film(tmp_path / "b.mp4")
+    said = "In {} the person {} in 100% of the frames; if the film is stored {}, --turn='a={}' turns it."
+    assert load().notes == (said.format(path, "lies across the picture", "sideways", 90),)
+    assert load(turn="a=90").notes == ()
+    assert load(turn="a=270").notes == (said.format(path, "stands on the head", "upside down", 90),)
+    assert load(turn="90,b=0").notes == ()
 
 
 def test_a_film_is_searched_once_for_each_turn(tmp_path, load, monkeypatch):
@@ -108,6 +118,8 @@ def test_what_is_no_turn_here(tmp_path, load):
 def test_the_takes_of_a_turned_film_are_shown_upright(tmp_path, monkeypatch, capsys):
     film(tmp_path / "a.mp4", 270)
     monkeypatch.setattr(search, "detector", lambda model: search.Detector(sticks.MODEL, sticks.Starter()))
+    found, notes = split_films.find(str(tmp_path), tmp_path / "out")
+    assert found[0].turn == 0 and "--turn='a=270'" in notes[0]
     settings = split.SplitSettings(videos=str(tmp_path), action="kick", turn="a=270", output_dir=str(tmp_path / "out"))
     split.run(settings)
     said = capsys.readouterr().out
