@@ -56,6 +56,9 @@ class RadialBasis(nn.Module):
         return KERNELS[self.kernel]((phase - centres) ** 2 / jnp.exp(log_scales))
 
 
+WAY_DEGREE = 3  # of the polynomial that tells a long way
+
+
 class MotionField(nn.Module):
     """Motion at ONE phase for ONE instance code (paper section 3.1; three hidden layers, two heads).
 
@@ -64,6 +67,8 @@ class MotionField(nn.Module):
       features: names the phase features: `rbf`, or `none` for the bare phase (the first published version).
       num_centres, kernel, log_scale: passed to `RadialBasis`.
       activation: a key of `ACTIVATIONS`.
+      way: whether a cubic polynomial of the phase is added to the translation, so that somebody may go far while the layers
+        tell how; zero at first. Where there are parameters of one it is added in any case.
     """
 
     hidden: int = 1000
@@ -72,6 +77,7 @@ class MotionField(nn.Module):
     kernel: str = "quadratic"
     log_scale: float = 0.0
     activation: str = "relu"
+    way: bool = False
 
     @nn.compact
     def __call__(self, phase: Array, code: Array) -> tuple[Array, Array]:
@@ -94,7 +100,14 @@ class MotionField(nn.Module):
             name="rotation",
         )(x)
         translation = _dense(3, self.hidden, name="translation")(x)
+        if self.way or self.has_variable("params", "way"):
+            translation += powers(phase) @ self.param("way", nn.initializers.zeros, (WAY_DEGREE, 3))
         return rotation.reshape(jn.NUM_JOINTS, 6), translation
+
+
+def powers(phase: Array) -> Array:
+    """What a way is linear in, (..., `WAY_DEGREE`), of phases (...): 0 at phase 0."""
+    return jnp.stack([phase**degree for degree in range(1, WAY_DEGREE + 1)], -1)
 
 
 def _dense(features: int, fan_in: int, name: str) -> nn.Dense:

@@ -103,6 +103,9 @@ def level(params: Params, body: smpl.SMPL) -> Params:
     field["rotation"] = jax.tree.map(rotation_head, params.field["rotation"])
     field["translation"] = jax.tree.map(lambda leaf: product(leaf, turn.T), params.field["translation"])
 
+    if "way" in field:
+        field["way"] = product(params.field["way"], turn.T)
+
     # A body turns about its root joint, which is not at the origin of its own axes.
     roots = jax.vmap(lambda betas: smpl.rest_joints(body, betas)[0])(params.betas)
     moved = jnp.einsum("nij,nj->ni", turns, roots, precision="highest") - roots - floor * jnp.array([0.0, 1.0, 0.0])

@@ -113,9 +113,9 @@ def field_module(config: FitConfig) -> MotionField:
         features=config.features,
         num_centres=config.num_centres,
         kernel=config.kernel,
-        # An initial value, which is not trained: it is used only when parameters are initialised.
-        log_scale=config.log_scale,
+        log_scale=config.log_scale,  # where the trained ones start
         activation=config.activation,
+        way=config.find_travel,
     )
 
 

@@ -36,9 +36,9 @@ GROUPS = (
 
 
 def group_of(path: KeyPath) -> str:
-    """Parameter group of a leaf. The translation head is a group of its own, with its own step counter."""
+    """Parameter group of a leaf. What the field says of translations is a group of its own, with its own step counter."""
     names = [str(getattr(entry, "name", getattr(entry, "key", entry))) for entry in path]
-    return "translation" if names[:2] == ["field", "translation"] else names[0]
+    return "translation" if names[:2] in (["field", "translation"], ["field", "way"]) else names[0]
 
 
 def labels(params: Params) -> Params:

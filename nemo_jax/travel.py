@@ -3,7 +3,7 @@
 Cameras are found against a motion. As long as the field's body stays in one place, a camera that sees somebody run past is
 fitted to a body that does not, and ends where a later stage cannot lead it out. Under the cameras that the root
 orientations suggest, each clip tells by itself where the body is in every frame; the clips' paths are made smooth, the
-median of them is the action's, and the field is set to go that way.
+median of them is the action's, and the field is set to go that way: a long one by its polynomial of the phase.
 """
 
 import dataclasses
@@ -21,9 +21,12 @@ from nemo_jax.moving import Views
 
 Array = jax.Array
 
-_DEGREE = 3  # of the polynomials that smooth a path
 _RIDGE = 1e-2  # of closed forms, in parts of the mean square of what they are fitted to
 _GRID = 48
+_SHORT, _LONG = (
+    1.5,
+    3.0,
+)  # metres from the first of which on the polynomial tells a part of a path, and from the second all
 
 
 def path_of_clip(
@@ -48,14 +51,13 @@ def smoothed(phases: Array, path: Array, weights: Array, at: Array) -> Array:
 
     Its constant is left out, since a camera stands anywhere: it is 0 at phase 0.
     """
-    powers = lambda phase: phase[:, None] ** jnp.arange(1, _DEGREE + 1)
     share = weights / jnp.maximum(weights.sum(), 1e-12)
-    basis, goal = powers(phases), path
+    basis, goal = field.powers(phases), path
     basis, goal = basis - share @ basis, goal - share @ goal
     normal = jnp.matmul((share[:, None] * basis).T, basis, precision="highest")
     right = jnp.matmul((share[:, None] * basis).T, goal, precision="highest")
-    normal = normal + _RIDGE * (jnp.trace(normal) / _DEGREE + 1e-6) * jnp.eye(_DEGREE)
-    return jnp.matmul(powers(at), jax.scipy.linalg.solve(normal, right, assume_a="pos"), precision="highest")
+    normal = normal + _RIDGE * (jnp.trace(normal) / field.WAY_DEGREE + 1e-6) * jnp.eye(field.WAY_DEGREE)
+    return jnp.matmul(field.powers(at), jax.scipy.linalg.solve(normal, right, assume_a="pos"), precision="highest")
 
 
 def common(paths: Array, known: Array) -> Array:
@@ -98,6 +100,27 @@ def of_field(params: Params, config: FitConfig) -> Array:
 
 def going(params: Params, config: FitConfig, path: Array) -> Params:
     """The parameters with a field that goes a path (G, 3), known at `grid()`; poses are what they were.
+
+    Its layers tell a short way and its polynomial a long one: as the layers' weights change in a fit, what they say of many
+    metres changes with them, and somebody who goes far would be lost.
+    """
+    # The root's slope is finite where nobody goes anywhere.
+    gone = jnp.sqrt(jnp.sum((path.max(0) - path.min(0)) ** 2) + 1e-12)
+    share = jnp.clip((gone - _SHORT) / (_LONG - _SHORT), 0.0, 1.0)
+    return _by_layers(_by_polynomial(params, config, share * path), config, path)
+
+
+def _by_polynomial(params: Params, config: FitConfig, path: Array) -> Params:
+    """The parameters with a field whose polynomial of the phase goes as much of a path (G, 3) as it can."""
+    basis = field.powers(grid())
+    normal = jnp.matmul(basis.T, basis, precision="highest")
+    right = jnp.matmul(basis.T, path, precision="highest")
+    way = jax.scipy.linalg.solve(normal, right, assume_a="pos")
+    return dataclasses.replace(params, field={**params.field, "way": way})
+
+
+def _by_layers(params: Params, config: FitConfig, path: Array) -> Params:
+    """The parameters with a field whose layers go what is left of a path (G, 3).
 
     The head of translations is linear in the last hidden layer, so its smallest change is found in closed form.
     """

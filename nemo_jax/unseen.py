@@ -39,10 +39,12 @@ def fit_unseen(
     clips = jax.tree.map(jnp.asarray, clips)
     # A learning rate of 0 leaves the field as it is. Initial poses say nothing of the field and are not used.
     config = dataclasses.replace(config, lift=False, warmup_steps=0, lr_field=0.0, weight_init=0.0)
-    config = dataclasses.replace(config, lr_contact=0.0, lr_ground=0.0, exchange_price=0, find_travel=False)
+    config = dataclasses.replace(config, lr_contact=0.0, lr_ground=0.0, exchange_price=0)
     # No present reading is to be trusted: by its code a wrong one can explain the keypoints too.
     config = dataclasses.replace(config, rescue_share=0.0, sync_frames=0)
     problem, state = stages.start(key, clips, body, priors, config)
+    # The learned field goes its own way.
+    problem = dataclasses.replace(problem, config=dataclasses.replace(problem.config, find_travel=False))
     config, instances = problem.config, clips.num_instances
     mean = lambda leaf: jnp.broadcast_to(leaf.mean(0), (instances, *leaf.shape[1:]))
     params = dataclasses.replace(

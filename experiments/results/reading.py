@@ -27,7 +27,7 @@ from experiments.data.exchanged import as_read
 from experiments.results.fitted_motion import FittedMotion, predict
 from experiments.results.truth import AlignedTruth, onto_fit
 from nemo_jax import clips as clips_lib
-from nemo_jax import contact, exchange, model, options, rotations, takes
+from nemo_jax import contact, exchange, field, model, options, rotations, takes
 from nemo_jax.config import FitConfig
 from nemo_jax.model import Assets, Params
 from nemo_jax.priors import Priors
@@ -266,7 +266,8 @@ def _read_params(
         arrays = safe_npz.read(path, {_name(place) for place, _ in leaves})
     except safe_npz.NpzError as error:
         raise UserError(f"{path} cannot be read ({error}); run the command of this folder again") from error
-    # In older runs every clip showed the whole action.
+    # In older runs every clip showed the whole action, and the layers of the field told all of the way.
+    arrays.setdefault("field/way", np.zeros((field.WAY_DEGREE, 3), np.float32))
     arrays.setdefault("span", np.tile(np.array(model.WHOLE, np.float32), (instances, 1)))
     for place, leaf in leaves:
         found = arrays.get(_name(place))

@@ -83,6 +83,22 @@ def test_field_is_the_three_layer_network(features):
     np.testing.assert_allclose(translation, x @ p["translation"]["kernel"] + p["translation"]["bias"], atol=1e-6)
 
 
+def test_a_way_is_a_polynomial_of_the_phase():
+    plain = MotionField(hidden=6, num_centres=4)
+    code = jnp.array([0.5, -1.0])
+    params = plain.init(jax.random.key(0), jnp.zeros(()), code)["params"]
+    with_way = MotionField(hidden=6, num_centres=4, way=True).init(jax.random.key(0), jnp.zeros(()), code)["params"]
+    assert "way" not in params
+    # Beside it the field begins as without.
+    jax.tree.map(np.testing.assert_array_equal, {**params, "way": np.zeros((3, 3))}, with_way)
+    way = jnp.array([[1.0, 0, 2], [0, -3, 0.5], [4, 1, 0]])
+    for phase in (0.0, 0.3, 1.0):
+        rotation, translation = plain.apply({"params": params}, jnp.float32(phase), code)
+        turned, gone = plain.apply({"params": {**params, "way": way}}, jnp.float32(phase), code)
+        np.testing.assert_array_equal(rotation, turned)
+        np.testing.assert_allclose(gone - translation, np.array([phase, phase**2, phase**3]) @ way, atol=1e-6)
+
+
 def test_initial_weights():
     module = MotionField(hidden=50, num_centres=20)
     params = module.init(jax.random.key(0), jnp.zeros(()), jnp.zeros(5))["params"]

@@ -95,6 +95,22 @@ def test_a_field_goes_the_way_it_is_told():
     np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.parametrize(("metres", "told"), [(0.0, 0.0), (1.4, 0.0), (2.25, 0.5), (4.0, 1.0), (30.0, 1.0)])
+def test_the_polynomial_tells_long_ways(metres, told):
+    clips = helpers.scene(lengths=(5, 4), yaws=(0.2, 1.0)).clips
+    params = points.at("zero", CONFIG, clips)
+    phases = travel.grid()[:, None]
+    goal = metres * jnp.concatenate([0.6 * phases, jnp.zeros_like(phases), 0.8 * phases**2], 1)
+    found = jax.jit(travel.going)(params, CONFIG, goal)
+    np.testing.assert_allclose(
+        found.field["way"], told * metres * np.array([[0.6, 0, 0], [0, 0, 0.8], [0, 0, 0]]), atol=2e-3 * metres
+    )
+    # The layers go the rest, nearly.
+    np.testing.assert_allclose(travel.of_field(found, CONFIG), goal, atol=0.06 * (1 - told) * metres + 0.01)
+    slope = jax.jit(jax.grad(lambda path: jnp.sum(travel.going(params, CONFIG, path).field["way"] ** 2)))(goal)
+    assert np.isfinite(slope).all() and (told in (0.0,)) == (not slope.any())
+
+
 def test_a_body_that_crosses_all_pictures_is_found():
     """A field that stays in place, films of one that walks 2 m, and cameras all round."""
     yaws = (0.3, 1.8, -2.0)

@@ -126,6 +126,7 @@ def _field(saved: Run) -> dict[str, Any]:
             {"kernel": pack(layer["kernel"]), "bias": pack(layer["bias"])}
             for layer in [*layers, params["rotation"], params["translation"]]
         ],
+        "way": pack(params["way"]) if "way" in params else None,
     }
 
 

@@ -134,6 +134,17 @@ def test_parameters_of_another_run(saved_run, tmp_path):
         reading.load(folder)
 
 
+def test_a_run_whose_layers_told_all_of_the_way(saved_run, run, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(saved_run, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["fit"]["find_travel"] = True
+    (folder / "config.json").write_text(json.dumps(config))
+    old = reading.load(folder)
+    np.testing.assert_array_equal(old.params.field["way"], np.zeros((3, 3)))
+    np.testing.assert_array_equal(old.params.field["translation"]["kernel"], run.params.field["translation"]["kernel"])
+
+
 def test_a_run_from_before_spans_lenses_and_rescues(saved_run, run, tmp_path):
     folder = tmp_path / "results"
     shutil.copytree(saved_run, folder)

@@ -32,6 +32,7 @@ def saved(saved_run):
     for name, size in (("hidden_0", 1.0), ("rotation", 0.5), ("translation", 0.3)):
         kernel = rng.normal(0, size, np.shape(weights[name]["kernel"])).astype(np.float32)
         weights[name] = {**weights[name], "kernel": kernel}
+    weights["way"] = np.float32([[1.0, 0.1, -0.5], [-0.3, 0, 0.4], [0.2, -0.1, 0.3]])
     params = dataclasses.replace(
         run.params,
         field=weights,

@@ -30,6 +30,7 @@ class Field {
     this.activation = ACTIVATIONS[packed.activation];
     this.logScales = packed.features.log_scales ? unpack(packed.features.log_scales) : null;
     this.layers = packed.layers.map((layer) => ({ kernel: unpack(layer.kernel), bias: unpack(layer.bias) }));
+    this.way = packed.way ? unpack(packed.way) : null;
     this.origin = this.heads(0, new Float64Array(codeSize)).translation;
   }
 
@@ -44,7 +45,14 @@ class Field {
   heads(phase, code) {
     let values = Float64Array.from([...this.radial(phase), ...code]);
     for (const layer of this.layers.slice(0, 3)) values = dense(layer, values).map(this.activation);
-    return { sixD: dense(this.layers[3], values), translation: dense(this.layers[4], values) };
+    const translation = dense(this.layers[4], values);
+    return { sixD: dense(this.layers[3], values), translation: translation.map((value, i) => value + this.along(phase, i)) };
+  }
+
+  /** What a polynomial of the phase adds to the translation along an axis. */
+  along(phase, axis) {
+    if (!this.way) return 0;
+    return [0, 1, 2].reduce((sum, row) => sum + this.way[3 * row + axis] * phase ** (row + 1), 0);
   }
 
   radial(phase) {
