@@ -30,8 +30,8 @@ VERSION = 3  # higher with every change of what is found: older files are then f
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Shot:
-    """A part of a film. frames: its frames, which follow one another. found: the people in them, who are not background;
-    None = not known. long_side: of the film's pictures, pixels."""
+    """A part of a film. frames: its frames, which follow one another. found: the people in these alone, who are not
+    background; None = not known. long_side: of the film's pictures, pixels."""
 
     frames: range
     found: Detections | None
@@ -147,9 +147,8 @@ def _gone(shot: Shot, motion: Motion, scale: float) -> float:
     """How far apart the camera looks in the frames in which people are, metres, as far away as they usually are."""
     if shot.found is None:
         return 0.0
-    frames = np.array(shot.frames)
-    heights = np.ptp(shot.found.landmarks[frames][..., 1] * scale, axis=-1)
-    tall = np.where(shot.found.seen[frames], heights, 0.0).max(1)
+    heights = np.ptp(shot.found.landmarks[..., 1] * scale, axis=-1)
+    tall = np.where(shot.found.seen, heights, 0.0).max(1)
     there = tall > 0
     if not there.any():
         return 0.0

@@ -9,7 +9,8 @@ from acted_films import film as black
 
 from experiments.base import films as frames
 from experiments.data import moving_cameras
-from experiments.detection import camera_motion, landmarks, search, shot_cameras
+from experiments.detection import appearance, camera_motion, landmarks, search, shot_cameras
+from experiments.detection.detections import Detections
 from experiments.loaders import registry, videos
 
 BOX = (140, 40, 40, 100)
@@ -114,6 +115,36 @@ def test_somebody_who_goes_far_is_not_followed(tmp_path, load, monkeypatch):
     monkeypatch.setattr(shot_cameras, "_FARTHEST", 50.0)
     monkeypatch.setattr(shot_cameras, "VERSION", 99)
     assert load(focal_length=panned.FOCAL).clips.camera_turn is not None
+
+
+def test_parts_that_begin_late_are_judged_by_their_own_people(tmp_path, monkeypatch):
+    path = film(tmp_path / "a.mp4", panned.turns(14, pan=50.0))
+    monkeypatch.setattr(
+        camera_motion,
+        "find",
+        lambda pictures, *_: camera_motion.Motion(panned.turns(8, pan=50.0), np.ones(8), panned.FOCAL, False),
+    )
+    # A body 100 pixels tall, 5 m away, and one 20 pixels tall, 25 m away.
+    tall = np.zeros((2, 8, 1, 33, 4))
+    tall[:, :, 0, :, 1] = np.linspace(0, 1, 33) * np.array([100.0, 20.0])[:, None, None]
+    near, far = (
+        Detections(
+            times=np.arange(8) / 30,
+            seen=np.ones((8, 1), bool),
+            landmarks=landmarks,
+            world=np.zeros((8, 1, 33, 3)),
+            clothes=np.zeros((8, 1, appearance.REGIONS, appearance.BINS), np.uint8),
+            image_size=np.array(panned.SIZE, float),
+            shots=np.array([0]),
+            claimed_fps=30.0,
+            damage="",
+        )
+        for landmarks in tall
+    )
+    shots = [shot_cameras.Shot(range(6, 14), people, float(max(panned.SIZE))) for people in (near, far)]
+    followed, lost = shot_cameras.cameras_of(path, shots, panned.FOCAL, None)
+    assert len(followed.turn) == 8 and not followed.failure
+    assert lost.failure.startswith("somebody goes some 2")
 
 
 def test_damaged_memories_are_found_anew(tmp_path, load):
