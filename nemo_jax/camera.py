@@ -16,6 +16,7 @@ from nemo_jax import rotations
 Array = jax.Array
 
 CAMERA_SIZE = 9
+_PHONE = 1.0  # image diagonals, the focal length up to which a lens is wide
 
 
 def split(camera: Array) -> tuple[Array, Array]:
@@ -29,11 +30,16 @@ def join(camera_from_world: Array, translation: Array) -> Array:
     return jnp.concatenate([translation, rotations.matrix_to_rotation_6d(camera_from_world)], -1)
 
 
-def step_sizes(cameras: Array) -> Array:
-    """Sizes (..., 9) of a step of cameras (..., 9), relative to that of a rotation: a translation moves in proportion to
-    the depth, so that far cameras get as far as near ones."""
+def step_sizes(cameras: Array, lens: Array) -> Array:
+    """Sizes (..., 9) of a step of cameras (..., 9), relative to that of a phone's rotation.
+
+    A translation moves in proportion to the depth, so that far cameras get as far as near ones. What moves the picture moves
+    it by as many pixels with any lens (...,), a focal length in image diagonals; wide ones are like phones'.
+    """
     depth = jnp.maximum(jnp.abs(cameras[..., 2:3]), 1.0)
-    return jnp.where(jnp.arange(CAMERA_SIZE) < 3, depth, 1.0)
+    narrow = jnp.minimum(1.0, _PHONE / lens)[..., None]
+    axis = jnp.arange(CAMERA_SIZE)
+    return jnp.where(axis < 3, depth, 1.0) * jnp.where(axis == 2, 1.0, narrow)
 
 
 def to_camera(camera: Array, points: Array) -> Array:

@@ -237,8 +237,8 @@ def search_losses(search: Search, cameras: Array, assets: Assets, config: FitCon
 def search_step(
     search: Search, assets: Assets, config: FitConfig, clips: Clips, rate: Array | float
 ) -> tuple[Search, dict[str, Array]]:
-    """One Adam step of all candidates. In a search, translations move in proportion to the depth, so that far cameras
-    get as far as near ones."""
+    """One Adam step of all candidates, in a search of the sizes of `camera.step_sizes` for the lens that an instance is
+    known to have, or the guessed one."""
     real = clips_lib.which_real(clips)
 
     def total(cameras: Array) -> tuple[Array, Array]:
@@ -250,7 +250,7 @@ def search_step(
     updates, state = _ADAM.update(gradient, search.adam)
     updates = cast(Array, updates)
     if config.camera_search:
-        updates = updates * cam.step_sizes(search.cameras)
+        updates = updates * cam.step_sizes(search.cameras, assets.focal / assets.diagonal)
     cameras = search.cameras - rate * updates
     replaced = dataclasses.replace(search, cameras=cameras, adam=state)
     return replaced, {"keypoints": values.min(0).mean(where=real)}
@@ -314,7 +314,10 @@ def of_rigs(search: Search, log_focal: Array, assets: Assets, config: FitConfig)
         gradient = jax.grad(lambda leaders: judged(leaders).sum())(leaders)
         updates, adam = _ADAM.update(gradient, adam)
         rate = config.lr_camera_stage * optim.cosine(number, config.camera_steps)
-        return (leaders - rate * cast(Array, updates) * cam.step_sizes(leaders), adam), None
+        return (
+            leaders - rate * cast(Array, updates) * cam.step_sizes(leaders, assets.focal / assets.diagonal),
+            adam,
+        ), None
 
     (moved, _), _ = jax.lax.scan(step, (leaders, _ADAM.init(leaders)), jnp.arange(config.camera_steps))
     # Steps may lead away from a place that was good already.

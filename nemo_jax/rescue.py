@@ -36,7 +36,7 @@ _ADAM = optax.scale_by_adam(eps_root=optim.ROOT_FLOOR)
 # Start and end phases that are tried.
 SPANS = np.array([(0.0, 1.0), (0.0, 0.7), (0.3, 1.0), (0.2, 0.8)], np.float32)
 NUM_READINGS = 1 + 2 * len(SPANS)
-# Learning rates; those of other parameters are 0. A camera's translation moves in proportion to its depth.
+# Learning rates; those of other parameters are 0. Cameras move by `camera.step_sizes`.
 _RATES = {"phase": 3e-3, "cameras": 0.01, "span": 5e-3}
 
 
@@ -157,7 +157,7 @@ def step(
     cameras = rig_lib.pulled(assets.rig, rescue.own.cameras, gradient.cameras)
     gradient = dataclasses.replace(gradient, cameras=cameras)
     updates, adam = _ADAM.update(optim.as_tree(gradient), rescue.adam)
-    scale = cam.step_sizes(rescue.own.cameras)
+    scale = cam.step_sizes(rescue.own.cameras, assets.focal / assets.diagonal)
 
     def move(path: jax.tree_util.KeyPath, leaf: Array, update: Array) -> Array:
         group = optim.group_of(path)

@@ -23,9 +23,9 @@ Array = np.ndarray
 AUTO, OFF = "auto", "off"  # of `--camera_motion`
 CHOICES = (AUTO, OFF)
 _TALL = 1.5  # metres of a person that landmarks span, from the eyes to the feet
-_FARTHEST = 12.0  # metres that a panned camera may follow somebody: fits lose those who go farther
+_FARTHEST = 30.0  # metres that a panned camera may follow somebody: fits lose those who go farther
 _FOLDER = "cameras"  # beside the people found
-VERSION = 3  # higher with every change of what is found: older files are then found again
+VERSION = 4  # higher with every change of what is found: older files are then found again
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -231,3 +231,12 @@ def test_solve_camera_keeps_its_least_depth():
     camera = cam.solve_camera(f32(points), f32(wide), jnp.ones(len(points)), 1500.0, f32(PRINCIPAL), min_depth=2.0)
     depth = np.float64(cam.to_camera(camera, f32(points))).mean(0)[2]
     np.testing.assert_allclose(depth, 2.0, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("lens", "narrow"), [(0.7, 1.0), (1.0, 1.0), (4.0, 0.25)])
+@pytest.mark.parametrize("depth", [0.3, 5.0, 40.0])
+def test_steps_move_pictures_alike(lens, narrow, depth):
+    sizes = np.asarray(cam.step_sizes(jnp.zeros((2, 9)).at[:, 2].set(depth), jnp.full(2, lens)))
+    np.testing.assert_allclose(sizes[0], sizes[1])
+    np.testing.assert_allclose(sizes[0, 3:], narrow)
+    np.testing.assert_allclose(sizes[0, :3], max(depth, 1.0) * np.array([narrow, narrow, 1.0]))

@@ -98,12 +98,12 @@ def test_what_is_not_followed_is_told(tmp_path, load, monkeypatch):
 
 
 def test_somebody_who_goes_far_is_not_followed(tmp_path, load, monkeypatch):
-    """Of a body 100 pixels tall a camera of 330 pixels is 5 m away, and 20 m under a zoom of four."""
+    """Of a body 100 pixels tall a camera of 330 pixels is 5 m away, and 40 m under a zoom of eight."""
     film(tmp_path / "a.mp4", panned.turns(8, pan=50.0))
 
     def far(pictures, *arguments):
         count = len(list(pictures()))
-        return camera_motion.Motion(panned.turns(count, pan=50.0), np.full(count, 4.0), panned.FOCAL, False)
+        return camera_motion.Motion(panned.turns(count, pan=50.0), np.full(count, 8.0), panned.FOCAL, False)
 
     monkeypatch.setattr(camera_motion, "find", far)
     given = load(focal_length=panned.FOCAL)
@@ -111,8 +111,8 @@ def test_somebody_who_goes_far_is_not_followed(tmp_path, load, monkeypatch):
     (note,) = (
         text for text in given.notes if text.startswith("The camera of a moves, but is not followed: somebody goes")
     )
-    assert 14 < float(note.split("some ")[1].split(" m")[0]) < 24
-    monkeypatch.setattr(shot_cameras, "_FARTHEST", 50.0)
+    assert 28 < float(note.split("some ")[1].split(" m")[0]) < 48
+    monkeypatch.setattr(shot_cameras, "_FARTHEST", 60.0)
     monkeypatch.setattr(shot_cameras, "VERSION", 99)
     assert load(focal_length=panned.FOCAL).clips.camera_turn is not None
 
@@ -124,9 +124,9 @@ def test_parts_that_begin_late_are_judged_by_their_own_people(tmp_path, monkeypa
         "find",
         lambda pictures, *_: camera_motion.Motion(panned.turns(8, pan=50.0), np.ones(8), panned.FOCAL, False),
     )
-    # A body 100 pixels tall, 5 m away, and one 20 pixels tall, 25 m away.
+    # A body 100 pixels tall, 5 m away, and one 10 pixels tall, 50 m away.
     tall = np.zeros((2, 8, 1, 33, 4))
-    tall[:, :, 0, :, 1] = np.linspace(0, 1, 33) * np.array([100.0, 20.0])[:, None, None]
+    tall[:, :, 0, :, 1] = np.linspace(0, 1, 33) * np.array([100.0, 10.0])[:, None, None]
     near, far = (
         Detections(
             times=np.arange(8) / 30,
@@ -144,7 +144,7 @@ def test_parts_that_begin_late_are_judged_by_their_own_people(tmp_path, monkeypa
     shots = [shot_cameras.Shot(range(6, 14), people, float(max(panned.SIZE))) for people in (near, far)]
     followed, lost = shot_cameras.cameras_of(path, shots, panned.FOCAL, None)
     assert len(followed.turn) == 8 and not followed.failure
-    assert lost.failure.startswith("somebody goes some 2")
+    assert lost.failure.startswith("somebody goes some 4")
 
 
 def test_damaged_memories_are_found_anew(tmp_path, load):
