@@ -70,13 +70,21 @@ class _Key:
 @dataclasses.dataclass(eq=False)
 class _Path:
     """What following found. cameras, matches and tried (points followed) of each frame, None and 0 where it tells nothing;
-    keys, the key frames; links, the matches between them."""
+    keys, the key frames; links, the matches between them. lens: focal length, pixels, that was taken for it. shape: of the
+    pictures."""
 
-    cameras: list[Camera | None]
-    matches: list[Match | None]
-    tried: list[int]
-    keys: list[_Key]
-    links: list[Match]
+    lens: float = 0.0
+    shape: tuple[int, int] = (0, 0)
+    cameras: list[Camera | None] = dataclasses.field(default_factory=list)
+    matches: list[Match | None] = dataclasses.field(default_factory=list)
+    tried: list[int] = dataclasses.field(default_factory=list)
+    keys: list[_Key] = dataclasses.field(default_factory=list)
+    links: list[Match] = dataclasses.field(default_factory=list)
+
+    @property
+    def middle(self) -> Array:
+        """Of a picture (2,); what is followed is told from it."""
+        return np.array(self.shape[::-1]) / 2
 
 
 def stands_still(pictures: Sequence[Array], boxes: Callable[[int], Array], frames: list[int]) -> bool:
@@ -135,41 +143,33 @@ def find(
     Raises:
       UnsolvedError: it moves, and not as a camera that turns and zooms where it stands.
     """
-    shape: tuple[int, int] = (0, 0)
 
-    def seen() -> Iterable[Array]:
-        nonlocal shape
-        for picture in pictures():
-            shape = (int(picture.shape[0]), int(picture.shape[1]))
-            yield picture
-
-    def free(frame: int) -> Array:
+    def free(frame: int, shape: tuple[int, int]) -> Array:
         return background.free(shape, boxes(frame)) & ~np.asarray(emblems)
 
     paths, failure = [], None
     for diagonals in GUESSES[: 1 if focal else None]:
         try:
-            path = _follow(seen(), free, focal, diagonals)
+            path = _follow(pictures(), free, focal, diagonals)
         except UnsolvedError as error:
             failure = failure or error
             continue
         if path is None:
             return None
-        guess = focal or diagonals * float(np.hypot(*shape))
-        paths.append((_apart(path, guess), path, guess))
+        paths.append((_apart(path), path))
         if not path.links or paths[-1][0] < _CLOSE:
             break
     if not paths:
         assert failure is not None
         raise failure
     # By the wrong one of two lenses that differ so much hardly two key frames fit together.
-    _, path, guess = min(paths, key=lambda each: each[0])
-    tells, lens = False, guess
+    _, path = min(paths, key=lambda each: each[0])
+    tells, lens, shape = False, path.lens, path.shape
     keys = [_camera(path, key.frame) for key in path.keys]
-    links = path.links + _far_links(path, keys, shape, guess)
+    links = path.links + _far_links(path, keys)
     if len(keys) > 1:
         likely = focal or GUESSES[0] * float(np.hypot(*shape))
-        keys, lens, spread = turning_camera.refine(keys, links, guess, focal is not None, likely)
+        keys, lens, spread = turning_camera.refine(keys, links, lens, focal is not None, likely)
         wide = max(np.arccos(np.clip(key.turn[2, 2], -1, 1)) for key in keys)
         tells = spread < _SURE and bool(wide > _WIDE)
         if focal is None and not tells:
@@ -192,30 +192,32 @@ def find(
 
 
 def _follow(
-    pictures: Iterable[Array], free_in: Callable[[int], Array], focal: float | None, diagonals: float
+    pictures: Iterable[Array],
+    free_in: Callable[[int, tuple[int, int]], Array],
+    focal: float | None,
+    diagonals: float,
 ) -> _Path | None:
-    """Follows the background, which is where `free_in` says for each frame (H, W), through all frames; None where the first
-    shows nothing. Raises UnsolvedError: it is lost."""
-    path = _Path([], [], [], [], [])
-    middle, last, before, gap = np.zeros(2), STILL, None, 0
-    lens, size = 0.0, np.zeros(2)
+    """Follows the background, which is where `free_in` says for each frame and shape (H, W) of its picture, through all
+    frames; None where the first shows nothing. Raises UnsolvedError: it is lost."""
+    path = _Path()
+    last, before, gap = STILL, None, 0
     for frame, picture in enumerate(pictures):
-        now, free = optical_flow.pyramid(picture), free_in(frame)
+        shape = (int(picture.shape[0]), int(picture.shape[1]))
+        now, free = optical_flow.pyramid(picture), free_in(frame, shape)
         if frame == 0:
-            size = np.array(picture.shape[::-1], float)
-            middle, lens = size / 2, focal or diagonals * float(np.hypot(*size))
-            key = _Key(0, now, optical_flow.corners(now[0], free) - middle, free)
+            path.shape, path.lens = shape, focal or diagonals * float(np.hypot(*shape))
+            key = _Key(0, now, optical_flow.corners(now[0], free) - path.middle, free)
             if len(key.points) < _FEWEST and len(key.textured) < _FEW_TEXTURED:
                 return None
             path.keys.append(key)
             _add(path, STILL, None, 0)
             before = (now, free)
             continue
-        look = functools.partial(_look, path, now, free, last, lens, middle)
+        look = functools.partial(_look, path, now, free, last)
         found = look()
         if found is None and path.keys[-1].frame != frame - 1 and gap == 0 and before is not None:
             # From the frame before it is a smaller step.
-            _new_key(path, frame - 1, *before, middle)
+            _new_key(path, frame - 1, *before)
             found = look()
         if found is None:
             gap += 1
@@ -224,21 +226,21 @@ def _follow(
                 raise UnsolvedError(f"the background is lost in frame {frame - gap + 1}")
             continue
         match, tried, good = found
-        last = turning_camera.fit(good, _camera(path, path.keys[-1].frame), last, lens)
+        last = turning_camera.fit(good, _camera(path, path.keys[-1].frame), last, path.lens)
         _add(path, last, match, tried)
         gap, before = 0, (now, free)
-        if _moved_on(path, last, good, lens, size):
-            _new_key(path, frame, now, free, middle)
+        if _moved_on(path, last, good):
+            _new_key(path, frame, now, free)
     missing = sum(camera is None for camera in path.cameras)
     if missing > _MOST_MISSING * len(path.cameras):
         raise UnsolvedError(f"the background is lost in {missing} of {len(path.cameras)} frames")
     return path
 
 
-def _apart(path: _Path, lens: float) -> float:
+def _apart(path: _Path) -> float:
     """By how many pixels key frames miss what they show of one another, the median; infinity where there is only one."""
     cameras = [_camera(path, key.frame) for key in path.keys]
-    missed = [turning_camera.residuals(match, cameras, lens) for match in path.links]
+    missed = [turning_camera.residuals(match, cameras, path.lens) for match in path.links]
     return (
         float(np.median(np.linalg.norm(np.nan_to_num(np.concatenate(missed), nan=99.0), axis=-1))) if missed else np.inf
     )
@@ -256,20 +258,14 @@ def _camera(path: _Path, frame: int) -> Camera:
     return camera
 
 
-def _look(
-    path: _Path, now: Pyramid, free: Array, last: Camera, lens: float, middle: Array
-) -> tuple[Match, int, Match] | None:
+def _look(path: _Path, now: Pyramid, free: Array, last: Camera) -> tuple[Match, int, Match] | None:
     """What the picture `now` shows of the last key frame: the points followed, their number, and those that agree."""
-    return _look_at_corners(path, now, free, last, lens, middle) or _look_at_texture(
-        path, now, free, last, lens, middle
-    )
+    return _look_at_corners(path, now, free, last) or _look_at_texture(path, now, free, last)
 
 
-def _look_at_corners(
-    path: _Path, now: Pyramid, free: Array, last: Camera, lens: float, middle: Array
-) -> tuple[Match, int, Match] | None:
-    key, number = path.keys[-1], len(path.keys) - 1
-    start = turning_camera.transfer(key.points, _camera(path, key.frame), last, lens)
+def _look_at_corners(path: _Path, now: Pyramid, free: Array, last: Camera) -> tuple[Match, int, Match] | None:
+    key, number, middle = path.keys[-1], len(path.keys) - 1, path.middle
+    start = turning_camera.transfer(key.points, _camera(path, key.frame), last, path.lens)
     inside = np.asarray(np.isfinite(start).all(-1) & (np.abs(start) < middle).all(-1))
     inside[inside] &= background.at(free, start[inside] + middle)
     points, start = key.points[inside], start[inside]
@@ -284,16 +280,14 @@ def _look_at_corners(
     return matches[0], int(good.sum()), matches[1]
 
 
-def _look_at_texture(
-    path: _Path, now: Pyramid, free: Array, last: Camera, lens: float, middle: Array
-) -> tuple[Match, int, Match] | None:
+def _look_at_texture(path: _Path, now: Pyramid, free: Array, last: Camera) -> tuple[Match, int, Match] | None:
     """The same for a key frame with few corners: parts of the picture in the place of points."""
-    key, number = path.keys[-1], len(path.keys) - 1
+    key, number, middle = path.keys[-1], len(path.keys) - 1, path.middle
     if len(key.points) > _FEW_CORNERS:
         # They are there and do not agree: the camera walks, or all else is in the way.
         return None
     points = key.textured - middle
-    start = turning_camera.transfer(points, _camera(path, key.frame), last, lens)
+    start = turning_camera.transfer(points, _camera(path, key.frame), last, path.lens)
     ahead = np.isfinite(start).all(-1)
     blocks = direct_alignment.align(key.pyramid, now, points[ahead] + middle, start[ahead] + middle, free)
     if blocks is None or not _alike(blocks):
@@ -302,37 +296,36 @@ def _look_at_texture(
     return match, len(blocks.alike), match
 
 
-def _moved_on(path: _Path, camera: Camera, good: Match, lens: float, size: Array) -> bool:
+def _moved_on(path: _Path, camera: Camera, good: Match) -> bool:
     """Whether a frame shows so much else than the last key frame that it should be one."""
     key = _camera(path, path.keys[-1].frame)
-    shift = turning_camera.transfer(np.zeros((1, 2)), key, camera, lens)[0]
+    shift = turning_camera.transfer(np.zeros((1, 2)), key, camera, path.lens)[0]
     roll = np.abs(Rotation.from_matrix(camera.turn @ key.turn.T).as_rotvec()[2])
     return bool(
-        not np.linalg.norm(shift) < _NEW_SHIFT * size.max()
+        not np.linalg.norm(shift) < _NEW_SHIFT * max(path.shape)
         or abs(camera.zoom - key.zoom) > _NEW_ZOOM
         or roll > _NEW_ROLL
         or len(good.points) < _NEW_SHARE * len(path.keys[-1].points)
     )
 
 
-def _new_key(path: _Path, frame: int, now: Pyramid, free: Array, middle: Array) -> None:
+def _new_key(path: _Path, frame: int, now: Pyramid, free: Array) -> None:
     """Makes a frame that was followed a key frame, if it shows enough."""
     match = path.matches[frame]
-    key = _Key(frame, now, optical_flow.corners(now[0], free) - middle, free)
+    key = _Key(frame, now, optical_flow.corners(now[0], free) - path.middle, free)
     if match is None or (len(key.points) < 2 * _FEWEST and len(key.textured) < _FEW_TEXTURED):
         return
     path.links.append(dataclasses.replace(match, second=len(path.keys)))
     path.keys.append(key)
 
 
-def _far_links(path: _Path, keys: list[Camera], shape: tuple[int, int], lens: float) -> list[Match]:
+def _far_links(path: _Path, keys: list[Camera]) -> list[Match]:
     """Matches of key frames that do not follow one another and show much the same, so that small errors do not add up."""
-    middle = np.array(shape[::-1]) / 2
-    pairs = []
+    lens, middle, pairs = path.lens, path.middle, []
     for second in range(2, len(keys)):
         for first in range(second - 1):
             shift = np.linalg.norm(turning_camera.transfer(np.zeros((1, 2)), keys[first], keys[second], lens)[0])
-            if shift < _FAR_SHIFT * max(shape) and abs(keys[first].zoom - keys[second].zoom) < _FAR_ZOOM:
+            if shift < _FAR_SHIFT * max(path.shape) and abs(keys[first].zoom - keys[second].zoom) < _FAR_ZOOM:
                 pairs.append((first, second))
     if len(pairs) > _MOST_PAIRS:
         pairs = [pairs[i] for i in np.linspace(0, len(pairs) - 1, _MOST_PAIRS).astype(int)]
