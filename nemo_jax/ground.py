@@ -67,11 +67,18 @@ def sole_loss(ground: Array) -> Array:
     return _SOLE_WEIGHT * 0.5 * jnp.sum((ground[3:] / RISE[: len(ground) - 3]) ** 2)
 
 
-def camera_loss(cameras: Array, ground: Array, mirrored: Array) -> Array:
-    """Surprise (N,) at roll and pitch of cameras (N, 9), 0 where they are level; mirrored (N,)."""
+def camera_loss(cameras: Array, ground: Array, mirrored: Array, moves: tuple[Array, Array] | None = None) -> Array:
+    """Surprise (N,) at roll and pitch of cameras (N, 9), 0 where they are level; mirrored (N,).
+
+    Cameras that move are meant to be level in all of their frames: who pans turns about what is up. moves: their turns
+    (N, T, 3, 3) in frames, and which frames exist (N, T); None = all stand still.
+    """
     rotation, _ = cam.split(cameras)
     seen = jnp.sum(rotation * up(ground, mirrored)[:, None, :], -1)
-    return 0.5 * (seen[:, 0] / np.sin(ROLL)) ** 2 + 0.5 * (seen[:, 2] / np.sin(PITCH)) ** 2
+    if moves is not None:
+        seen = jnp.einsum("ntij,nj->nti", moves[0], seen, precision="highest")
+    each = 0.5 * (seen[..., 0] / np.sin(ROLL)) ** 2 + 0.5 * (seen[..., 2] / np.sin(PITCH)) ** 2
+    return each if moves is None else jnp.sum(each * moves[1], -1) / jnp.maximum(moves[1].sum(-1), 1)
 
 
 def upright(direction: Array) -> Array:

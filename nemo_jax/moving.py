@@ -81,6 +81,13 @@ def turns(view: View, focal: Array) -> Array:
     return rotations.axis_angle_to_matrix(scaled)
 
 
+def of_clips(clips: Clips, focal: Array) -> tuple[Array, Array] | None:
+    """The turns (N, T, 3, 3) of all frames under focal lengths (N,), pixels, and which frames exist (N, T); None where all
+    cameras stand still."""
+    view = every(clips)
+    return None if view is None else (turns(view, focal[:, None]), jnp.asarray(clips.frame_mask))
+
+
 def look(view: Views, points: Array, focal: Array) -> tuple[Array, Array]:
     """Points (P, 3) in the axes of the reference camera as the camera of ONE frame has them, and its focal length ().
 

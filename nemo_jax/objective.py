@@ -291,7 +291,8 @@ def ground_terms(
     each = contact.loss_of_points(prediction.contact[now], velocity, height - soles, *scales, broader)
     terms["contact"] = jnp.sum(share * each) + ground.sole_loss(params.ground)
     terms["below"] = jnp.sum(share * contact.below_of_points(height, soles, config.contact_height))
-    leaning = ground.camera_loss(params.cameras, params.ground, params.mirrored)
+    moves = moving.of_clips(clips, jax.lax.stop_gradient(assets.focal * jnp.exp(params.log_focal)))
+    leaning = ground.camera_loss(params.cameras, params.ground, params.mirrored, moves)
     terms["gravity"] = jnp.mean(leaning, where=real)
     return terms
 

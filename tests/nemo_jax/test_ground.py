@@ -51,6 +51,36 @@ def test_prior_measures_roll_and_pitch():
     assert np.isfinite(slope).all() and np.abs(slope[1:3]).max() > 1
 
 
+def test_who_pans_turns_about_what_is_up():
+    """A camera that looks down by ten degrees and pans by forty is level in all frames about one direction."""
+    down = Rotation.from_euler("x", 10, degrees=True).as_matrix() @ np.asarray(
+        cam.level_camera(jnp.float32(0.7)), float
+    )
+    yaws = Rotation.from_euler("y", np.linspace(0, 40, 9)[:, None], degrees=True).as_matrix()
+    turns = down @ yaws @ down.T
+    cameras = jnp.float32(cam.join(jnp.float32(down), jnp.zeros(3)))[None]
+    exists = jnp.ones((1, 10)).at[0, 9].set(0.0)
+    moves = (jnp.asarray(np.concatenate([turns, np.full((1, 3, 3), 9.0)])[None], jnp.float32), exists)
+    cost = lambda lean: ground.camera_loss(cameras, jnp.zeros(5).at[1:3].set(lean), jnp.zeros(1), moves)[0]
+    still = lambda lean: ground.camera_loss(cameras, jnp.zeros(5).at[1:3].set(lean), jnp.zeros(1))[0]
+    assert float(cost(jnp.zeros(2))) == pytest.approx(
+        0.5 * (np.sin(np.radians(10)) / np.sin(np.radians(15))) ** 2, rel=1e-3
+    )
+    # As if it did not look down: the first frame says yes, and those that follow would be rolled.
+    seen = down.T @ [0, -1, 0]
+    lean = jnp.float32(np.array([seen[0], seen[2]]) / seen[1])
+    rolls = (turns @ [0, -1, 0])[:, 0] / np.sin(np.radians(2))
+    pitches = (turns @ [0, -1, 0])[:, 2] / np.sin(np.radians(15))
+    assert float(still(lean)) == pytest.approx(0, abs=1e-5)
+    assert float(cost(lean)) == pytest.approx(np.mean(0.5 * rolls**2 + 0.5 * pitches**2), rel=1e-3)
+    assert float(cost(lean)) > 5 * float(cost(jnp.zeros(2)))
+    # Turns that are none change nothing.
+    same = jnp.tile(jnp.eye(3), (1, 10, 1, 1)), exists
+    for leaning in (jnp.zeros(2), lean, jnp.array([0.1, -0.2])):
+        given = ground.camera_loss(cameras, jnp.zeros(5).at[1:3].set(leaning), jnp.zeros(1), same)[0]
+        assert float(given) == pytest.approx(float(still(leaning)), rel=1e-5, abs=1e-6)
+
+
 def test_upright_is_the_smallest_turn():
     turn = np.asarray(ground.upright(jnp.float32(UP)), float)
     np.testing.assert_allclose(turn @ UP, [0, 1, 0], atol=1e-6)
