@@ -109,7 +109,6 @@ def level(params: Params, body: smpl.SMPL) -> Params:
     field = dict(params.field)
     field["rotation"] = jax.tree.map(rotation_head, params.field["rotation"])
     field["translation"] = jax.tree.map(lambda leaf: product(leaf, turn.T), params.field["translation"])
-
     if "way" in field:
         field["way"] = product(params.field["way"], turn.T)
 

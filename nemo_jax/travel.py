@@ -23,10 +23,8 @@ Array = jax.Array
 
 _RIDGE = 1e-2  # of closed forms, in parts of the mean square of what they are fitted to
 _GRID = 48
-_SHORT, _LONG = (
-    1.5,
-    3.0,
-)  # metres from the first of which on the polynomial tells a part of a path, and from the second all
+# Metres from which on the polynomial tells a part of a path, and all of it.
+_SHORT, _LONG = 1.5, 3.0
 
 
 def path_of_clip(
@@ -107,10 +105,10 @@ def going(params: Params, config: FitConfig, path: Array) -> Params:
     # The root's slope is finite where nobody goes anywhere.
     gone = jnp.sqrt(jnp.sum((path.max(0) - path.min(0)) ** 2) + 1e-12)
     share = jnp.clip((gone - _SHORT) / (_LONG - _SHORT), 0.0, 1.0)
-    return _by_layers(_by_polynomial(params, config, share * path), config, path)
+    return _by_layers(_by_polynomial(params, share * path), config, path)
 
 
-def _by_polynomial(params: Params, config: FitConfig, path: Array) -> Params:
+def _by_polynomial(params: Params, path: Array) -> Params:
     """The parameters with a field whose polynomial of the phase goes as much of a path (G, 3) as it can."""
     basis = field.powers(grid())
     normal = jnp.matmul(basis.T, basis, precision="highest")
