@@ -44,7 +44,8 @@ def oracle(params, assets, instance, raw, noise=0.0):
         x = np.concatenate([np.exp(-(d**2)), code])
         for layer in range(3):
             x = np.maximum(x @ p.field[f"hidden_{layer}"]["kernel"] + p.field[f"hidden_{layer}"]["bias"], 0)
-        return [x @ p.field[head]["kernel"] + p.field[head]["bias"] for head in ("rotation", "translation")]
+        rotation, translation = (x @ p.field[h]["kernel"] + p.field[h]["bias"] for h in ("rotation", "translation"))
+        return rotation, translation + np.array([phase, phase**2, phase**3]) @ p.field["way"]
 
     six, translation = field(phase, p.codes[instance] + noise)
     translation = translation - field(0.0, np.zeros(CONFIG.code_size))[1]

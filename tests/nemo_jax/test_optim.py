@@ -72,6 +72,7 @@ def test_every_parameter_has_its_group(fits):
     assert {n for n, g in groups.items() if g == "translation"} == {
         ".field['translation']['bias']",
         ".field['translation']['kernel']",
+        ".field['way']",
     }
     assert groups[".field['features']['log_scales']"] == "field"
 
