@@ -24,6 +24,7 @@ from experiments.base import film_source
 from experiments.base.frame_rates import usable
 
 Array = np.ndarray
+
 _QUARTER = np.array([[0, -1], [1, 0]])  # clockwise, x right and y down
 # A header may count frames that are hidden on purpose, before the first or after the last that is shown.
 _MAY_BE_HIDDEN = 0.05
@@ -112,8 +113,8 @@ class Frame:
         return np.eye(2, dtype=int)
 
 
-def probe(path: str | Path, turn: int = 0) -> VideoInfo:
-    """Size and rate of a film, by its header and its first frame.
+def probe(path: str | Path) -> VideoInfo:
+    """Size and rate of a film, by its header and its first frame, as it says to be shown.
 
     Raises:
       VideoError: it cannot be read, or has no frame.
@@ -124,7 +125,7 @@ def probe(path: str | Path, turn: int = 0) -> VideoInfo:
         duration = _claimed_duration(container, stream)
         if num_frames is None and duration and fps:
             num_frames = max(1, round(duration * fps))
-    with contextlib.closing(walk(path, turn)) as frames:
+    with contextlib.closing(walk(path)) as frames:
         width, height = next(frames).size
     return VideoInfo(width, height, fps, num_frames)
 

@@ -107,7 +107,7 @@ def _parts(path: Path, name: str, found: Detections, choices: Choices) -> list[P
 class People:
     """What a searcher finds in films, each searched once.
 
-    turned: degrees clockwise, as in `films`, by which some of them are turned.
+    turned: degrees clockwise, as in `films`, by which each of them is turned.
     """
 
     def __init__(self, searcher: search.Searcher, turned: Mapping[Path, int]):
@@ -118,7 +118,7 @@ class People:
         """Raises VideoError: the film cannot be read."""
         if path not in self._found:
             try:
-                self._found[path] = self._searcher.people(path, self._turned.get(path, 0))
+                self._found[path] = self._searcher.people(path, self._turned[path])
             except films.VideoError as error:
                 self._found[path] = error
         found = self._found[path]
