@@ -75,10 +75,12 @@ def camera_loss(cameras: Array, ground: Array, mirrored: Array, moves: tuple[Arr
     """
     rotation, _ = cam.split(cameras)
     seen = jnp.sum(rotation * up(ground, mirrored)[:, None, :], -1)
-    if moves is not None:
-        seen = jnp.einsum("ntij,nj->nti", moves[0], seen, precision="highest")
-    each = 0.5 * (seen[..., 0] / np.sin(ROLL)) ** 2 + 0.5 * (seen[..., 2] / np.sin(PITCH)) ** 2
-    return each if moves is None else jnp.sum(each * moves[1], -1) / jnp.maximum(moves[1].sum(-1), 1)
+    surprise = lambda u: 0.5 * (u[..., 0] / np.sin(ROLL)) ** 2 + 0.5 * (u[..., 2] / np.sin(PITCH)) ** 2
+    if moves is None:
+        return surprise(seen)
+    turns, exists = moves
+    each = surprise(jnp.einsum("ntij,nj->nti", turns, seen, precision="highest"))
+    return jnp.sum(each * exists, -1) / jnp.maximum(exists.sum(-1), 1)
 
 
 def upright(direction: Array) -> Array:
