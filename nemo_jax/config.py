@@ -284,6 +284,16 @@ class Method:
     weight_gravity: float = option(
         3.0, "weight of the prior over roll and pitch of cameras", least=0.0, most=MOST_WEIGHT
     )
+    weight_balance: float = option(
+        20.0,
+        "weight of how far a clip's people are on average from above their feet, where no other clip looks across it",
+        least=0.0,
+        most=MOST_WEIGHT,
+    )
+    balance_usual: float = option(
+        0.1, "metres from above their feet that cost nothing, in the end", least=0.0, most=10.0
+    )
+    balance_begin: float = option(0.6, "share of the steps in which these grow from 0", above=0.0, most=1.0)
     path_knots: int = option(
         8,
         "knots of each clip's own path beside that of the field, found when lost clips have been",

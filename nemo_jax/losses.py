@@ -133,6 +133,13 @@ def mean_per_instance(values: Array, instance: Array, num_instances: int) -> Arr
     return (totals / jnp.maximum(count, 1)).sum() / jnp.maximum(present.sum(), 1)
 
 
+def of_instances(values: Array, instance: Array, num_instances: int) -> Array:
+    """Means (N, C) of the samples (B, C) of each instance, 0 where it has none; else as in `mean_per_instance`."""
+    member = (instance[:, None] == jnp.arange(num_instances)).astype(values.dtype)
+    totals = (member[..., None] * values[:, None]).sum(0)
+    return totals / jnp.maximum(member.sum(0), 1)[:, None]
+
+
 def sample_shares(instance: Array, num_instances: int) -> Array:
     """Weight (B,) that `mean_per_instance` gives to each sample."""
     count = (instance[:, None] == jnp.arange(num_instances)).sum(0)

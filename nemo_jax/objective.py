@@ -10,6 +10,7 @@ from body_models import smpl
 from body_models.pytree import pytree
 from body_models.rows import pick
 from nemo_jax import (
+    balance,
     batches,
     contact,
     depth,
@@ -156,6 +157,7 @@ def term_weights(config: FitConfig) -> dict[str, Array | float]:
         "contact": config.weight_contact,
         "below": config.weight_below,
         "gravity": config.weight_gravity,
+        "balance": config.weight_balance,
         "limits": config.weight_limits,
         "limbs": config.weight_limbs,
         "motion": config.weight_motion,
@@ -268,7 +270,8 @@ def ground_terms(
     batch: Batch,
     broader: Array | float = 1.0,
 ) -> dict[str, Array]:
-    """Values () of contacts, of feet below the floor, of leaning cameras and of own paths, where the fit has them.
+    """Values () of contacts, of feet below the floor, of leaning cameras, of balance and of own paths, where the fit has
+    them.
 
     Contacts are a mean over the pairs of neighbouring frames in the batch and the points of the feet; hands are added.
     """
@@ -294,7 +297,28 @@ def ground_terms(
     moves = moving.of_clips(clips, jax.lax.stop_gradient(assets.focal * jnp.exp(params.log_focal)))
     leaning = ground.camera_loss(params.cameras, params.ground, params.mirrored, moves)
     terms["gravity"] = jnp.mean(leaning, where=real)
+    centre = jax.lax.stop_gradient(balance.centre(prediction.keypoints))
+    gain = balance.gains(
+        (centre[after] - centre[now]) * fps[:, None], frame / fps, follows, instance, clips.num_instances
+    )
+    # What is up is found by feet and cameras.
+    up = jax.lax.stop_gradient(ground.up(params.ground, params.mirrored))
+    prices = balance_prices(prediction, up, gain, params.cameras, config, clips, batch)
+    terms["balance"] = jnp.mean(prices, where=real)
     return terms
+
+
+def balance_prices(
+    prediction: Prediction, up: Array, gain: Array, cameras: Array, config: FitConfig, clips: Clips, batch: Batch
+) -> Array:
+    """How far (N,) people are from balance, see `balance.loss`, times how little other clips show of it.
+
+    up (N, 3): of the instances' worlds. gain (N, 3): accelerations. cameras (N, 9): get no gradient.
+    """
+    n = clips.num_instances
+    ways = losses.of_instances(balance.way(prediction.keypoints, up[batch.instance]), batch.instance, n)
+    blind = depth.unseen(jax.lax.stop_gradient(cameras), clips)
+    return blind * balance.loss(ways, up, gain, config.balance_usual)
 
 
 def prior_terms(

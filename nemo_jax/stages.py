@@ -316,6 +316,7 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
         weight_apart=config.weight_apart * grown,
         contact_speed=config.contact_speed * looser,
         contact_height=config.contact_height * looser,
+        balance_usual=config.balance_usual * jnp.minimum(step / (config.balance_begin * config.joint_steps), 1.0),
     )
     (total, terms), gradient = jax.value_and_grad(objective.joint_loss, has_aux=True)(
         state.params, problem.assets, present, clips, targets, batch, noise, broader, trust

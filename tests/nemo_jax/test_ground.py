@@ -136,7 +136,7 @@ def test_terms_are_those_of_the_frames(case):
     rises = 0.05 * 0.5 * ((GROUND[3:] / [0.015, 0.015, 0.04]) ** 2).sum()
     assert found["contact"] == pytest.approx(np.mean(each) + rises, rel=1e-3)
     assert found["below"] == pytest.approx(np.mean(low), rel=1e-3)
-    assert set(found) == {"contact", "below", "gravity", "path"}
+    assert set(found) == {"contact", "below", "gravity", "balance", "path"}
 
 
 def test_gradients_reach_what_they_should(case):

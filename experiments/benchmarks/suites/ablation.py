@@ -24,6 +24,7 @@ ABLATION: tuple[tuple[str, dict[str, Any]], ...] = (
     ("narrow radial features", {"log_scale": -5.5}),
     ("no depth of first poses", {"weight_depth": 0.0}),
     ("no depth of first poses at first", {"depth_begin": 0.0}),
+    ("no balance", {"weight_balance": 0.0}),
     ("tilted cameras for free", {"weight_level": 0.0}),
     ("no ground", {"contact_centres": 0}),
     ("hands never stand", {"contact_hands": False}),
