@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from body_models.rows import pick
 from nemo_jax.contact import FEET
 
 Array = jax.Array
@@ -57,7 +58,7 @@ def way(keypoints: Array, up: Array) -> Array:
 
     keypoints (..., 25, 3): of BODY_25, metres. up (3,) or (..., 3): unit vectors.
     """
-    feet = keypoints[..., np.array(FEET), :]
+    feet = pick(keypoints, np.array(FEET), axis=-2)
     height = jnp.sum(feet * up[..., None, :], -1)
     carries = jax.nn.softmax(-height / _LOWEST, axis=-1)
     return centre(keypoints) - jnp.sum(carries[..., None] * feet, -2)

@@ -40,7 +40,7 @@ def residuals(
 ) -> dict[str, Array]:
     """Arrays r, by term, with 1/2 |r|^2 equal to the weighted terms of `objective.joint_loss` without code noise.
 
-    Contacts, the floor, own paths, the prior over short motions and poses apart from the shared ones are left out.
+    Contacts, the floor, balance, own paths, the prior over short motions and poses apart from the shared ones are left out.
 
     Args:
       The same as those of `objective.joint_loss`; batch: B frames.
