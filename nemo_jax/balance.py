@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from body_models.rows import pick
+from nemo_jax import losses
 from nemo_jax.contact import FEET
 
 Array = jax.Array
@@ -88,7 +89,7 @@ def gains(speed: Array, time: Array, counts: Array, instance: Array, num_instanc
 
     speed (P, 3), m/s, at time (P,), seconds, of instance (P,). counts (P,): 1 where it is known, else 0.
     """
-    member = (instance[:, None] == jnp.arange(num_instances)) * counts[:, None]
+    member = losses.members(instance, num_instances) * counts[:, None]
     total = jnp.maximum(member.sum(0), 1.0)
     past = member * (time[:, None] - (member * time[:, None]).sum(0) / total)
     return jnp.sum(past[..., None] * speed[:, None], 0) / ((past**2).sum(0) + _FEW)[:, None]

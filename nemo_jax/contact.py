@@ -5,7 +5,7 @@ variable of each point and frame (a line process; Geman and Geman, TPAMI 1984). 
 phase for all clips, so that clips vote, and the loss is the bound that expectation maximisation descends (Neal and
 Hinton, 1998): p E + (1 - p) K + KL(p | prior), with E the energy of a planted point and K that of one in the air.
 
-What recorded motion does with feet (143 recordings of 24 actions of the CMU database, toes and heels): 46% of the points
+What recorded motion does with feet (143 recordings of 23 actions of the CMU database, toes and heels): 46% of the points
 move slower than 0.3 m/s; those within 5 cm of the floor vary by 1.3 cm in height and 0.07 m/s along each axis; of those 10
 to 20 cm high 9% are as slow, and points in the air move at 1.4 m/s in the median.
 

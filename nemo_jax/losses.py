@@ -119,30 +119,33 @@ def visible(confidence: Any, frame_mask: Any, threshold: float | Array) -> Any:
     return gate(confidence, threshold) * frame_mask[..., None]
 
 
+def members(instance: Array, num_instances: int) -> Array:
+    """Which samples are whose, bool (B, N); instance (B,) int, the instance of each sample."""
+    return instance[:, None] == jnp.arange(num_instances)
+
+
+def of_instances(values: Array, instance: Array, num_instances: int) -> Array:
+    """Means (N, ...) of the samples (B, ...) of each instance, 0 where it has none; else as in `mean_per_instance`."""
+    member = members(instance, num_instances)
+    over = lambda array: array.reshape(*array.shape, *(1,) * (values.ndim - 1))
+    # Summed by broadcasting: a matrix product would drop to reduced precision on accelerators.
+    totals = (over(member.astype(values.dtype)) * values[:, None]).sum(0)
+    return totals / over(jnp.maximum(member.sum(0), 1))
+
+
 def mean_per_instance(values: Array, instance: Array, num_instances: int) -> Array:
     """Averages the samples of each instance, then averages over the instances present in the batch.
 
     Args:
       values: (B,), one for each sample. instance: (B,) int, the instance of each sample. num_instances: N.
     """
-    member = (instance[:, None] == jnp.arange(num_instances)).astype(values.dtype)
-    count = member.sum(0)
-    present = (count > 0).astype(values.dtype)
-    # Summed by broadcasting: a matrix product would drop to reduced precision on accelerators.
-    totals = (member * values[:, None]).sum(0)
-    return (totals / jnp.maximum(count, 1)).sum() / jnp.maximum(present.sum(), 1)
-
-
-def of_instances(values: Array, instance: Array, num_instances: int) -> Array:
-    """Means (N, C) of the samples (B, C) of each instance, 0 where it has none; else as in `mean_per_instance`."""
-    member = (instance[:, None] == jnp.arange(num_instances)).astype(values.dtype)
-    totals = (member[..., None] * values[:, None]).sum(0)
-    return totals / jnp.maximum(member.sum(0), 1)[:, None]
+    present = members(instance, num_instances).any(0).sum()
+    return of_instances(values, instance, num_instances).sum() / jnp.maximum(present, 1)
 
 
 def sample_shares(instance: Array, num_instances: int) -> Array:
     """Weight (B,) that `mean_per_instance` gives to each sample."""
-    count = (instance[:, None] == jnp.arange(num_instances)).sum(0)
+    count = members(instance, num_instances).sum(0)
     return 1 / (jnp.maximum(count, 1)[instance] * (count > 0).sum())
 
 

@@ -308,15 +308,15 @@ def _step_joint(problem: Problem, state: FitState, step: Array, batch: Batch | N
         noise = config.code_noise * jax.random.normal(key, (batch.instance.shape[0], config.code_size))
     clips, targets = exchange.as_read(problem.clips, state.targets, state.exchanged, problem.config)
     broader = contact.broader(config.contact_begin, config.contact_narrow * config.joint_steps, step)
-    trust = config.depth_begin * jnp.maximum(1 - step / (config.depth_until * config.joint_steps), 0.0)
-    grown = jnp.minimum(step / (config.apart_grown * config.joint_steps), 1.0)
+    grown = lambda share: jnp.minimum(step / (share * config.joint_steps), 1.0)
+    trust = config.depth_begin * (1 - grown(config.depth_until))
     looser = contact.looser(config.contact_loose, config.contact_narrow, step / config.joint_steps)
     present = dataclasses.replace(
         config,
-        weight_apart=config.weight_apart * grown,
+        weight_apart=config.weight_apart * grown(config.apart_grown),
         contact_speed=config.contact_speed * looser,
         contact_height=config.contact_height * looser,
-        balance_usual=config.balance_usual * jnp.minimum(step / (config.balance_begin * config.joint_steps), 1.0),
+        balance_usual=config.balance_usual * grown(config.balance_begin),
     )
     (total, terms), gradient = jax.value_and_grad(objective.joint_loss, has_aux=True)(
         state.params, problem.assets, present, clips, targets, batch, noise, broader, trust
